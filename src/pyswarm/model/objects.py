@@ -1,0 +1,424 @@
+"""What the swarm remembers: immutable objects, each with the version of its last commit.
+
+``version`` is the log index of the commit that wrote the object, ``created_at`` and ``updated_at``
+are cluster time (seconds since the Unix epoch). A change makes a new object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from pyswarm.model.resources import GenericResource, Platform, Resources
+from pyswarm.model.specs import (
+    ConfigSpec,
+    EndpointSpec,
+    ExtensionSpec,
+    IPAMConfig,
+    Labels,
+    LogDriver,
+    NetworkSpec,
+    NodeSpec,
+    PortConfig,
+    ResourceSpec,
+    SecretSpec,
+    ServiceSpec,
+    SwarmSpec,
+    TaskSpec,
+    VolumeSpec,
+)
+from pyswarm.model.states import NodeState, Role, TaskOrigin, TaskState, UpdateState
+
+
+@attrs.frozen
+class Sealed:
+    """A payload nobody can read without the sealing key: what store, log and snapshots hold.
+
+    ``digest`` is keyed; equal payloads under one key have equal digests. ``length`` is that of the
+    plain payload in bytes.
+    """
+
+    key_id: int
+    nonce: bytes = attrs.field(repr=False)
+    ciphertext: bytes = attrs.field(repr=False)
+    length: int
+    digest: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class NetworkAttachment:
+    """A network of a task: its addresses as CIDR with the network's prefix length."""
+
+    network_id: str
+    addresses: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class VirtualIP:
+    network_id: str
+    address: str
+
+
+@attrs.frozen
+class Endpoint:
+    """Ports and virtual IPs as allocated; ``spec`` is what they were allocated for."""
+
+    spec: EndpointSpec = EndpointSpec()
+    ports: tuple[PortConfig, ...] = ()
+    virtual_ips: tuple[VirtualIP, ...] = ()
+
+
+@attrs.frozen
+class UpdateStatus:
+    """How the service's rolling update stands.
+
+    ``slots_total`` counts the dirty slots when it began (the denominator of the failure ratio);
+    ``failed`` the tasks that counted as failures; with the tasks themselves this is all a new
+    leader needs to go on.
+    """
+
+    state: UpdateState
+    message: str = ""
+    started_at: float = 0.0
+    completed_at: float = 0.0
+    slots_total: int = 0
+    slots_done: int = 0
+    failed: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class JobStatus:
+    iteration: int = 0
+    last_execution: float = 0.0
+
+
+@attrs.frozen
+class Service:
+    id: str
+    spec: ServiceSpec
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    spec_version: int = 0
+    previous_spec: ServiceSpec | None = None
+    previous_spec_version: int = 0
+    endpoint: Endpoint | None = None
+    update_status: UpdateStatus | None = None
+    job_status: JobStatus | None = None
+    pending_delete: bool = False
+
+
+@attrs.frozen
+class TaskStatus:
+    """The observed side of a task, as one value."""
+
+    state: TaskState
+    message: str = ""
+    err: str = ""
+    at: float = 0.0
+    container_id: str = ""
+    pid: int = 0
+    exit_code: int = 0
+    ports: tuple[PortConfig, ...] = ()
+
+
+@attrs.frozen
+class Task:
+    """One attempt at a slot. Flat, because there are many and they change often.
+
+    ``slot`` counts from 1 (0: a global service's task, known by its node). ``start_after`` is the
+    cluster time before which a READY task must not be moved to RUNNING (restart delay), and
+    ``replaces`` the task that must have stopped first; ``running_at`` is when it was first observed
+    running, ``applied_at`` when a manager last recorded a status.
+    """
+
+    id: str
+    service_id: str
+    spec: TaskSpec
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    spec_version: int = 0
+    slot: int = 0
+    node_id: str = ""
+    desired_state: TaskState = TaskState.RUNNING
+    state: TaskState = TaskState.NEW
+    message: str = ""
+    err: str = ""
+    status_at: float = 0.0
+    applied_at: float = 0.0
+    applied_by: str = ""
+    container_id: str = ""
+    pid: int = 0
+    exit_code: int = 0
+    port_status: tuple[PortConfig, ...] = ()
+    running_at: float = 0.0
+    start_after: float = 0.0
+    replaces: str = ""
+    origin: TaskOrigin = TaskOrigin.CREATED
+    service_name: str = ""
+    service_labels: Labels = attrs.field(factory=dict)
+    networks: tuple[NetworkAttachment, ...] = ()
+    endpoint: Endpoint | None = None
+    log_driver: LogDriver | None = None
+    assigned_generic: tuple[GenericResource, ...] = ()
+    job_iteration: int | None = None
+    volumes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``service.slot.id``, or ``service.node.id`` where there is no slot."""
+        return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
+
+    @property
+    def status(self) -> TaskStatus:
+        """The observed fields as one value."""
+        return TaskStatus(
+            self.state,
+            self.message,
+            self.err,
+            self.status_at,
+            self.container_id,
+            self.pid,
+            self.exit_code,
+            self.port_status,
+        )
+
+
+@attrs.frozen
+class Plugin:
+    """Something an engine offers: ``type`` is Volume, Network or Log."""
+
+    type: str
+    name: str
+
+
+@attrs.frozen
+class NodeDescription:
+    """What a node says of itself."""
+
+    hostname: str = ""
+    platform: Platform = Platform()
+    resources: Resources = Resources()
+    engine_version: str = ""
+    engine_labels: Labels = attrs.field(factory=dict)
+    plugins: tuple[Plugin, ...] = ()
+
+
+@attrs.frozen
+class ManagerStatus:
+    """A manager's place in Raft. Leadership and reachability are merged into answers."""
+
+    member_id: int
+    addr: str = ""
+
+
+@attrs.frozen
+class Node:
+    """``role`` is the observed one; ``spec.desired_role`` what people asked for."""
+
+    id: str
+    spec: NodeSpec = NodeSpec()
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    role: Role = Role.WORKER
+    description: NodeDescription | None = None
+    state: NodeState = NodeState.UNKNOWN
+    message: str = ""
+    addr: str = ""
+    manager: ManagerStatus | None = None
+    certificate: Certificate | None = None
+    attachments: tuple[NetworkAttachment, ...] = ()
+    down_at: float = 0.0
+
+    @property
+    def hostname(self) -> str:
+        return self.description.hostname if self.description else ""
+
+
+@attrs.frozen
+class Certificate:
+    """A node's certificate, or its request while ``status`` is pending or renew."""
+
+    role: Role
+    cn: str = ""
+    csr: bytes = b""
+    status: str = "issued"
+    error: str = ""
+    pem: bytes = b""
+
+
+@attrs.frozen
+class Network:
+    """``ipam`` holds the configs as allocated; ``driver_state`` what the driver chose (VXLAN id)."""
+
+    id: str
+    spec: NetworkSpec
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    ipam: tuple[IPAMConfig, ...] = ()
+    driver_state: Labels = attrs.field(factory=dict)
+    pending_delete: bool = False
+
+
+@attrs.frozen
+class Secret:
+    id: str
+    spec: SecretSpec
+    payload: Sealed | None = None
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    internal: bool = False
+
+
+@attrs.frozen
+class Config:
+    id: str
+    spec: ConfigSpec
+    payload: Sealed | None = None
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@attrs.frozen
+class SealingKey:
+    """A key that payloads are sealed under; protected by the sealed log."""
+
+    id: int
+    key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class RootCAState:
+    """The swarm's root certificate, its key, and the join tokens that pin it."""
+
+    cert: bytes = b""
+    key: bytes = attrs.field(default=b"", repr=False)
+    digest: str = ""
+    worker_token: str = attrs.field(default="", repr=False)
+    manager_token: str = attrs.field(default="", repr=False)
+    rotation_cert: bytes = b""
+    rotation_key: bytes = attrs.field(default=b"", repr=False)
+    rotation_cross_signed: bytes = b""
+    last_forced_rotation: int = 0
+
+
+@attrs.frozen
+class RevokedCertificate:
+    node_id: str
+    expires_at: float
+
+
+@attrs.frozen
+class Swarm:
+    """The one object that describes the whole swarm."""
+
+    id: str
+    spec: SwarmSpec = SwarmSpec()
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    root_ca: RootCAState = RootCAState()
+    sealing_keys: tuple[SealingKey, ...] = attrs.field(default=(), repr=False)
+    unlock_key: bytes = attrs.field(default=b"", repr=False)
+    network_keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    network_key_clock: int = 0
+    revoked: tuple[RevokedCertificate, ...] = ()
+    default_addr_pools: tuple[str, ...] = ("10.0.0.0/8",)
+    subnet_size: int = 24
+    data_path_port: int = 4789
+    fips: bool = False
+    format: int = 1
+
+
+@attrs.frozen
+class VolumePublishStatus:
+    node_id: str
+    state: str = "pending-publish"
+    publish_context: Labels = attrs.field(factory=dict)
+    message: str = ""
+
+
+@attrs.frozen
+class Volume:
+    id: str
+    spec: VolumeSpec
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    volume_id: str = ""
+    capacity_bytes: int = 0
+    context: Labels = attrs.field(factory=dict)
+    accessible_topology: tuple[Labels, ...] = ()
+    publish: tuple[VolumePublishStatus, ...] = ()
+    pending_delete: bool = False
+
+
+@attrs.frozen
+class Extension:
+    id: str
+    spec: ExtensionSpec
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@attrs.frozen
+class Resource:
+    id: str
+    spec: ResourceSpec
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@attrs.frozen
+class RequestRecord:
+    """What a request did, so that a retry never applies twice; kept for 10 minutes.
+
+    ``written`` holds (kind, id, version) of what it wrote; ``error`` the wire form of its refusal.
+    """
+
+    id: str
+    version: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    written: tuple[tuple[str, str, int], ...] = ()
+    error: Mapping[str, Any] | None = None
+
+
+StoreObject = (
+    Swarm
+    | Node
+    | Service
+    | Task
+    | Network
+    | Secret
+    | Config
+    | Volume
+    | Extension
+    | Resource
+    | RequestRecord
+)
+
+KINDS: dict[str, type[StoreObject]] = {
+    "swarm": Swarm,
+    "node": Node,
+    "service": Service,
+    "task": Task,
+    "network": Network,
+    "secret": Secret,
+    "config": Config,
+    "volume": Volume,
+    "extension": Extension,
+    "resource": Resource,
+    "request": RequestRecord,
+}
+"""Kind → class: the store has one table each, in this order."""

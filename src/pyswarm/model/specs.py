@@ -1,0 +1,476 @@
+"""What people ask for: service, task, network, secret, config and node specs.
+
+All are immutable values. Durations are seconds (float), sizes bytes, CPUs nano-CPUs. ``None`` where
+Swarm distinguishes "not said" from a value; the defaults of what was not said are in
+:mod:`pyswarm.model.defaults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from pyswarm.model.resources import Platform, ResourceRequirements
+from pyswarm.model.states import (
+    Availability,
+    EndpointMode,
+    FailureAction,
+    Membership,
+    MountType,
+    Protocol,
+    PublishMode,
+    RestartCondition,
+    Role,
+    UpdateOrder,
+)
+
+Labels = Mapping[str, str]
+_no_labels: Labels = {}
+
+
+@attrs.frozen
+class Healthcheck:
+    test: tuple[str, ...] = ()
+    interval: float = 0.0
+    timeout: float = 0.0
+    retries: int = 0
+    start_period: float = 0.0
+    start_interval: float = 0.0
+
+
+@attrs.frozen
+class BindOptions:
+    propagation: str = ""
+    non_recursive: bool = False
+    create_mountpoint: bool = False
+    read_only_non_recursive: bool = False
+    read_only_force_recursive: bool = False
+
+
+@attrs.frozen
+class VolumeOptions:
+    no_copy: bool = False
+    labels: Labels = attrs.field(factory=dict)
+    driver: str = ""
+    driver_options: Labels = attrs.field(factory=dict)
+    subpath: str = ""
+
+
+@attrs.frozen
+class TmpfsOptions:
+    size_bytes: int = 0
+    mode: int = 0
+    options: str = ""
+
+
+@attrs.frozen
+class Mount:
+    target: str
+    source: str = ""
+    type: MountType = MountType.VOLUME
+    read_only: bool = False
+    consistency: str = ""
+    bind: BindOptions | None = None
+    volume: VolumeOptions | None = None
+    tmpfs: TmpfsOptions | None = None
+
+
+@attrs.frozen
+class SecretReference:
+    """A secret as a file of a task. ``target`` relative to ``/run/secrets``; default its name."""
+
+    secret_id: str
+    secret_name: str
+    target: str = ""
+    uid: str = "0"
+    gid: str = "0"
+    mode: int = 0o444
+
+
+@attrs.frozen
+class ConfigReference:
+    """A config as a file of a task. ``target`` relative to ``/``; default its name."""
+
+    config_id: str
+    config_name: str
+    target: str = ""
+    uid: str = "0"
+    gid: str = "0"
+    mode: int = 0o444
+    runtime: bool = False
+
+
+@attrs.frozen
+class DNSConfig:
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Ulimit:
+    name: str
+    soft: int
+    hard: int
+
+
+@attrs.frozen
+class CredentialSpec:
+    file: str = ""
+    registry: str = ""
+    config: str = ""
+
+
+@attrs.frozen
+class SELinuxContext:
+    disable: bool = False
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
+
+
+@attrs.frozen
+class Privileges:
+    credential_spec: CredentialSpec | None = None
+    selinux_context: SELinuxContext | None = None
+    seccomp_mode: str = ""
+    seccomp_profile: bytes = b""
+    apparmor_mode: str = ""
+    no_new_privileges: bool = False
+
+
+@attrs.frozen
+class ContainerSpec:
+    """What runs: ``command`` replaces the image's entrypoint, ``args`` its default command."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    dir: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    hostname: str = ""
+    labels: Labels = attrs.field(factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    secrets: tuple[SecretReference, ...] = ()
+    configs: tuple[ConfigReference, ...] = ()
+    stop_signal: str = ""
+    stop_grace_period: float | None = None
+    healthcheck: Healthcheck | None = None
+    tty: bool = False
+    open_stdin: bool = False
+    read_only: bool = False
+    init: bool | None = None
+    hosts: tuple[str, ...] = ()
+    dns: DNSConfig | None = None
+    privileges: Privileges | None = None
+    registry_auth: str = attrs.field(default="", repr=False)
+    isolation: str = ""
+    pids_limit: int = 0
+    sysctls: Labels = attrs.field(factory=dict)
+    capability_add: tuple[str, ...] = ()
+    capability_drop: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    oom_score_adj: int = 0
+
+
+@attrs.frozen
+class AttachmentSpec:
+    """The runtime of a task that only holds a network attachment for a stand-alone container."""
+
+    container_id: str
+
+
+@attrs.frozen
+class GenericSpec:
+    """A runtime of an embedder's own."""
+
+    kind: str
+    payload_type: str = ""
+    payload: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class RestartPolicy:
+    """When a task that ended gets a successor. ``None`` = Swarm's default (any, 5 s, no limit)."""
+
+    condition: RestartCondition = RestartCondition.ANY
+    delay: float | None = None
+    max_attempts: int = 0
+    window: float = 0.0
+
+
+@attrs.frozen
+class Preference:
+    """Spread over the values of ``node.labels.KEY`` or ``engine.labels.KEY``."""
+
+    spread: str
+
+
+@attrs.frozen
+class Placement:
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[Preference, ...] = ()
+    max_replicas: int = 0
+    platforms: tuple[Platform, ...] = ()
+
+
+@attrs.frozen
+class LogDriver:
+    name: str = ""
+    options: Labels = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class NetworkAttachmentConfig:
+    """A network a task wants: ``target`` is its id (or name, resolved when the request is made)."""
+
+    target: str
+    aliases: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    driver_options: Labels = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ResourceReference:
+    resource_id: str
+    resource_type: str
+
+
+@attrs.frozen
+class TaskSpec:
+    """What each task of a service is. Exactly one runtime is set."""
+
+    container: ContainerSpec | None = None
+    attachment: AttachmentSpec | None = None
+    generic: GenericSpec | None = None
+    resources: ResourceRequirements = ResourceRequirements()
+    restart: RestartPolicy | None = None
+    placement: Placement = Placement()
+    log_driver: LogDriver | None = None
+    networks: tuple[NetworkAttachmentConfig, ...] = ()
+    force_update: int = 0
+    resource_references: tuple[ResourceReference, ...] = ()
+
+
+@attrs.frozen
+class Replicated:
+    replicas: int = 1
+
+
+@attrs.frozen
+class Global:
+    pass
+
+
+@attrs.frozen
+class ReplicatedJob:
+    max_concurrent: int = 1
+    total_completions: int | None = None
+
+
+@attrs.frozen
+class GlobalJob:
+    pass
+
+
+ServiceMode = Replicated | Global | ReplicatedJob | GlobalJob
+
+
+@attrs.frozen
+class UpdateConfig:
+    """How a rolling update (or rollback) goes. ``parallelism`` 0 = all at once.
+
+    ``monitor`` None = 30 s for an update, 5 s for a rollback.
+    """
+
+    parallelism: int = 1
+    delay: float = 0.0
+    failure_action: FailureAction = FailureAction.PAUSE
+    monitor: float | None = None
+    max_failure_ratio: float = 0.0
+    order: UpdateOrder = UpdateOrder.STOP_FIRST
+
+
+@attrs.frozen
+class PortConfig:
+    """A published port. ``published_port`` 0 = one is chosen (30000-32767 in ingress mode)."""
+
+    target_port: int
+    published_port: int = 0
+    protocol: Protocol = Protocol.TCP
+    publish_mode: PublishMode = PublishMode.INGRESS
+    name: str = ""
+
+
+@attrs.frozen
+class EndpointSpec:
+    mode: EndpointMode = EndpointMode.VIP
+    ports: tuple[PortConfig, ...] = ()
+
+
+@attrs.frozen
+class ServiceSpec:
+    """What a service should be: a name, what its tasks are, and how many of them."""
+
+    name: str
+    task: TaskSpec
+    mode: ServiceMode = Replicated()
+    labels: Labels = attrs.field(factory=dict)
+    update: UpdateConfig | None = None
+    rollback: UpdateConfig | None = None
+    endpoint: EndpointSpec | None = None
+
+
+@attrs.frozen
+class IPAMConfig:
+    """A subnet of a network, as asked for or as given. Addresses in text form."""
+
+    subnet: str = ""
+    range: str = ""
+    gateway: str = ""
+    reserved: Labels = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class IPAMOptions:
+    driver: str = ""
+    configs: tuple[IPAMConfig, ...] = ()
+
+
+@attrs.frozen
+class NetworkSpec:
+    name: str
+    labels: Labels = attrs.field(factory=dict)
+    driver: str = "overlay"
+    driver_options: Labels = attrs.field(factory=dict)
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    ipam: IPAMOptions = IPAMOptions()
+    config_from: str = ""
+
+
+@attrs.frozen
+class Driver:
+    name: str
+    options: Labels = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class SecretSpec:
+    """A secret without its payload, which travels sealed beside it."""
+
+    name: str
+    labels: Labels = attrs.field(factory=dict)
+    templating: str = ""
+    driver: Driver | None = None
+
+
+@attrs.frozen
+class ConfigSpec:
+    name: str
+    labels: Labels = attrs.field(factory=dict)
+    templating: str = ""
+
+
+@attrs.frozen
+class NodeSpec:
+    """What people say of a node. ``name`` is free; the name shown is the hostname."""
+
+    name: str = ""
+    labels: Labels = attrs.field(factory=dict)
+    desired_role: Role = Role.WORKER
+    membership: Membership = Membership.ACCEPTED
+    availability: Availability = Availability.ACTIVE
+
+
+@attrs.frozen
+class ExternalCA:
+    url: str
+    protocol: str = "cfssl"
+    options: Labels = attrs.field(factory=dict)
+    ca_cert: bytes = b""
+
+
+@attrs.frozen
+class CAConfig:
+    node_cert_expiry: float = 2160 * 3600.0
+    external_cas: tuple[ExternalCA, ...] = ()
+    signing_ca_cert: bytes = b""
+    signing_ca_key: bytes = attrs.field(default=b"", repr=False)
+    force_rotate: int = 0
+
+
+@attrs.frozen
+class RaftSettings:
+    """Settings of the managers' log. Ticks are stored for Docker's sake."""
+
+    snapshot_interval: int = 10_000
+    keep_old_snapshots: int = 0
+    log_entries_for_slow_followers: int = 500
+    heartbeat_tick: int = 1
+    election_tick: int = 10
+
+
+@attrs.frozen
+class SwarmSpec:
+    """The settings of the whole swarm; its name is always ``default``."""
+
+    name: str = "default"
+    labels: Labels = attrs.field(factory=dict)
+    task_history_retention_limit: int = 5
+    raft: RaftSettings = RaftSettings()
+    heartbeat_period: float = 5.0
+    ca: CAConfig = CAConfig()
+    autolock: bool = False
+    default_log_driver: LogDriver | None = None
+
+
+@attrs.frozen
+class VolumeAccessMode:
+    """``scope`` single-node or multi-node; ``sharing`` none, read-only, one-writer or all."""
+
+    scope: str = "single-node"
+    sharing: str = "none"
+    block: bool = False
+    mount_fs_type: str = ""
+    mount_flags: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class VolumeSpec:
+    """A CSI cluster volume."""
+
+    name: str
+    driver: Driver
+    access_mode: VolumeAccessMode = VolumeAccessMode()
+    group: str = ""
+    labels: Labels = attrs.field(factory=dict)
+    secrets: Labels = attrs.field(factory=dict)
+    requisite: tuple[Labels, ...] = ()
+    preferred: tuple[Labels, ...] = ()
+    required_bytes: int = 0
+    limit_bytes: int = 0
+    availability: Availability = Availability.ACTIVE
+
+
+@attrs.frozen
+class ExtensionSpec:
+    name: str
+    description: str = ""
+    labels: Labels = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ResourceSpec:
+    """A custom object; ``kind`` is the name of an extension."""
+
+    name: str
+    kind: str
+    payload: bytes = attrs.field(default=b"", repr=False)
+    labels: Labels = attrs.field(factory=dict)

@@ -1,0 +1,202 @@
+"""States and choices, each with the table of what may follow what.
+
+``TaskState`` is a Lamport clock: it only moves forward, and its numbers matter, because managers,
+agents and users compare with ``<`` and ``>``. Gaps leave room. The names are Docker Swarm's.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class TaskState(IntEnum):
+    """Where a task stands (``state``), or should get to (``desired_state``)."""
+
+    NEW = 0
+    PENDING = 64
+    ASSIGNED = 192
+    ACCEPTED = 256
+    PREPARING = 320
+    READY = 384
+    STARTING = 448
+    RUNNING = 512
+    COMPLETE = 576
+    SHUTDOWN = 640
+    FAILED = 704
+    REJECTED = 768
+    REMOVE = 800
+    ORPHANED = 832
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+DESIRED_STATES = (
+    TaskState.READY,
+    TaskState.RUNNING,
+    TaskState.COMPLETE,
+    TaskState.SHUTDOWN,
+    TaskState.REMOVE,
+)
+"""The only values a desired state takes; like the observed state it only grows."""
+
+
+class Role(IntEnum):
+    """What a node is: every manager is a worker too."""
+
+    WORKER = 0
+    MANAGER = 1
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    @property
+    def organizational_unit(self) -> str:
+        """The OU of a node certificate of this role."""
+        return f"swarm-{self}"
+
+
+class Membership(IntEnum):
+    PENDING = 0
+    ACCEPTED = 1
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Availability(IntEnum):
+    """Whether a node takes tasks: active; keeps those it has (pause); gives them up (drain)."""
+
+    ACTIVE = 0
+    PAUSE = 1
+    DRAIN = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class NodeState(IntEnum):
+    UNKNOWN = 0
+    DOWN = 1
+    READY = 2
+    DISCONNECTED = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Reachability(IntEnum):
+    """What the leader sees of a manager; merged into answers, never stored."""
+
+    UNKNOWN = 0
+    UNREACHABLE = 1
+    REACHABLE = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class RestartCondition(Enum):
+    NONE = "none"
+    ON_FAILURE = "on-failure"
+    ANY = "any"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class FailureAction(Enum):
+    PAUSE = "pause"
+    CONTINUE = "continue"
+    ROLLBACK = "rollback"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class UpdateOrder(Enum):
+    STOP_FIRST = "stop-first"
+    START_FIRST = "start-first"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class UpdateState(Enum):
+    UPDATING = "updating"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ROLLBACK_STARTED = "rollback_started"
+    ROLLBACK_PAUSED = "rollback_paused"
+    ROLLBACK_COMPLETED = "rollback_completed"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+UPDATE_TRANSITIONS: dict[UpdateState | None, tuple[UpdateState, ...]] = {
+    None: (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED),
+    UpdateState.UPDATING: (
+        UpdateState.PAUSED,
+        UpdateState.COMPLETED,
+        UpdateState.ROLLBACK_STARTED,
+    ),
+    UpdateState.ROLLBACK_STARTED: (
+        UpdateState.ROLLBACK_COMPLETED,
+        UpdateState.ROLLBACK_PAUSED,
+    ),
+    UpdateState.PAUSED: (),
+    UpdateState.COMPLETED: (),
+    UpdateState.ROLLBACK_PAUSED: (),
+    UpdateState.ROLLBACK_COMPLETED: (),
+}
+"""What an update may become by itself; a new update of the service starts again at None (an
+automatic or manual rollback starts at ROLLBACK_STARTED)."""
+
+
+class EndpointMode(Enum):
+    VIP = "vip"
+    DNSRR = "dnsrr"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class PublishMode(Enum):
+    INGRESS = "ingress"
+    HOST = "host"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Protocol(Enum):
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class MountType(Enum):
+    BIND = "bind"
+    VOLUME = "volume"
+    TMPFS = "tmpfs"
+    NPIPE = "npipe"
+    CLUSTER = "cluster"
+    IMAGE = "image"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class TaskOrigin(IntEnum):
+    """Who made a task: counting restarts and failed updates is derived from it."""
+
+    CREATED = 0
+    RESTARTED = 1
+    UPDATED = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
