@@ -1,0 +1,132 @@
+"""The commands: each reads its arguments, makes one call, and prints what came back.
+
+What a command needs is imported inside it: ``pyswarm --help`` starts no cluster's worth of modules.
+Exit codes: 0 done, 1 the answer is no (a broken invariant, a refused request), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from pyswarm.errors import SwarmError
+
+EXIT_REFUSED = 1
+SECONDS_DEFAULT = 60.0  # virtual seconds of one simulated history: elections, updates, failures fit
+MANAGERS_DEFAULT = 3  # the smallest number that survives the loss of one
+WORKERS_DEFAULT = 5
+
+
+class SwarmGroup(click.Group):
+    """A group whose commands report a :class:`SwarmError` as one sentence and its hint."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SwarmError as error:
+            click.echo(f"Error: {error}", err=True)
+            if error.hint:
+                click.echo(f"Hint: {error.hint}", err=True)
+            ctx.exit(EXIT_REFUSED)
+
+
+@click.group(
+    cls=SwarmGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="pyswarm-orchestrator")
+def pyswarm() -> None:
+    """Docker Swarm mode as a Python library: try it, ask it, put it to the test."""
+
+
+@pyswarm.command()
+def demo() -> None:
+    """Run a swarm of 3 managers and 2 workers here, in one process, through its paces."""
+    from pyswarm.cli import demo as story
+
+    story.run()
+
+
+@pyswarm.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plan(file: str, as_json: bool) -> None:
+    """Say where the services of FILE would run on its nodes, and why not elsewhere.
+
+    FILE is JSON or YAML with the keys `nodes`, `services` and, optionally, `existing`; `-` reads
+    standard input.
+    """
+    from pyswarm.scheduler import planfile
+
+    with click.open_file(file, encoding="utf-8") as stream:
+        text = stream.read()
+    answer = planfile.plan(planfile.load_plan_file(text, file))
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        print_plan(answer)
+
+
+def print_plan(answer: Mapping[str, Any]) -> None:
+    """A line for each service and node, then what found no place."""
+    for service, nodes in answer["counts"].items():
+        for node, count in nodes.items():
+            click.echo(f"{service}\t{node}\t{count}")
+    for entry in answer["pending"]:
+        click.echo(f"{entry['service']}\tpending\t{entry['count']}\t{entry['reason']}")
+
+
+@pyswarm.command()
+@click.option("--seeds", type=click.IntRange(min=1), required=True, help="How many histories.")
+@click.option("--first", type=click.IntRange(min=0), default=0, help="The first seed.")
+@click.option("--managers", type=click.IntRange(min=1), default=MANAGERS_DEFAULT)
+@click.option("--workers", type=click.IntRange(min=0), default=WORKERS_DEFAULT)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=SECONDS_DEFAULT,
+    help="Virtual seconds of each history.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def simulate(
+    seeds: int, first: int, managers: int, workers: int, seconds: float, as_json: bool
+) -> None:
+    """Run seeded histories of a swarm under faults and check its invariants.
+
+    The same seeds give the same histories, and the same digest, on any machine. Exits 1 when an
+    invariant is violated, with the command that replays the history.
+    """
+    from pyswarm.sim import campaign
+
+    started = time.monotonic()
+    summary: dict[str, Any] = dict(
+        campaign.run(seeds=seeds, first=first, managers=managers, workers=workers, seconds=seconds)
+    )
+    summary["wall_s"] = round(time.monotonic() - started, 3)
+    shape = ("--managers", managers, "--workers", workers, "--seconds", seconds)
+    for violation in summary["violations"]:
+        words = ("pyswarm", "simulate", "--first", violation["seed"], "--seeds", 1, *shape)
+        violation["replay"] = shlex.join(map(str, words))
+    click.echo(json.dumps(summary)) if as_json else print_summary(summary)
+    if summary["violations"]:
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """The figures, the faults by kind, and each violation with its replay."""
+    speed = summary["virtual_s"] / max(summary["wall_s"], 0.001)
+    click.echo(
+        f"{summary['seeds']} histories, {summary['virtual_s']:.0f} virtual seconds in "
+        f"{summary['wall_s']:.1f} s ({speed:.0f} x real time)"
+    )
+    for kind, count in summary["faults"].items():
+        click.echo(f"  {kind}: {count}")
+    for violation in summary["violations"]:
+        click.echo(f"seed {violation['seed']}: {violation['message']}")
+        click.echo(f"  replay: {violation['replay']}")
+    click.echo(f"{len(summary['violations'])} violations; digest {summary['digest']}")

@@ -1,0 +1,123 @@
+"""What a node's agent and the leader's dispatcher say to each other.
+
+A session belongs to one node and one leader. Assignments come in full first (``full``), then as
+differences with a sequence number that grows by one; a gap makes the agent open a new session.
+Status reports are kept by the agent until ``StatusRecorded`` names their sequence.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from pyswarm.model.objects import Node, NodeDescription, Sealed, Task, TaskStatus
+
+
+@attrs.frozen
+class ManagerAddress:
+    """Where a manager listens."""
+
+    node_id: str
+    addr: str
+
+
+@attrs.frozen
+class Plain:
+    """An opened payload, on its way to the one node that may see it; never stored, never shown."""
+
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Dependency:
+    """A secret or config (``kind``) that a task on this node refers to."""
+
+    kind: str
+    id: str
+    name: str
+    payload: Sealed | Plain = attrs.field(repr=False)
+    templating: str = ""
+
+
+@attrs.frozen
+class OpenSession:
+    """Agent: here I am. ``session_id`` is the last one, or "" the first time."""
+
+    session_id: str
+    description: NodeDescription
+
+
+@attrs.frozen
+class Heartbeat:
+    session_id: str
+
+
+@attrs.frozen
+class ReportStatus:
+    """Agent: these tasks changed (last state of each); at most 1024 a message."""
+
+    session_id: str
+    sequence: int
+    statuses: tuple[tuple[str, TaskStatus], ...]
+
+
+@attrs.frozen
+class SessionOpened:
+    session_id: str
+    period: float
+    node: Node
+    managers: tuple[ManagerAddress, ...] = ()
+
+
+@attrs.frozen
+class SessionRefused:
+    """No session (any more): try ``leader_addr`` where it is known, else any manager."""
+
+    session_id: str
+    code: str
+    message: str
+    leader_addr: str = ""
+
+
+@attrs.frozen
+class HeartbeatAnswer:
+    session_id: str
+    period: float
+
+
+@attrs.frozen
+class SessionChanged:
+    """The node's own object or the list of managers changed."""
+
+    session_id: str
+    node: Node
+    managers: tuple[ManagerAddress, ...] = ()
+
+
+@attrs.frozen
+class Assignments:
+    """The tasks of this node with what they depend on: the full set, or a difference."""
+
+    session_id: str
+    sequence: int
+    full: bool
+    tasks: tuple[Task, ...] = ()
+    removed_tasks: tuple[str, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    removed_dependencies: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class StatusRecorded:
+    session_id: str
+    sequence: int
+
+
+ToLeader = OpenSession | Heartbeat | ReportStatus
+ToAgent = (
+    SessionOpened
+    | SessionRefused
+    | HeartbeatAnswer
+    | SessionChanged
+    | Assignments
+    | StatusRecorded
+)
