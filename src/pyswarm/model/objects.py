@@ -214,6 +214,7 @@ class ManagerStatus:
 
     member_id: int
     addr: str = ""
+    epoch: int = 0
 
 
 @attrs.frozen

@@ -80,8 +80,12 @@ class SessionRefused:
 
 @attrs.frozen
 class HeartbeatAnswer:
+    """``sequence`` is that of the last assignments sent: an agent that has not seen it missed some
+    and opens a new session."""
+
     session_id: str
     period: float
+    sequence: int = 0
 
 
 @attrs.frozen
