@@ -272,7 +272,7 @@ def test_changelog_fragments_are_well_formed() -> None:
 
 def test_the_readme_gives_the_two_commands() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.strip() in README_COMMANDS] == README_COMMANDS
+    assert [line.strip() for line in lines if line.strip() in README_COMMANDS] == README_COMMANDS
 
 
 def test_without_its_extra_the_command_names_it_in_one_line() -> None:
