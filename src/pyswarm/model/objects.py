@@ -32,7 +32,7 @@ from pyswarm.model.specs import (
 from pyswarm.model.states import NodeState, Role, TaskOrigin, TaskState, UpdateState
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Sealed:
     """A payload nobody can read without the sealing key: what store, log and snapshots hold.
 
@@ -47,7 +47,7 @@ class Sealed:
     digest: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class NetworkAttachment:
     """A network of a task: its addresses as CIDR with the network's prefix length."""
 
@@ -56,13 +56,13 @@ class NetworkAttachment:
     aliases: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class VirtualIP:
     network_id: str
     address: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Endpoint:
     """Ports and virtual IPs as allocated; ``spec`` is what they were allocated for."""
 
@@ -71,7 +71,7 @@ class Endpoint:
     virtual_ips: tuple[VirtualIP, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class UpdateStatus:
     """How the service's rolling update stands.
 
@@ -89,13 +89,13 @@ class UpdateStatus:
     failed: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class JobStatus:
     iteration: int = 0
     last_execution: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Service:
     id: str
     spec: ServiceSpec
@@ -111,7 +111,7 @@ class Service:
     pending_delete: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class TaskStatus:
     """The observed side of a task, as one value."""
 
@@ -125,7 +125,7 @@ class TaskStatus:
     ports: tuple[PortConfig, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Task:
     """One attempt at a slot. Flat, because there are many and they change often.
 
@@ -188,7 +188,7 @@ class Task:
         )
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Plugin:
     """Something an engine offers: ``type`` is Volume, Network or Log."""
 
@@ -196,7 +196,7 @@ class Plugin:
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class NodeDescription:
     """What a node says of itself."""
 
@@ -208,7 +208,7 @@ class NodeDescription:
     plugins: tuple[Plugin, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ManagerStatus:
     """A manager's place in Raft. Leadership and reachability are merged into answers."""
 
@@ -217,7 +217,7 @@ class ManagerStatus:
     epoch: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Node:
     """``role`` is the observed one; ``spec.desired_role`` what people asked for."""
 
@@ -241,7 +241,7 @@ class Node:
         return self.description.hostname if self.description else ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Certificate:
     """A node's certificate, or its request while ``status`` is pending or renew."""
 
@@ -253,7 +253,7 @@ class Certificate:
     pem: bytes = b""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Network:
     """``ipam`` holds the configs as allocated; ``driver_state`` what the driver chose (VXLAN id)."""
 
@@ -267,7 +267,7 @@ class Network:
     pending_delete: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Secret:
     id: str
     spec: SecretSpec
@@ -278,7 +278,7 @@ class Secret:
     internal: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Config:
     id: str
     spec: ConfigSpec
@@ -288,7 +288,7 @@ class Config:
     updated_at: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SealingKey:
     """A key that payloads are sealed under; protected by the sealed log."""
 
@@ -296,7 +296,7 @@ class SealingKey:
     key: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class RootCAState:
     """The swarm's root certificate, its key, and the join tokens that pin it."""
 
@@ -311,13 +311,13 @@ class RootCAState:
     last_forced_rotation: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class RevokedCertificate:
     node_id: str
     expires_at: float
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Swarm:
     """The one object that describes the whole swarm."""
 
@@ -339,7 +339,7 @@ class Swarm:
     format: int = 1
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class VolumePublishStatus:
     node_id: str
     state: str = "pending-publish"
@@ -347,7 +347,7 @@ class VolumePublishStatus:
     message: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Volume:
     id: str
     spec: VolumeSpec
@@ -362,7 +362,7 @@ class Volume:
     pending_delete: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Extension:
     id: str
     spec: ExtensionSpec
@@ -371,7 +371,7 @@ class Extension:
     updated_at: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Resource:
     id: str
     spec: ResourceSpec
@@ -380,7 +380,7 @@ class Resource:
     updated_at: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class RequestRecord:
     """What a request did, so that a retry never applies twice; kept for 10 minutes.
 

@@ -8,7 +8,7 @@ NANO = 1_000_000_000
 """Nano-CPUs in one CPU."""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class GenericResource:
     """``count`` of a kind (discrete) or a set of named values of it (named, on nodes and tasks)."""
 
@@ -17,7 +17,7 @@ class GenericResource:
     names: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Resources:
     """An amount: nano-CPUs, bytes of memory, generic resources in order of kind."""
 
@@ -26,7 +26,7 @@ class Resources:
     generic: tuple[GenericResource, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Limits:
     """The most a task may use; never looked at by the scheduler. 0 = no limit."""
 
@@ -35,7 +35,7 @@ class Limits:
     pids: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ResourceRequirements:
     """Limits and reservations of a task; only reservations count for scheduling."""
 
@@ -45,7 +45,7 @@ class ResourceRequirements:
     memory_swappiness: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Platform:
     """Operating system and architecture; in a wish an empty one matches any."""
 

@@ -12,7 +12,7 @@ import attrs
 from pyswarm.model.objects import Node, NodeDescription, Sealed, Task, TaskStatus
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ManagerAddress:
     """Where a manager listens."""
 
@@ -20,14 +20,14 @@ class ManagerAddress:
     addr: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Plain:
     """An opened payload, on its way to the one node that may see it; never stored, never shown."""
 
     data: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Dependency:
     """A secret or config (``kind``) that a task on this node refers to."""
 
@@ -38,7 +38,7 @@ class Dependency:
     templating: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class OpenSession:
     """Agent: here I am. ``session_id`` is the last one, or "" the first time."""
 
@@ -46,12 +46,12 @@ class OpenSession:
     description: NodeDescription
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Heartbeat:
     session_id: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ReportStatus:
     """Agent: these tasks changed (last state of each); at most 1024 a message."""
 
@@ -60,7 +60,7 @@ class ReportStatus:
     statuses: tuple[tuple[str, TaskStatus], ...]
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SessionOpened:
     session_id: str
     period: float
@@ -68,7 +68,7 @@ class SessionOpened:
     managers: tuple[ManagerAddress, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SessionRefused:
     """No session (any more): try ``leader_addr`` where it is known, else any manager."""
 
@@ -78,7 +78,7 @@ class SessionRefused:
     leader_addr: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class HeartbeatAnswer:
     """``sequence`` is that of the last assignments sent: an agent that has not seen it missed some
     and opens a new session."""
@@ -88,7 +88,7 @@ class HeartbeatAnswer:
     sequence: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SessionChanged:
     """The node's own object or the list of managers changed."""
 
@@ -97,7 +97,7 @@ class SessionChanged:
     managers: tuple[ManagerAddress, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Assignments:
     """The tasks of this node with what they depend on: the full set, or a difference."""
 
@@ -110,7 +110,7 @@ class Assignments:
     removed_dependencies: tuple[tuple[str, str], ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class StatusRecorded:
     session_id: str
     sequence: int

@@ -29,7 +29,7 @@ Labels = Mapping[str, str]
 _no_labels: Labels = {}
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Healthcheck:
     test: tuple[str, ...] = ()
     interval: float = 0.0
@@ -39,7 +39,7 @@ class Healthcheck:
     start_interval: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class BindOptions:
     propagation: str = ""
     non_recursive: bool = False
@@ -48,7 +48,7 @@ class BindOptions:
     read_only_force_recursive: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class VolumeOptions:
     no_copy: bool = False
     labels: Labels = attrs.field(factory=dict)
@@ -57,14 +57,14 @@ class VolumeOptions:
     subpath: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class TmpfsOptions:
     size_bytes: int = 0
     mode: int = 0
     options: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Mount:
     target: str
     source: str = ""
@@ -76,7 +76,7 @@ class Mount:
     tmpfs: TmpfsOptions | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SecretReference:
     """A secret as a file of a task. ``target`` relative to ``/run/secrets``; default its name."""
 
@@ -88,7 +88,7 @@ class SecretReference:
     mode: int = 0o444
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ConfigReference:
     """A config as a file of a task. ``target`` relative to ``/``; default its name."""
 
@@ -101,28 +101,28 @@ class ConfigReference:
     runtime: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class DNSConfig:
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Ulimit:
     name: str
     soft: int
     hard: int
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class CredentialSpec:
     file: str = ""
     registry: str = ""
     config: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SELinuxContext:
     disable: bool = False
     user: str = ""
@@ -131,7 +131,7 @@ class SELinuxContext:
     level: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Privileges:
     credential_spec: CredentialSpec | None = None
     selinux_context: SELinuxContext | None = None
@@ -141,7 +141,7 @@ class Privileges:
     no_new_privileges: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ContainerSpec:
     """What runs: ``command`` replaces the image's entrypoint, ``args`` its default command."""
 
@@ -177,14 +177,14 @@ class ContainerSpec:
     oom_score_adj: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class AttachmentSpec:
     """The runtime of a task that only holds a network attachment for a stand-alone container."""
 
     container_id: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class GenericSpec:
     """A runtime of an embedder's own."""
 
@@ -193,7 +193,7 @@ class GenericSpec:
     payload: bytes = attrs.field(default=b"", repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class RestartPolicy:
     """When a task that ended gets a successor. ``None`` = Swarm's default (any, 5 s, no limit)."""
 
@@ -203,14 +203,14 @@ class RestartPolicy:
     window: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Preference:
     """Spread over the values of ``node.labels.KEY`` or ``engine.labels.KEY``."""
 
     spread: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Placement:
     constraints: tuple[str, ...] = ()
     preferences: tuple[Preference, ...] = ()
@@ -218,13 +218,13 @@ class Placement:
     platforms: tuple[Platform, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class LogDriver:
     name: str = ""
     options: Labels = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class NetworkAttachmentConfig:
     """A network a task wants: ``target`` is its id (or name, resolved when the request is made)."""
 
@@ -234,13 +234,13 @@ class NetworkAttachmentConfig:
     driver_options: Labels = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ResourceReference:
     resource_id: str
     resource_type: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class TaskSpec:
     """What each task of a service is. Exactly one runtime is set."""
 
@@ -256,23 +256,23 @@ class TaskSpec:
     resource_references: tuple[ResourceReference, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Replicated:
     replicas: int = 1
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Global:
     pass
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ReplicatedJob:
     max_concurrent: int = 1
     total_completions: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class GlobalJob:
     pass
 
@@ -280,7 +280,7 @@ class GlobalJob:
 ServiceMode = Replicated | Global | ReplicatedJob | GlobalJob
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class UpdateConfig:
     """How a rolling update (or rollback) goes. ``parallelism`` 0 = all at once.
 
@@ -295,7 +295,7 @@ class UpdateConfig:
     order: UpdateOrder = UpdateOrder.STOP_FIRST
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class PortConfig:
     """A published port. ``published_port`` 0 = one is chosen (30000-32767 in ingress mode)."""
 
@@ -306,13 +306,13 @@ class PortConfig:
     name: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class EndpointSpec:
     mode: EndpointMode = EndpointMode.VIP
     ports: tuple[PortConfig, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ServiceSpec:
     """What a service should be: a name, what its tasks are, and how many of them."""
 
@@ -325,7 +325,7 @@ class ServiceSpec:
     endpoint: EndpointSpec | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class IPAMConfig:
     """A subnet of a network, as asked for or as given. Addresses in text form."""
 
@@ -335,13 +335,13 @@ class IPAMConfig:
     reserved: Labels = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class IPAMOptions:
     driver: str = ""
     configs: tuple[IPAMConfig, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class NetworkSpec:
     name: str
     labels: Labels = attrs.field(factory=dict)
@@ -355,13 +355,13 @@ class NetworkSpec:
     config_from: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Driver:
     name: str
     options: Labels = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SecretSpec:
     """A secret without its payload, which travels sealed beside it."""
 
@@ -371,14 +371,14 @@ class SecretSpec:
     driver: Driver | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ConfigSpec:
     name: str
     labels: Labels = attrs.field(factory=dict)
     templating: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class NodeSpec:
     """What people say of a node. ``name`` is free; the name shown is the hostname."""
 
@@ -389,7 +389,7 @@ class NodeSpec:
     availability: Availability = Availability.ACTIVE
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ExternalCA:
     url: str
     protocol: str = "cfssl"
@@ -397,7 +397,7 @@ class ExternalCA:
     ca_cert: bytes = b""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class CAConfig:
     node_cert_expiry: float = 2160 * 3600.0
     external_cas: tuple[ExternalCA, ...] = ()
@@ -406,7 +406,7 @@ class CAConfig:
     force_rotate: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class RaftSettings:
     """Settings of the managers' log. Ticks are stored for Docker's sake."""
 
@@ -417,7 +417,7 @@ class RaftSettings:
     election_tick: int = 10
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class SwarmSpec:
     """The settings of the whole swarm; its name is always ``default``."""
 
@@ -431,7 +431,7 @@ class SwarmSpec:
     default_log_driver: LogDriver | None = None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class VolumeAccessMode:
     """``scope`` single-node or multi-node; ``sharing`` none, read-only, one-writer or all."""
 
@@ -442,7 +442,7 @@ class VolumeAccessMode:
     mount_flags: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class VolumeSpec:
     """A CSI cluster volume."""
 
@@ -459,14 +459,14 @@ class VolumeSpec:
     availability: Availability = Availability.ACTIVE
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ExtensionSpec:
     name: str
     description: str = ""
     labels: Labels = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class ResourceSpec:
     """A custom object; ``kind`` is the name of an extension."""
 
