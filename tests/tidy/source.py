@@ -70,6 +70,21 @@ def inner_nodes(tree: ast.AST, name: str | None = None) -> set[int]:
     }
 
 
+def shadowed(tree: ast.AST) -> set[tuple[int, str]]:
+    """(node, name) for all nodes inside a function that has a parameter of that name."""
+    found: set[tuple[int, str]] = set()
+    for function in ast.walk(tree):
+        if isinstance(function, FUNCTIONS):
+            nodes = [id(node) for node in ast.walk(function)]
+            found.update((node, arg.arg) for arg in parameters(function) for node in nodes)
+    return found
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    arguments = function.args
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+
+
 def imports(module: Module) -> Iterator[Import]:
     """Every import, wherever it stands: ``import_module("name")`` is one too."""
     package = module.name.split(".")
@@ -157,8 +172,11 @@ def set_names(scope: ast.AST) -> set[str]:
     """The local names that are sets: annotated so, or given a set."""
     names: set[str] = set()
     if isinstance(scope, FUNCTIONS):
-        arguments = [*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs]
-        names = {a.arg for a in arguments if a.annotation and is_set_type(a.annotation)}
+        names = {
+            argument.arg
+            for argument in parameters(scope)
+            if argument.annotation is not None and is_set_type(argument.annotation)
+        }
     for node in ast.walk(scope):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             if is_set_type(node.annotation):
