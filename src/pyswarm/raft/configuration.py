@@ -57,7 +57,7 @@ class Configuration:
     def __attrs_post_init__(self) -> None:
         ids = [member.id for member in self.members]
         assert ids == sorted(set(ids)), "members are distinct and in order of id"
-        assert not ids or 0 < ids[0] and ids[-1] < self.next_member_id
+        assert not ids or (ids[0] > 0 and ids[-1] < self.next_member_id)
         voters = tuple(member.id for member in self.members if member.voter)
         object.__setattr__(self, "voters", voters)
 

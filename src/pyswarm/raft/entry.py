@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     stands.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     """Position in the log, from 1."""
     term: int
     """Term of the leader that created it."""

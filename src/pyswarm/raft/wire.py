@@ -1,0 +1,166 @@
+"""Messages as bytes: one msgpack array each, versioned and checked.
+
+``[version, code, to, from, term, epoch, ...fields in the order of the class]``. Entries are arrays
+``[index, term, kind, data]``, a configuration is its own encoded form. Whatever does not fit is
+refused with ``InvalidArgument`` before it reaches a replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import attrs
+import msgpack
+
+from pyswarm.errors import InvalidArgument
+from pyswarm.raft.config import ENTRY_BYTES_MAX
+from pyswarm.raft.configuration import decode_configuration, encode_configuration
+from pyswarm.raft.entry import Entry, EntryKind
+from pyswarm.raft.message import (
+    AppendEntries,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    ReadReply,
+    ReadRequest,
+    Removed,
+    SnapshotReply,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
+from pyswarm.raft.snapshot import SNAPSHOT_CHUNK_BYTES_MAX
+
+WIRE_VERSION = 1
+"""First element of every message; another number is refused by name."""
+MESSAGE_BYTES_MAX = 2 * ENTRY_BYTES_MAX
+"""No message is larger: an append holds one entry of any size, or a batch far below this."""
+
+CODES: dict[int, type[Message]] = {
+    1: VoteRequest,
+    2: VoteReply,
+    3: AppendEntries,
+    4: AppendReply,
+    5: Heartbeat,
+    6: HeartbeatReply,
+    7: InstallSnapshot,
+    8: SnapshotReply,
+    9: TimeoutNow,
+    10: ReadRequest,
+    11: ReadReply,
+    12: Removed,
+}
+"""Numbers are never used again for another message."""
+_CODE_OF = {cls: code for code, cls in CODES.items()}
+_FIELDS: dict[type[Message], tuple[attrs.Attribute[Any], ...]] = {
+    cls: attrs.fields(cls) for cls in CODES.values()
+}
+_VALUES: dict[type[Message], Callable[[Any], tuple[Any, ...]]] = {
+    cls: attrgetter(*(field.name for field in fields)) for cls, fields in _FIELDS.items()
+}
+_KINDS = tuple(EntryKind)
+_UINT64_MAX = 2**64 - 1
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of ``message``."""
+    cls = type(message)
+    values = _VALUES[cls](message)
+    if cls is InstallSnapshot:
+        values = tuple(
+            encode_configuration(value) if field.name == "configuration" else value
+            for field, value in zip(_FIELDS[cls], values, strict=True)
+        )
+    packed: bytes = msgpack.packb((WIRE_VERSION, _CODE_OF[cls], *values))
+    return packed
+
+
+def decode(data: bytes) -> Message:
+    """The message in ``data``; ``InvalidArgument`` if there is none."""
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise InvalidArgument(f"raft: a message of {len(data)} bytes is over {MESSAGE_BYTES_MAX}")
+    try:
+        form: Any = msgpack.unpackb(data, use_list=False)
+    except Exception as error:
+        raise InvalidArgument("raft: a message is not readable") from error
+    if not isinstance(form, tuple) or len(form) < 2:
+        raise InvalidArgument("raft: a message is malformed")
+    if form[0] != WIRE_VERSION:
+        raise InvalidArgument(f"raft: a message of version {form[0]!r} is not understood")
+    cls = CODES.get(form[1]) if type(form[1]) is int else None
+    if cls is None:
+        raise InvalidArgument("raft: a message of an unknown type")
+    fields = _FIELDS[cls]
+    if len(form) != len(fields) + 2:
+        raise InvalidArgument(f"raft: {cls.__name__} has the wrong number of fields")
+    values = [_CHECKS[field.type](value) for field, value in zip(fields, form[2:], strict=True)]
+    message = cls(*values)
+    check_sense(message)
+    return message
+
+
+def check_sense(message: Message) -> None:
+    """Refuses values that are well formed and cannot be meant."""
+    if isinstance(message, AppendEntries):
+        index, term = message.prev_index, message.prev_term
+        for entry in message.entries:
+            index += 1
+            if entry.index != index or not term <= entry.term <= message.term:
+                raise InvalidArgument("raft: entries of an append are out of order")
+            term = entry.term
+    elif isinstance(message, InstallSnapshot) and not (
+        message.chunk < message.chunks and len(message.data) <= SNAPSHOT_CHUNK_BYTES_MAX
+    ):
+        raise InvalidArgument("raft: a snapshot's chunk is malformed")
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _UINT64_MAX:
+        raise InvalidArgument("raft: a message has something else where a number should be")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise InvalidArgument("raft: a message has something else where a flag should be")
+    return value
+
+
+def _data(value: Any) -> bytes:
+    if type(value) is not bytes:
+        raise InvalidArgument("raft: a message has something else where data should be")
+    return value
+
+
+def _entry(value: Any) -> Entry:
+    if type(value) is not tuple or len(value) != 4:
+        raise InvalidArgument("raft: an entry is malformed")
+    index, term, kind, data = value
+    if type(index) is not int or type(term) is not int or type(data) is not bytes:
+        raise InvalidArgument("raft: an entry is malformed")
+    if type(kind) is not int or not 0 <= kind < len(_KINDS) or index < 1 or term < 1:
+        raise InvalidArgument("raft: an entry is of an unknown kind")
+    if kind == EntryKind.MEMBERSHIP:
+        decode_configuration(data)
+    return Entry(index, term, _KINDS[kind], data)
+
+
+def _entries(value: Any) -> tuple[Entry, ...]:
+    if type(value) is not tuple:
+        raise InvalidArgument("raft: a message has something else where entries should be")
+    return tuple([_entry(item) for item in value])
+
+
+_CHECKS: dict[Any, Callable[[Any], Any]] = {
+    "int": _number,
+    "MemberID": _number,
+    "bool": _flag,
+    "bytes": _data,
+    "tuple[Entry, ...]": _entries,
+    "Configuration": lambda value: decode_configuration(_data(value)),
+}
+"""By the annotation of a field, as it stands in ``message.py``."""
