@@ -242,6 +242,7 @@ class RecordStatuses:
 
     node_id: str
     statuses: tuple[tuple[str, TaskStatus], ...] = ()
+    applied_by: str = ""
 
 
 @attrs.frozen(weakref_slot=False)
