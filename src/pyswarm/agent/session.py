@@ -1,0 +1,231 @@
+"""The agent's side of its session with the leader.
+
+An agent has one session or is looking for one. Looking, it asks a manager (the leader where a hint
+names it, else a weighted choice) with the id of its last session. Where that fails it waits: a
+random part of a back-off that grows from 100 ms to 8 s, and is forgotten once a session is open.
+
+An open session lives by heartbeats: the first one at once, then one each period the leader names.
+A heartbeat or a first set of assignments that stays unanswered ends it, and so does a gap in the
+sequence of assignments, since only a new session brings the full set again. Tasks know nothing of
+all this: without a session they run on.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pyswarm.agent.remotes import BAD, GOOD, Remotes
+from pyswarm.agent.vocabulary import ManagersKnown, ToManager
+from pyswarm.env import Rng
+from pyswarm.machine import Effect
+from pyswarm.model.objects import Node, NodeDescription
+from pyswarm.model.session import (
+    Assignments,
+    Heartbeat,
+    HeartbeatAnswer,
+    ManagerAddress,
+    OpenSession,
+    SessionChanged,
+    SessionOpened,
+    SessionRefused,
+)
+
+BACKOFF_FIRST_SECONDS = 0.1
+BACKOFF_MAX_SECONDS = 8.0
+ANSWER_SECONDS = 5.0
+"""How long a manager may take to answer: Swarm's time-out for a session and for a call."""
+
+
+class Phase(Enum):
+    """``IDLE``: no manager is known. ``WAITING``: back-off. Then ``OPENING`` and ``OPEN``."""
+
+    IDLE = "idle"
+    WAITING = "waiting"
+    OPENING = "opening"
+    OPEN = "open"
+
+
+class Session:
+    """One session after the other. Methods return what is to be sent."""
+
+    def __init__(self, description: NodeDescription, rng: Rng) -> None:
+        self.description = description
+        self.remotes = Remotes()
+        self.phase = Phase.IDLE
+        self.id = ""
+        self.manager: ManagerAddress | None = None
+        self.node: Node | None = None
+        self.reason = ""
+        self._rng = rng
+        self._backoff = 0.0
+        self._hint = ""
+        self._hint_followed = False
+        self._leader_known = ""
+        self._at: float | None = None
+        self._beat_at: float | None = None
+        self._answer_by: float | None = None
+        self._assigned: int | None = None
+        self._behind = False
+
+    # -- what others may see
+
+    @property
+    def is_open(self) -> bool:
+        return self.phase is Phase.OPEN
+
+    def is_with(self, manager: ManagerAddress) -> bool:
+        """Whether ``manager`` is the one this session is with, or was asked for one."""
+        return self.manager is not None and self.manager.addr == manager.addr
+
+    def wake_at(self) -> float | None:
+        times = [at for at in (self._at, self._beat_at, self._answer_by) if at is not None]
+        return min(times, default=None)
+
+    # -- what happens to it
+
+    def managers_known(self, now: float, news: ManagersKnown) -> list[Effect]:
+        """Learn where managers are; a new leader ends the waiting."""
+        self.remotes.add(news.managers)
+        changed = news.leader_addr not in ("", self._leader_known)
+        self._leader_known = news.leader_addr
+        if changed and self.phase is not Phase.OPEN:
+            self._hint = news.leader_addr
+            return self._open(now)
+        if self.phase is Phase.IDLE and len(self.remotes):
+            return self._open(now)
+        return []
+
+    def due(self, now: float) -> list[Effect]:
+        """Do what has become due."""
+        if self._answer_by is not None and now >= self._answer_by:
+            opening = self.phase is Phase.OPENING
+            return self.fail(
+                now, "session initiation timed out" if opening else "heartbeat timed out"
+            )
+        if self._at is not None and now >= self._at:
+            if self.phase is Phase.WAITING:
+                return self._open(now)
+            return self.fail(now, "assignments timed out")
+        if self._beat_at is not None and now >= self._beat_at:
+            return self._beat(now)
+        return []
+
+    def opened(self, now: float, message: SessionOpened) -> list[Effect]:
+        """The leader opened the session: the first heartbeat leaves at once."""
+        if self.phase is not Phase.OPENING or self.manager is None:
+            return []
+        self.remotes.replace(message.managers or [self.manager])
+        self.remotes.observe(self.manager.addr, GOOD)
+        self.phase, self.id, self.node = Phase.OPEN, message.session_id, message.node
+        self.reason = ""
+        self._backoff, self._hint_followed, self._behind = 0.0, False, False
+        self._assigned = None
+        self._at = now + ANSWER_SECONDS
+        self._answer_by = None
+        return self._beat(now)
+
+    def refused(self, now: float, message: SessionRefused) -> list[Effect]:
+        """No session, or none any more: follow the hint once, else wait."""
+        if self.phase is Phase.OPEN and message.session_id != self.id:
+            return []
+        if self.phase not in (Phase.OPEN, Phase.OPENING) or self.manager is None:
+            return []
+        self.reason = message.message
+        hint = message.leader_addr
+        if hint and hint != self.manager.addr and not self._hint_followed:
+            self._hint, self._hint_followed = hint, True
+            return self._open(now)
+        self._hint = hint if hint != self.manager.addr else ""
+        return self.fail(now, message.message)
+
+    def answered(self, now: float, message: HeartbeatAnswer) -> list[Effect]:
+        """The leader heard a heartbeat. It may say how far its assignments have come."""
+        if not self.is_open or message.session_id != self.id:
+            return []
+        self._answer_by = None
+        self._beat_at = now + message.period
+        # An answer may overtake assignments; being behind twice means that they are lost.
+        behind = self._assigned is not None and message.sequence > self._assigned
+        if behind and self._behind:
+            return self.reopen(now, "assignments were lost")
+        self._behind = behind
+        return []
+
+    def changed(self, message: SessionChanged) -> None:
+        """The node's own object or the list of managers changed."""
+        if self.is_open and message.session_id == self.id:
+            self.node = message.node
+            if message.managers:
+                self.remotes.replace(message.managers)
+
+    def accepts(self, message: Assignments) -> bool:
+        """Whether these assignments are the next ones of this session; repeated ones are not."""
+        if not self.is_open or message.session_id != self.id:
+            return False
+        if not message.full:
+            return self._assigned is not None and message.sequence == self._assigned + 1
+        return self._assigned is None or message.sequence > self._assigned
+
+    def has_gap_before(self, message: Assignments) -> bool:
+        """Whether something before these assignments is missing."""
+        if not self.is_open or message.session_id != self.id or message.full:
+            return False
+        return self._assigned is None or message.sequence > self._assigned + 1
+
+    def assigned(self, message: Assignments) -> None:
+        """These assignments were taken over."""
+        self._assigned = message.sequence
+        self._behind = False
+        self._at = None
+
+    def reopen(self, now: float, reason: str) -> list[Effect]:
+        """Give this session up and ask the same manager for a new one, at once."""
+        if self.phase is not Phase.OPEN or self.manager is None:
+            return []
+        self.reason = reason
+        self._hint = self.manager.addr
+        return self._open(now)
+
+    def fail(self, now: float, reason: str) -> list[Effect]:
+        """It did not go well: wait a while, then look for a session again."""
+        if self.manager is not None:
+            self.remotes.observe(self.manager.addr, BAD)
+        self.reason = reason
+        self._backoff = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS + 2 * self._backoff)
+        self.phase, self.manager = Phase.WAITING, None
+        self._hint_followed = False
+        self._at = now + self._rng.random() * self._backoff
+        self._beat_at = self._answer_by = None
+        return []
+
+    def lost(self, now: float, addr: str) -> list[Effect]:
+        """The line to ``addr`` broke."""
+        if self.manager is None or self.manager.addr != addr:
+            return []
+        return self.fail(now, "connection lost")
+
+    def close(self) -> None:
+        """Stop looking; the leader will notice by the missing heartbeats."""
+        self.phase, self.manager = Phase.IDLE, None
+        self._at = self._beat_at = self._answer_by = None
+
+    # -- inside
+
+    def _open(self, now: float) -> list[Effect]:
+        if self._hint:
+            self.manager, self._hint = self.remotes.get(self._hint), ""
+        elif len(self.remotes):
+            self.manager = self.remotes.choose(self._rng)
+        else:
+            self.close()
+            return []
+        self.phase = Phase.OPENING
+        self._at = self._beat_at = None
+        self._answer_by = now + ANSWER_SECONDS
+        return [ToManager(self.manager, OpenSession(self.id, self.description))]
+
+    def _beat(self, now: float) -> list[Effect]:
+        assert self.manager is not None
+        self._beat_at = None
+        self._answer_by = now + ANSWER_SECONDS
+        return [ToManager(self.manager, Heartbeat(self.id))]
