@@ -7,7 +7,6 @@ Time (seconds since the epoch, UTC) and entropy are handed in. The modules that 
 ``cryptography`` package are loaded when one of their names is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pyswarm.model.identity import Identity as Identity
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
     from .rotation import Rotation as Rotation
     from .rotation import decide_rotation as decide_rotation
 
-_LAZY = {
-    "certificate": "Issuer NodeCertificate",
-    "keys": "create_csr create_key lock_key unlock_key",
-    "root": "RootCA",
-    "rotation": "Rotation decide_rotation",
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names.split()}
-
 # fmt: off
 __all__ = [
     "CertificateRejected", "FingerprintMismatch", "Identity", "InvalidCertificate",
@@ -53,6 +44,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if name in __all__:
+        from . import certificate, keys, root, rotation
+
+        for module in (certificate, keys, root, rotation):
+            if hasattr(module, name):
+                return globals().setdefault(name, getattr(module, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
