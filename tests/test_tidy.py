@@ -68,8 +68,8 @@ def why_refused(unit: str, found: Import) -> str | None:
     if not own and other in sys.stdlib_module_names:
         if unit not in house.PURE:
             return None
-        if other == "math" and parts[-1] in house.INEXACT:
-            return "its last digit differs between platforms"
+        if parts[-1] in house.BANNED_MEMBERS.get(other, ()):
+            return "reads the world, or differs between platforms"
         if not house.HARMLESS & {other, ".".join(parts[:2])}:
             return "not on the list of harmless modules"
         return None
@@ -133,10 +133,8 @@ def test_pure_code_calls_nothing_that_reads_the_world() -> None:
                 continue
             owner, name = called(node)
             if (
-                (not owner and name in house.BANNED_CALLS and (id(node), name) not in excused)
-                or (owner in ("datetime", "date") and name in house.CLOCK_METHODS)
-                or (owner == "math" and name in house.INEXACT)
-            ):
+                not owner and name in house.BANNED_CALLS and (id(node), name) not in excused
+            ) or name in house.BANNED_MEMBERS.get(owner, ()):
                 found.append(f"{module.place(node)} calls {owner}{'.' * bool(owner)}{name}()")
     report(found)
 

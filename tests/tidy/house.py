@@ -52,8 +52,8 @@ HARMLESS = {
     "__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "contextlib",
     "copy", "dataclasses", "datetime", "decimal", "enum", "fnmatch", "fractions", "functools",
     "hashlib", "heapq", "hmac", "http.HTTPStatus", "ipaddress", "itertools", "json", "math",
-    "operator", "re", "shlex", "string", "struct", "sys.intern", "textwrap", "types",
-    "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
+    "operator", "pathlib.PurePosixPath", "posixpath", "re", "shlex", "string", "struct",
+    "sys.intern", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
 }
 # fmt: on
 STDLIB_EXCEPTIONS = {
@@ -62,8 +62,10 @@ STDLIB_EXCEPTIONS = {
 }
 # Their last digit differs between platforms; a seed must repeat everywhere.
 INEXACT = {"log", "log2", "log10", "log1p", "exp", "expm1", "sin", "cos", "tan"}
+CLOCKS = {"now", "utcnow", "today", "fromtimestamp"}
+DISK = {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "realpath", "abspath"}
 BANNED_CALLS = {"open", "print", "input", "breakpoint", "eval", "id", "hash", "__import__"}
-CLOCK_METHODS = {"now", "utcnow", "today", "fromtimestamp"}  # of datetime and date
+BANNED_MEMBERS = {"datetime": CLOCKS, "date": CLOCKS, "math": INEXACT, "posixpath": DISK}
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
