@@ -1,1 +1,57 @@
-"""The nouns."""
+"""The nouns: what people ask for, what the swarm remembers, and what can be asked of it.
+
+The bodies of requests are in ``requests``, what agents and managers say to each other in ``session``.
+"""
+
+# ruff: noqa: I001 (one name a line would be three hundred)
+# fmt: off
+from __future__ import annotations
+
+from pyswarm.model import requests, session
+from pyswarm.model.identity import Identity
+from pyswarm.model.labels import FrozenDict, Labels
+from pyswarm.model.objects import (
+    Certificate, Config, Endpoint, Extension, JobStatus, KINDS, ManagerStatus, Network,
+    NetworkAttachment, Node, NodeDescription, Plugin, RequestRecord, Resource, RevokedCertificate,
+    RootCAState, Sealed, SealingKey, Secret, Service, StoreObject, Swarm, Task, TaskStatus,
+    UpdateStatus, VirtualIP, Volume, VolumePublishStatus
+)
+from pyswarm.model.replace import replace
+from pyswarm.model.requests import Request
+from pyswarm.model.resources import (
+    GenericResource, Limits, NANO, Platform, ResourceRequirements, Resources
+)
+from pyswarm.model.specs import (
+    AttachmentSpec, BindOptions, CAConfig, ConfigReference, ConfigSpec, ContainerSpec,
+    CredentialSpec, DNSConfig, Driver, EndpointSpec, ExtensionSpec, ExternalCA, GenericSpec,
+    Global, GlobalJob, Healthcheck, IPAMConfig, IPAMOptions, LogDriver, Mount,
+    NetworkAttachmentConfig, NetworkSpec, NodeSpec, Placement, PortConfig, Preference, Privileges,
+    RaftSettings, Replicated, ReplicatedJob, ResourceReference, ResourceSpec, RestartPolicy,
+    SELinuxContext, SecretReference, SecretSpec, ServiceMode, ServiceSpec, SwarmSpec, TaskSpec,
+    TmpfsOptions, Ulimit, UpdateConfig, VolumeAccessMode, VolumeOptions, VolumeSpec
+)
+from pyswarm.model.states import (
+    Availability, DESIRED_STATES, EndpointMode, FailureAction, Membership, MountType, NodeState,
+    Protocol, PublishMode, Reachability, RestartCondition, Role, TaskOrigin, TaskState,
+    UNKNOWN_WORDS, UPDATE_TRANSITIONS, UpdateOrder, UpdateState
+)
+
+__all__ = [
+    "AttachmentSpec", "Availability", "BindOptions", "CAConfig", "Certificate", "Config",
+    "ConfigReference", "ConfigSpec", "ContainerSpec", "CredentialSpec", "DESIRED_STATES",
+    "DNSConfig", "Driver", "Endpoint", "EndpointMode", "EndpointSpec", "Extension",
+    "ExtensionSpec", "ExternalCA", "FailureAction", "FrozenDict", "GenericResource", "GenericSpec",
+    "Global", "GlobalJob", "Healthcheck", "IPAMConfig", "IPAMOptions", "Identity", "JobStatus",
+    "KINDS", "Labels", "Limits", "LogDriver", "ManagerStatus", "Membership", "Mount", "MountType",
+    "NANO", "Network", "NetworkAttachment", "NetworkAttachmentConfig", "NetworkSpec", "Node",
+    "NodeDescription", "NodeSpec", "NodeState", "Placement", "Platform", "Plugin", "PortConfig",
+    "Preference", "Privileges", "Protocol", "PublishMode", "RaftSettings", "Reachability",
+    "Replicated", "ReplicatedJob", "Request", "RequestRecord", "Resource", "ResourceReference",
+    "ResourceRequirements", "ResourceSpec", "Resources", "RestartCondition", "RestartPolicy",
+    "RevokedCertificate", "Role", "RootCAState", "SELinuxContext", "Sealed", "SealingKey",
+    "Secret", "SecretReference", "SecretSpec", "Service", "ServiceMode", "ServiceSpec",
+    "StoreObject", "Swarm", "SwarmSpec", "Task", "TaskOrigin", "TaskSpec", "TaskState",
+    "TaskStatus", "TmpfsOptions", "UNKNOWN_WORDS", "UPDATE_TRANSITIONS", "Ulimit", "UpdateConfig",
+    "UpdateOrder", "UpdateState", "UpdateStatus", "VirtualIP", "Volume", "VolumeAccessMode",
+    "VolumeOptions", "VolumePublishStatus", "VolumeSpec", "replace", "requests", "session",
+]

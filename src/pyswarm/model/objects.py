@@ -11,13 +11,13 @@ from typing import Any
 
 import attrs
 
+from pyswarm.model.labels import Labels, no_labels
 from pyswarm.model.resources import GenericResource, Platform, Resources
 from pyswarm.model.specs import (
     ConfigSpec,
     EndpointSpec,
     ExtensionSpec,
     IPAMConfig,
-    Labels,
     LogDriver,
     NetworkSpec,
     NodeSpec,
@@ -30,8 +30,10 @@ from pyswarm.model.specs import (
     VolumeSpec,
 )
 from pyswarm.model.states import NodeState, Role, TaskOrigin, TaskState, UpdateState
+from pyswarm.model.value import trusted_value, value
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Sealed:
     """A payload nobody can read without the sealing key: what store, log and snapshots hold.
@@ -47,6 +49,7 @@ class Sealed:
     digest: bytes = attrs.field(repr=False)
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class NetworkAttachment:
     """A network of a task: its addresses as CIDR with the network's prefix length."""
@@ -56,12 +59,14 @@ class NetworkAttachment:
     aliases: tuple[str, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class VirtualIP:
     network_id: str
     address: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Endpoint:
     """Ports and virtual IPs as allocated; ``spec`` is what they were allocated for."""
@@ -71,6 +76,7 @@ class Endpoint:
     virtual_ips: tuple[VirtualIP, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateStatus:
     """How the service's rolling update stands.
@@ -89,12 +95,14 @@ class UpdateStatus:
     failed: tuple[str, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class JobStatus:
     iteration: int = 0
     last_execution: float = 0.0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Service:
     id: str
@@ -111,6 +119,7 @@ class Service:
     pending_delete: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class TaskStatus:
     """The observed side of a task, as one value."""
@@ -125,6 +134,7 @@ class TaskStatus:
     ports: tuple[PortConfig, ...] = ()
 
 
+@trusted_value
 @attrs.frozen(weakref_slot=False)
 class Task:
     """One attempt at a slot. Flat, because there are many and they change often.
@@ -160,7 +170,7 @@ class Task:
     replaces: str = ""
     origin: TaskOrigin = TaskOrigin.CREATED
     service_name: str = ""
-    service_labels: Labels = attrs.field(factory=dict)
+    service_labels: Labels = no_labels
     networks: tuple[NetworkAttachment, ...] = ()
     endpoint: Endpoint | None = None
     log_driver: LogDriver | None = None
@@ -188,6 +198,7 @@ class Task:
         )
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Plugin:
     """Something an engine offers: ``type`` is Volume, Network or Log."""
@@ -196,6 +207,7 @@ class Plugin:
     name: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class NodeDescription:
     """What a node says of itself."""
@@ -204,10 +216,11 @@ class NodeDescription:
     platform: Platform = Platform()
     resources: Resources = Resources()
     engine_version: str = ""
-    engine_labels: Labels = attrs.field(factory=dict)
+    engine_labels: Labels = no_labels
     plugins: tuple[Plugin, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ManagerStatus:
     """A manager's place in Raft. Leadership and reachability are merged into answers."""
@@ -217,6 +230,7 @@ class ManagerStatus:
     epoch: int = 0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Node:
     """``role`` is the observed one; ``spec.desired_role`` what people asked for."""
@@ -241,6 +255,7 @@ class Node:
         return self.description.hostname if self.description else ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Certificate:
     """A node's certificate, or its request while ``status`` is pending or renew."""
@@ -253,9 +268,10 @@ class Certificate:
     pem: bytes = b""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Network:
-    """``ipam`` holds the configs as allocated; ``driver_state`` what the driver chose (VXLAN id)."""
+    """``ipam`` holds what was allocated, ``driver_state`` what the driver chose (VXLAN id)."""
 
     id: str
     spec: NetworkSpec
@@ -263,10 +279,11 @@ class Network:
     created_at: float = 0.0
     updated_at: float = 0.0
     ipam: tuple[IPAMConfig, ...] = ()
-    driver_state: Labels = attrs.field(factory=dict)
+    driver_state: Labels = no_labels
     pending_delete: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Secret:
     id: str
@@ -278,6 +295,7 @@ class Secret:
     internal: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Config:
     id: str
@@ -288,6 +306,7 @@ class Config:
     updated_at: float = 0.0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SealingKey:
     """A key that payloads are sealed under; protected by the sealed log."""
@@ -296,6 +315,7 @@ class SealingKey:
     key: bytes = attrs.field(repr=False)
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RootCAState:
     """The swarm's root certificate, its key, and the join tokens that pin it."""
@@ -311,12 +331,14 @@ class RootCAState:
     last_forced_rotation: int = 0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RevokedCertificate:
     node_id: str
     expires_at: float
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Swarm:
     """The one object that describes the whole swarm."""
@@ -339,14 +361,16 @@ class Swarm:
     format: int = 1
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class VolumePublishStatus:
     node_id: str
     state: str = "pending-publish"
-    publish_context: Labels = attrs.field(factory=dict)
+    publish_context: Labels = no_labels
     message: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Volume:
     id: str
@@ -356,12 +380,13 @@ class Volume:
     updated_at: float = 0.0
     volume_id: str = ""
     capacity_bytes: int = 0
-    context: Labels = attrs.field(factory=dict)
+    context: Labels = no_labels
     accessible_topology: tuple[Labels, ...] = ()
     publish: tuple[VolumePublishStatus, ...] = ()
     pending_delete: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Extension:
     id: str
@@ -371,6 +396,7 @@ class Extension:
     updated_at: float = 0.0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Resource:
     id: str
@@ -380,6 +406,7 @@ class Resource:
     updated_at: float = 0.0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RequestRecord:
     """What a request did, so that a retry never applies twice; kept for 10 minutes.

@@ -2,9 +2,8 @@
 
 Everything that a command needs from outside (a sealed payload, new tokens and keys, a resolved
 digest) is in the value already, so that deciding it never waits. Missing ids are drawn by the
-leader.
-``version`` is always the version of the object that the caller saw: another one is refused as
-out of sequence.
+leader. ``version`` is always the version of the object that the caller saw: another one is refused
+as out of sequence.
 
 The second half are requests that no person makes: the managers' own runtimes and dispatchers do.
 """
@@ -14,6 +13,7 @@ from __future__ import annotations
 import attrs
 
 from pyswarm.model.identity import Identity
+from pyswarm.model.labels import Labels, no_labels
 from pyswarm.model.objects import (
     Certificate,
     ManagerStatus,
@@ -27,7 +27,6 @@ from pyswarm.model.objects import (
 from pyswarm.model.specs import (
     ConfigSpec,
     ExtensionSpec,
-    Labels,
     NetworkSpec,
     NodeSpec,
     ResourceSpec,
@@ -37,14 +36,17 @@ from pyswarm.model.specs import (
     VolumeSpec,
 )
 from pyswarm.model.states import Availability, NodeState
+from pyswarm.model.value import value
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateService:
     spec: ServiceSpec
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateService:
     """``rollback``: go back to the previous spec; ``spec`` is then not looked at."""
@@ -55,22 +57,26 @@ class UpdateService:
     rollback: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveService:
     service_id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateNetwork:
     spec: NetworkSpec
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveNetwork:
     id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateSecret:
     """The size of the payload was checked before it was sealed; None with a driver."""
@@ -80,20 +86,23 @@ class CreateSecret:
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateSecret:
     """Only labels can be changed."""
 
     id: str
     version: int
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveSecret:
     id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateConfig:
     spec: ConfigSpec
@@ -101,26 +110,30 @@ class CreateConfig:
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateConfig_:
     """Only labels can be changed. (``UpdateConfig`` is how a rolling update goes.)"""
 
     id: str
     version: int
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveConfig:
     id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateVolume:
     spec: VolumeSpec
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateVolume:
     id: str
@@ -128,29 +141,34 @@ class UpdateVolume:
     spec: VolumeSpec
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveVolume:
     id: str
     force: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateExtension:
     spec: ExtensionSpec
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveExtension:
     id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateResource:
     spec: ResourceSpec
     id: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateResource:
     id: str
@@ -158,11 +176,13 @@ class UpdateResource:
     spec: ResourceSpec
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveResource:
     id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateNode:
     node_id: str
@@ -170,6 +190,7 @@ class UpdateNode:
     spec: NodeSpec
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveNode:
     """``force`` removes a node that is not down."""
@@ -178,23 +199,26 @@ class RemoveNode:
     force: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateSwarm:
     """New settings, and new values of what is to be rotated ("" or None = keep)."""
 
     version: int
     spec: SwarmSpec
-    worker_token: str = attrs.field(default="", repr=False)
-    manager_token: str = attrs.field(default="", repr=False)
-    unlock_key: bytes | None = attrs.field(default=None, repr=False)
+    rotate_worker_token: str = attrs.field(default="", repr=False)
+    rotate_manager_token: str = attrs.field(default="", repr=False)
+    rotate_unlock_key: bytes | None = attrs.field(default=None, repr=False)
     root_ca: RootCAState | None = attrs.field(default=None, repr=False)
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RemoveTask:
     task_id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class JoinNode:
     """A node with a join token becomes a member; the token decides in which role."""
@@ -207,6 +231,7 @@ class JoinNode:
     certificate: Certificate | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class LeaveNode:
     """A member gives its membership up. A manager needs ``force``."""
@@ -218,6 +243,7 @@ class LeaveNode:
 # -- what managers ask of the leader themselves
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CreateSwarm:
     """The very first entry: the swarm object and its first manager."""
@@ -226,6 +252,7 @@ class CreateSwarm:
     node: Node
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RegisterNode:
     """An agent opened a session: what it says of itself, and where it comes from."""
@@ -236,6 +263,7 @@ class RegisterNode:
     session: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RecordStatuses:
     """What an agent reports of its tasks: (task id, status), the last state of each."""
@@ -245,6 +273,7 @@ class RecordStatuses:
     applied_by: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SetNodeStates:
     """What the leader sees of nodes: (node id, state, message)."""
@@ -252,6 +281,7 @@ class SetNodeStates:
     states: tuple[tuple[str, NodeState, str], ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SetManager:
     """A node's place in Raft as the committed membership says; None = it has none."""
@@ -260,6 +290,7 @@ class SetManager:
     manager: ManagerStatus | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class PromoteLearners:
     """These nodes caught up with the log and may vote."""
@@ -267,6 +298,7 @@ class PromoteLearners:
     node_ids: tuple[str, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RecordCertificate:
     """A node's certificate request, or the answer to it."""
@@ -275,6 +307,7 @@ class RecordCertificate:
     certificate: Certificate
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RotateNetworkKeys:
     """New keys of the data plane, drawn by the leader's runtime."""
@@ -322,6 +355,7 @@ InternalBody = (
 Body = UserBody | InternalBody
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Request:
     """A command with its id (a retry has the same one) and who asks (None: this very process)."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import attrs
 
+from pyswarm.model.value import value
+
 NANO = 1_000_000_000
 """Nano-CPUs in one CPU."""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class GenericResource:
     """``count`` of a kind (discrete) or a set of named values of it (named, on nodes and tasks)."""
@@ -17,6 +20,7 @@ class GenericResource:
     names: tuple[str, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Resources:
     """An amount: nano-CPUs, bytes of memory, generic resources in order of kind."""
@@ -26,6 +30,7 @@ class Resources:
     generic: tuple[GenericResource, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Limits:
     """The most a task may use; never looked at by the scheduler. 0 = no limit."""
@@ -35,6 +40,7 @@ class Limits:
     pids: int = 0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ResourceRequirements:
     """Limits and reservations of a task; only reservations count for scheduling."""
@@ -45,6 +51,7 @@ class ResourceRequirements:
     memory_swappiness: int | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Platform:
     """Operating system and architecture; in a wish an empty one matches any."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import attrs
 
 from pyswarm.model.objects import Node, NodeDescription, Sealed, Task, TaskStatus
+from pyswarm.model.value import value
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ManagerAddress:
     """Where a manager listens."""
@@ -20,6 +22,7 @@ class ManagerAddress:
     addr: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Plain:
     """An opened payload, on its way to the one node that may see it; never stored, never shown."""
@@ -27,6 +30,7 @@ class Plain:
     data: bytes = attrs.field(repr=False)
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Dependency:
     """A secret or config (``kind``) that a task on this node refers to."""
@@ -38,6 +42,7 @@ class Dependency:
     templating: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class OpenSession:
     """Agent: here I am. ``session_id`` is the last one, or "" the first time."""
@@ -46,11 +51,13 @@ class OpenSession:
     description: NodeDescription
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Heartbeat:
     session_id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ReportStatus:
     """Agent: these tasks changed (last state of each); at most 1024 a message."""
@@ -60,6 +67,7 @@ class ReportStatus:
     statuses: tuple[tuple[str, TaskStatus], ...]
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SessionOpened:
     session_id: str
@@ -68,6 +76,7 @@ class SessionOpened:
     managers: tuple[ManagerAddress, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SessionRefused:
     """No session (any more): try ``leader_addr`` where it is known, else any manager."""
@@ -78,6 +87,7 @@ class SessionRefused:
     leader_addr: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class HeartbeatAnswer:
     """``sequence`` is that of the last assignments sent: an agent that has not seen it missed some
@@ -88,6 +98,7 @@ class HeartbeatAnswer:
     sequence: int = 0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SessionChanged:
     """The node's own object or the list of managers changed."""
@@ -97,6 +108,7 @@ class SessionChanged:
     managers: tuple[ManagerAddress, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Assignments:
     """The tasks of this node with what they depend on: the full set, or a difference."""
@@ -110,6 +122,7 @@ class Assignments:
     removed_dependencies: tuple[tuple[str, str], ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class StatusRecorded:
     session_id: str
@@ -118,10 +131,5 @@ class StatusRecorded:
 
 ToLeader = OpenSession | Heartbeat | ReportStatus
 ToAgent = (
-    SessionOpened
-    | SessionRefused
-    | HeartbeatAnswer
-    | SessionChanged
-    | Assignments
-    | StatusRecorded
+    SessionOpened | SessionRefused | HeartbeatAnswer | SessionChanged | Assignments | StatusRecorded
 )

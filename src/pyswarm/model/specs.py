@@ -7,10 +7,10 @@ Swarm distinguishes "not said" from a value; the defaults of what was not said a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 
+from pyswarm.model.labels import Labels as Labels
+from pyswarm.model.labels import no_labels
 from pyswarm.model.resources import Platform, ResourceRequirements
 from pyswarm.model.states import (
     Availability,
@@ -24,11 +24,10 @@ from pyswarm.model.states import (
     Role,
     UpdateOrder,
 )
-
-Labels = Mapping[str, str]
-_no_labels: Labels = {}
+from pyswarm.model.value import at_least, value
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Healthcheck:
     test: tuple[str, ...] = ()
@@ -39,6 +38,7 @@ class Healthcheck:
     start_interval: float = 0.0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class BindOptions:
     propagation: str = ""
@@ -48,15 +48,17 @@ class BindOptions:
     read_only_force_recursive: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class VolumeOptions:
     no_copy: bool = False
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     driver: str = ""
-    driver_options: Labels = attrs.field(factory=dict)
+    driver_options: Labels = no_labels
     subpath: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class TmpfsOptions:
     size_bytes: int = 0
@@ -64,6 +66,7 @@ class TmpfsOptions:
     options: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Mount:
     target: str
@@ -76,6 +79,7 @@ class Mount:
     tmpfs: TmpfsOptions | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SecretReference:
     """A secret as a file of a task. ``target`` relative to ``/run/secrets``; default its name."""
@@ -88,6 +92,7 @@ class SecretReference:
     mode: int = 0o444
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ConfigReference:
     """A config as a file of a task. ``target`` relative to ``/``; default its name."""
@@ -101,6 +106,7 @@ class ConfigReference:
     runtime: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class DNSConfig:
     nameservers: tuple[str, ...] = ()
@@ -108,6 +114,7 @@ class DNSConfig:
     options: tuple[str, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Ulimit:
     name: str
@@ -115,6 +122,7 @@ class Ulimit:
     hard: int
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CredentialSpec:
     file: str = ""
@@ -122,6 +130,7 @@ class CredentialSpec:
     config: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SELinuxContext:
     disable: bool = False
@@ -131,6 +140,7 @@ class SELinuxContext:
     level: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Privileges:
     credential_spec: CredentialSpec | None = None
@@ -141,6 +151,7 @@ class Privileges:
     no_new_privileges: bool = False
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ContainerSpec:
     """What runs: ``command`` replaces the image's entrypoint, ``args`` its default command."""
@@ -153,7 +164,7 @@ class ContainerSpec:
     user: str = ""
     groups: tuple[str, ...] = ()
     hostname: str = ""
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     mounts: tuple[Mount, ...] = ()
     secrets: tuple[SecretReference, ...] = ()
     configs: tuple[ConfigReference, ...] = ()
@@ -170,13 +181,14 @@ class ContainerSpec:
     registry_auth: str = attrs.field(default="", repr=False)
     isolation: str = ""
     pids_limit: int = 0
-    sysctls: Labels = attrs.field(factory=dict)
+    sysctls: Labels = no_labels
     capability_add: tuple[str, ...] = ()
     capability_drop: tuple[str, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     oom_score_adj: int = 0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class AttachmentSpec:
     """The runtime of a task that only holds a network attachment for a stand-alone container."""
@@ -184,6 +196,7 @@ class AttachmentSpec:
     container_id: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class GenericSpec:
     """A runtime of an embedder's own."""
@@ -193,16 +206,18 @@ class GenericSpec:
     payload: bytes = attrs.field(default=b"", repr=False)
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RestartPolicy:
     """When a task that ended gets a successor. ``None`` = Swarm's default (any, 5 s, no limit)."""
 
     condition: RestartCondition = RestartCondition.ANY
     delay: float | None = None
-    max_attempts: int = 0
+    max_attempts: int = attrs.field(default=0, metadata=at_least(0))
     window: float = 0.0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Preference:
     """Spread over the values of ``node.labels.KEY`` or ``engine.labels.KEY``."""
@@ -210,20 +225,23 @@ class Preference:
     spread: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Placement:
     constraints: tuple[str, ...] = ()
     preferences: tuple[Preference, ...] = ()
-    max_replicas: int = 0
+    max_replicas: int = attrs.field(default=0, metadata=at_least(0))
     platforms: tuple[Platform, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class LogDriver:
     name: str = ""
-    options: Labels = attrs.field(factory=dict)
+    options: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class NetworkAttachmentConfig:
     """A network a task wants: ``target`` is its id (or name, resolved when the request is made)."""
@@ -231,15 +249,17 @@ class NetworkAttachmentConfig:
     target: str
     aliases: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
-    driver_options: Labels = attrs.field(factory=dict)
+    driver_options: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ResourceReference:
     resource_id: str
     resource_type: str
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class TaskSpec:
     """What each task of a service is. Exactly one runtime is set."""
@@ -256,22 +276,34 @@ class TaskSpec:
     resource_references: tuple[ResourceReference, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Replicated:
-    replicas: int = 1
+    replicas: int = attrs.field(
+        default=1, metadata=at_least(0, "Number of replicas must be non-negative")
+    )
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Global:
     pass
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ReplicatedJob:
-    max_concurrent: int = 1
-    total_completions: int | None = None
+    """``total_completions`` None = as many as may run at once."""
+
+    max_concurrent: int = attrs.field(
+        default=1, metadata=at_least(0, "Maximum concurrent jobs must not be negative")
+    )
+    total_completions: int | None = attrs.field(
+        default=None, metadata=at_least(0, "Total completed jobs must not be negative")
+    )
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class GlobalJob:
     pass
@@ -280,6 +312,7 @@ class GlobalJob:
 ServiceMode = Replicated | Global | ReplicatedJob | GlobalJob
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class UpdateConfig:
     """How a rolling update (or rollback) goes. ``parallelism`` 0 = all at once.
@@ -287,7 +320,7 @@ class UpdateConfig:
     ``monitor`` None = 30 s for an update, 5 s for a rollback.
     """
 
-    parallelism: int = 1
+    parallelism: int = attrs.field(default=1, metadata=at_least(0))
     delay: float = 0.0
     failure_action: FailureAction = FailureAction.PAUSE
     monitor: float | None = None
@@ -295,23 +328,26 @@ class UpdateConfig:
     order: UpdateOrder = UpdateOrder.STOP_FIRST
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class PortConfig:
     """A published port. ``published_port`` 0 = one is chosen (30000-32767 in ingress mode)."""
 
-    target_port: int
-    published_port: int = 0
+    target_port: int = attrs.field(metadata=at_least(0))
+    published_port: int = attrs.field(default=0, metadata=at_least(0))
     protocol: Protocol = Protocol.TCP
     publish_mode: PublishMode = PublishMode.INGRESS
     name: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class EndpointSpec:
     mode: EndpointMode = EndpointMode.VIP
     ports: tuple[PortConfig, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ServiceSpec:
     """What a service should be: a name, what its tasks are, and how many of them."""
@@ -319,12 +355,13 @@ class ServiceSpec:
     name: str
     task: TaskSpec
     mode: ServiceMode = Replicated()
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     update: UpdateConfig | None = None
     rollback: UpdateConfig | None = None
     endpoint: EndpointSpec | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class IPAMConfig:
     """A subnet of a network, as asked for or as given. Addresses in text form."""
@@ -332,21 +369,23 @@ class IPAMConfig:
     subnet: str = ""
     range: str = ""
     gateway: str = ""
-    reserved: Labels = attrs.field(factory=dict)
+    reserved: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class IPAMOptions:
     driver: str = ""
     configs: tuple[IPAMConfig, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class NetworkSpec:
     name: str
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     driver: str = "overlay"
-    driver_options: Labels = attrs.field(factory=dict)
+    driver_options: Labels = no_labels
     ipv6: bool = False
     internal: bool = False
     attachable: bool = False
@@ -355,48 +394,54 @@ class NetworkSpec:
     config_from: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class Driver:
     name: str
-    options: Labels = attrs.field(factory=dict)
+    options: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SecretSpec:
     """A secret without its payload, which travels sealed beside it."""
 
     name: str
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     templating: str = ""
     driver: Driver | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ConfigSpec:
     name: str
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     templating: str = ""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class NodeSpec:
     """What people say of a node. ``name`` is free; the name shown is the hostname."""
 
     name: str = ""
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     desired_role: Role = Role.WORKER
     membership: Membership = Membership.ACCEPTED
     availability: Availability = Availability.ACTIVE
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ExternalCA:
     url: str
     protocol: str = "cfssl"
-    options: Labels = attrs.field(factory=dict)
+    options: Labels = no_labels
     ca_cert: bytes = b""
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class CAConfig:
     node_cert_expiry: float = 2160 * 3600.0
@@ -406,6 +451,7 @@ class CAConfig:
     force_rotate: int = 0
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class RaftSettings:
     """Settings of the managers' log. Ticks are stored for Docker's sake."""
@@ -417,12 +463,13 @@ class RaftSettings:
     election_tick: int = 10
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class SwarmSpec:
     """The settings of the whole swarm; its name is always ``default``."""
 
     name: str = "default"
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
     task_history_retention_limit: int = 5
     raft: RaftSettings = RaftSettings()
     heartbeat_period: float = 5.0
@@ -431,6 +478,7 @@ class SwarmSpec:
     default_log_driver: LogDriver | None = None
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class VolumeAccessMode:
     """``scope`` single-node or multi-node; ``sharing`` none, read-only, one-writer or all."""
@@ -442,6 +490,7 @@ class VolumeAccessMode:
     mount_flags: tuple[str, ...] = ()
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class VolumeSpec:
     """A CSI cluster volume."""
@@ -450,8 +499,8 @@ class VolumeSpec:
     driver: Driver
     access_mode: VolumeAccessMode = VolumeAccessMode()
     group: str = ""
-    labels: Labels = attrs.field(factory=dict)
-    secrets: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
+    secrets: Labels = no_labels
     requisite: tuple[Labels, ...] = ()
     preferred: tuple[Labels, ...] = ()
     required_bytes: int = 0
@@ -459,13 +508,15 @@ class VolumeSpec:
     availability: Availability = Availability.ACTIVE
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ExtensionSpec:
     name: str
     description: str = ""
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels
 
 
+@value
 @attrs.frozen(weakref_slot=False)
 class ResourceSpec:
     """A custom object; ``kind`` is the name of an extension."""
@@ -473,4 +524,4 @@ class ResourceSpec:
     name: str
     kind: str
     payload: bytes = attrs.field(default=b"", repr=False)
-    labels: Labels = attrs.field(factory=dict)
+    labels: Labels = no_labels

@@ -200,3 +200,15 @@ class TaskOrigin(IntEnum):
 
     def __str__(self) -> str:
         return self.name.lower()
+
+
+UNKNOWN_WORDS: dict[type[Enum], str] = {
+    RestartCondition: "invalid RestartCondition: %q",
+    FailureAction: "unrecognized update failure action %s",
+    UpdateOrder: "unrecognized update order %s",
+    EndpointMode: "invalid resolution mode: %q",
+    MountType: "invalid MountType: %q",
+    Role: "invalid Role: %q",
+    Availability: "invalid Availability: %q",
+}
+"""Docker's sentence for a word that is none of an enum's (``%q`` quoted, ``%s`` as it is)."""
