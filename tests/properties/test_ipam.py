@@ -258,3 +258,24 @@ def test_ports_have_one_holder(lives: list[tuple[str, str, int, str]]) -> None:
     for protocol, port in held:
         ports.release(protocol, port)
     assert len(ports) == 0
+
+
+@given(st.lists(st.integers(0, 9), max_size=60), st.sampled_from([24, 27, 28]))
+@settings(max_examples=100, deadline=None)
+def test_a_rebuilt_subnet_decides_the_same(lives: list[int], prefix: int) -> None:
+    """Restored in the order of creation, as long as the youngest holder is among them."""
+    cidr = f"10.9.8.0/{prefix}"
+    live = Subnet(cidr)
+    held: list[str] = []
+    for number in lives:
+        if number < 4 and len(held) > 1:
+            live.release(held.pop(number % (len(held) - 1)))
+        elif live.used < live.usable:
+            held.append(live.allocate())
+    rebuilt = Subnet(cidr)
+    rebuilt.restore(held)
+    assert rebuilt.next_from == live.next_from
+    remaining = live.usable - live.used
+    assert [rebuilt.allocate() for _ in range(remaining)] == [
+        live.allocate() for _ in range(remaining)
+    ]

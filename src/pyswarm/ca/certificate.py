@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import attrs
 from cryptography import x509
@@ -19,7 +20,7 @@ from pyswarm.model.identity import Identity
 from pyswarm.model.states import Role
 
 from .errors import InvalidCertificate
-from .keys import check_public_key, public_der
+from .keys import public_der, public_key_of, reading
 
 CA_NAME = "swarm-ca"
 """The root's CN, and the server name of first contact."""
@@ -44,10 +45,8 @@ def load_bundle(pem: bytes) -> list[x509.Certificate]:
     Raises:
         InvalidCertificate: there is none, or one cannot be read.
     """
-    try:
+    with reading("the certificate"):
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        raise InvalidCertificate("no certificate can be read from the PEM") from None
 
 
 def dump_bundle(certificates: Iterable[x509.Certificate]) -> bytes:
@@ -61,6 +60,22 @@ def names_of(identity: Identity) -> list[str]:
     return [*names, CA_NAME] if identity.is_manager else names
 
 
+Kind = TypeVar("Kind", bound=x509.ExtensionType)
+
+
+def extension(certificate: x509.Certificate, kind: type[Kind]) -> Kind | None:
+    """The certificate's extension of this kind, or None.
+
+    Raises:
+        InvalidCertificate: its extensions cannot be read.
+    """
+    with reading("the certificate's extensions"):
+        try:
+            return certificate.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+
 @attrs.frozen
 class Issuer:
     """Who signed: subject and public key (DER). A node reports it; rotation waits for it."""
@@ -71,8 +86,7 @@ class Issuer:
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Issuer:
         """What leaves signed by ``certificate``'s key have as their issuer."""
-        key = check_public_key(certificate.public_key())
-        return cls(certificate.subject.public_bytes(), public_der(key))
+        return cls(certificate.subject.public_bytes(), public_der(public_key_of(certificate)))
 
 
 @attrs.frozen
@@ -94,11 +108,8 @@ class NodeCertificate:
             InvalidCertificate: it cannot be read, or names no node, role or swarm.
         """
         leaf = load_bundle(chain_pem)[0]
-        try:
-            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            dns_names = tuple(names.get_values_for_type(x509.DNSName))
-        except x509.ExtensionNotFound:
-            dns_names = ()
+        names = extension(leaf, x509.SubjectAlternativeName)
+        dns_names = () if names is None else tuple(names.get_values_for_type(x509.DNSName))
         return cls(
             chain_pem=chain_pem,
             identity=identity_of(leaf),
@@ -133,7 +144,8 @@ def identity_of(certificate: x509.Certificate) -> Identity:
         NameOID.ORGANIZATIONAL_UNIT_NAME,
         NameOID.ORGANIZATION_NAME,
     ):
-        values = certificate.subject.get_attributes_for_oid(oid)
+        with reading("the certificate's subject"):
+            values = certificate.subject.get_attributes_for_oid(oid)
         if len(values) != 1 or not values[0].value:
             raise InvalidCertificate("the certificate's subject names no node of a swarm")
         found.append(str(values[0].value))

@@ -6,13 +6,17 @@ proof that its private half is at hand: who the node is, the CA decides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pyswarm.env import Entropy, system_entropy
-from pyswarm.errors import Unauthenticated
+from pyswarm.errors import SwarmError, Unauthenticated
 
 from .errors import InvalidCertificate
 
@@ -53,20 +57,52 @@ def load_key(key_pem: bytes) -> PrivateKey:
     Raises:
         InvalidCertificate: it is none, or not of an accepted kind.
     """
-    try:
+    with reading("the private key"):
         key = serialization.load_pem_private_key(key_pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InvalidCertificate("the private key cannot be read as an unencrypted PEM") from None
     check_public_key(key.public_key())
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     return key
+
+
+class HasPublicKey(Protocol):
+    """A certificate or a request, as far as its key goes."""
+
+    def public_key(self) -> object: ...
+
+
+def public_key_of(holder: HasPublicKey) -> PublicKey:
+    """The public key of a certificate or request, refused when too weak or of an unknown kind.
+
+    Raises:
+        InvalidCertificate: with Docker's sentence where it has one.
+    """
+    with reading("the public key"):
+        return check_public_key(holder.public_key())
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Around the parsing of foreign bytes: whatever is wrong with them is one refusal.
+
+    The parser raises a dozen kinds of exception, some only when a field is first looked at; none
+    of them says more to a person than that the thing is malformed.
+
+    Raises:
+        InvalidCertificate: instead of them.
+    """
+    try:
+        yield
+    except (SwarmError, AssertionError):
+        raise
+    except Exception:
+        raise InvalidCertificate(f"{what} cannot be read") from None
 
 
 def check_public_key(key: object) -> PublicKey:
     """Refuse keys that are too weak or of an unknown kind.
 
     Raises:
-        InvalidCertificate: with Docker's sentence.
+        InvalidCertificate: with Docker's sentence where it has one.
     """
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < RSA_BITS_MIN:

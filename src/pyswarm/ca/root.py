@@ -27,6 +27,7 @@ from .certificate import (
     NodeCertificate,
     at,
     dump_bundle,
+    extension,
     load_bundle,
     names_of,
     seconds,
@@ -36,12 +37,13 @@ from .errors import CertificateRejected, InvalidCertificate
 from .keys import (
     PrivateKey,
     PublicKey,
-    check_public_key,
     create_key,
     dump_key,
     hash_for,
     load_key,
     public_der,
+    public_key_of,
+    reading,
 )
 from .renewal import NODE_EXPIRY_MIN_S, NODE_EXPIRY_S
 from .token import digest_of
@@ -83,9 +85,13 @@ def _usage(*, leaf: bool) -> x509.KeyUsage:
     )
 
 
-def new_serial(entropy: Entropy) -> int:
-    """A positive serial number of at most 20 bytes."""
-    return (int.from_bytes(entropy(SERIAL_BYTES), "big") >> 1) or 1
+def _builder(
+    issuer: x509.Name, subject: x509.Name, public: PublicKey, entropy: Entropy
+) -> x509.CertificateBuilder:
+    """A certificate begun, with a new serial number."""
+    serial = (int.from_bytes(entropy(SERIAL_BYTES), "big") >> 1) or 1
+    builder = x509.CertificateBuilder().issuer_name(issuer).subject_name(subject)
+    return builder.public_key(public).serial_number(serial)
 
 
 def _swarm_name(common_name: str, unit: str = "", organization: str = "") -> x509.Name:
@@ -108,18 +114,15 @@ def check_ca_certificate(certificate: x509.Certificate) -> None:
         raise InvalidCertificate(
             f"unsupported signature algorithm: {certificate.signature_algorithm_oid.dotted_string}"
         )
-    check_public_key(certificate.public_key())
+    public_key_of(certificate)
     if not is_ca(certificate):
         raise InvalidCertificate("the certificate is not one of a certificate authority")
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
     """Whether it says of itself that it may sign others."""
-    try:
-        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except x509.ExtensionNotFound:
-        return False
-    return basic.value.ca
+    basic = extension(certificate, x509.BasicConstraints)
+    return basic is not None and basic.ca
 
 
 @attrs.frozen
@@ -139,7 +142,7 @@ class RootCA:
         name = _swarm_name(CA_NAME)
         public = key.public_key()
         certificate = (
-            x509.CertificateBuilder(name, name, public, new_serial(entropy))
+            _builder(name, name, public, entropy)
             .not_valid_before(at(begin))
             .not_valid_after(at(begin + ROOT_EXPIRY_S))
             .add_extension(_usage(leaf=False), critical=True)
@@ -173,7 +176,7 @@ class RootCA:
             load_bundle(intermediates_pem)
         if key_pem is not None:
             ours = public_der(load_key(key_pem).public_key())
-            if ours != public_der(check_public_key(signer.public_key())):
+            if ours != public_der(public_key_of(signer)):
                 raise InvalidCertificate("certificate key mismatch")
         return cls(cert_pem, key_pem, signing_cert_pem or dump_bundle([signer]), intermediates_pem)
 
@@ -220,7 +223,7 @@ class RootCA:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         names = [x509.DNSName(name) for name in names_of(identity)]
         certificate = (
-            x509.CertificateBuilder(signer.subject, subject, public, new_serial(entropy))
+            _builder(signer.subject, subject, public, entropy)
             .not_valid_before(at(now - BACKDATE_S))
             .not_valid_after(at(now + expiry_s))
             .add_extension(_usage(leaf=True), critical=True)
@@ -240,10 +243,10 @@ class RootCA:
             FailedPrecondition: this root has no key.
         """
         key, signer, other = self._key(), self._signer(), load_bundle(cert_pem)[0]
-        public = check_public_key(other.public_key())
+        public = public_key_of(other)
         return dump_bundle(
             [
-                x509.CertificateBuilder(signer.subject, other.subject, public, new_serial(entropy))
+                _builder(signer.subject, other.subject, public, entropy)
                 .not_valid_before(other.not_valid_before_utc)
                 .not_valid_after(other.not_valid_after_utc)
                 .add_extension(_usage(leaf=False), critical=True)
@@ -303,23 +306,19 @@ class RootCA:
     def _requested_key(csr_pem: bytes) -> PublicKey:
         if not csr_pem:
             raise InvalidCertificate("the certificate request is empty")
-        try:
+        with reading("the certificate request"):
             request = x509.load_pem_x509_csr(csr_pem)
-        except ValueError:
-            raise InvalidCertificate("the certificate request cannot be read") from None
-        public = check_public_key(request.public_key())
-        if not request.is_signature_valid:
-            raise InvalidCertificate("the certificate request does not prove that it has the key")
+            public = public_key_of(request)
+            if not request.is_signature_valid:
+                raise InvalidCertificate("the certificate request does not prove its key")
         return public
 
 
 def _authority(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    try:
-        found = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        key = check_public_key(signer.public_key())
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
+    found = extension(signer, x509.SubjectKeyIdentifier)
+    if found is None:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key_of(signer))
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)
 
 
 def _check_dates(certificate: x509.Certificate, now: float) -> None:

@@ -30,7 +30,7 @@ from pyswarm.ca import (
     unlock_key,
 )
 from pyswarm.ca.certificate import at, dump_bundle, load_bundle
-from pyswarm.ca.keys import check_public_key, dump_key, load_key, public_der
+from pyswarm.ca.keys import dump_key, load_key, public_der, public_key_of
 from pyswarm.env import Rng
 from pyswarm.errors import FailedPrecondition, Unauthenticated
 from pyswarm.model.states import Role
@@ -125,7 +125,7 @@ def test_a_node_certificate(identity: Identity, unit: str, names: tuple[str, ...
     assert not usage.key_cert_sign
     extended = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert set(extended) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
-    assert public_der(check_public_key(leaf.public_key())) == public_der(load_key(KEY).public_key())
+    assert public_der(public_key_of(leaf)) == public_der(load_key(KEY).public_key())
     certificate = ROOT.verify(chain, NOW)
     assert certificate == NodeCertificate.parse(chain)
     assert certificate.identity == identity
