@@ -1,0 +1,84 @@
+"""Calls under way at a follower: what it forwarded, and what it may be asked beside requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from pyswarm.env import Rng
+from pyswarm.errors import SwarmError, Unavailable
+from pyswarm.model import Request
+from pyswarm.model.session import ManagerAddress
+from pyswarm.node.config import FORWARD_TIMEOUT_S
+from pyswarm.node.messages import ForwardRequest
+from pyswarm.node.outbox import Outbox
+
+Done = Callable[[Any, SwarmError | None], None]
+"""Told the value, or the error, exactly once."""
+
+
+@attrs.frozen
+class Barrier:
+    """Wait until this member's store holds all that was settled when the call was made.
+
+    After the reply the store of this member may be read: the read is linearizable.
+    """
+
+
+@attrs.define
+class _Forwarded:
+    done: Done
+    deadline: float
+
+
+class Calls:
+    """What a follower passed on to the leader and has no answer to yet."""
+
+    def __init__(self, out: Outbox, rng: Rng) -> None:
+        self._out = out
+        self._next = rng.getrandbits(32)
+        self._forwarded: dict[int, _Forwarded] = {}
+
+    def forward(
+        self,
+        leader: ManagerAddress,
+        request: Request,
+        done: Done,
+        now: float,
+        deadline: float | None,
+    ) -> None:
+        """Pass ``request`` on; without an answer in time its outcome is unknown."""
+        self._next += 1
+        limit = now + FORWARD_TIMEOUT_S
+        if deadline is not None:
+            limit = min(limit, deadline)
+        self._forwarded[self._next] = _Forwarded(done, limit)
+        self._out.send(leader.node_id, leader.addr, ForwardRequest(self._next, request))
+
+    def answered(self, number: int, value: Any, error: SwarmError | None) -> None:
+        """The leader answered; a second answer means nothing."""
+        call = self._forwarded.pop(number, None)
+        if call is not None:
+            call.done(value, error)
+
+    def expire(self, now: float) -> None:
+        """Give up on what took too long."""
+        for number, call in list(self._forwarded.items()):
+            if now >= call.deadline:
+                error = Unavailable(
+                    "the leader did not answer in time",
+                    outcome="unknown",
+                    hint="retry with the same request id",
+                )
+                self.answered(number, None, error)
+
+    def wake_at(self) -> float | None:
+        """The next deadline."""
+        return min((call.deadline for call in self._forwarded.values()), default=None)
+
+    def close(self) -> None:
+        """The node stops: nobody will answer."""
+        for number in list(self._forwarded):
+            self.answered(number, None, Unavailable("the node stops", outcome="unknown"))

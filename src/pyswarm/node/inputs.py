@@ -1,0 +1,71 @@
+"""What happens to a node: the only ways in.
+
+Each input is a value; a recording of them with their times, and the seed, is a recording of the
+node.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from pyswarm.model import Identity
+
+
+@attrs.frozen
+class Wake:
+    """Time has passed. ``wall`` is the wall clock (seconds since the epoch)."""
+
+    wall: float
+
+
+@attrs.frozen
+class FromPeer:
+    """``message`` came from a node that proved to be ``identity`` (None: it proved nothing yet)."""
+
+    identity: Identity | None
+    addr: str
+    message: Any
+
+
+@attrs.frozen
+class Call:
+    """A local caller wants something: a ``Request``, ``Barrier``, ``Explain``, ``WhatIf`` …
+
+    Exactly one ``Reply`` with this token follows, unless the node halts first.
+    """
+
+    token: int
+    body: Any
+    deadline: float | None = None
+
+
+@attrs.frozen
+class Persisted:
+    """The disk's answer to ``PersistLog``; ``error`` is the sentence if it could not write."""
+
+    number: int
+    error: str | None = None
+
+
+@attrs.frozen
+class FromExecutor:
+    """The executor's answer for the agent (an ``OperationDone`` or a new description)."""
+
+    event: Any
+
+
+@attrs.frozen
+class SessionBroken:
+    """The line to the node at ``addr`` broke, or it could not be reached."""
+
+    addr: str
+
+
+@attrs.frozen
+class Stop:
+    """Stop cleanly: this node's tasks end within their grace periods; it stays a member."""
+
+
+NodeInput = Wake | FromPeer | Call | Persisted | FromExecutor | SessionBroken | Stop

@@ -1,0 +1,452 @@
+"""One node, manager or worker or both, as one deterministic machine.
+
+Everything a node does happens in :meth:`NodeMachine.step`: an input is given to the part it
+concerns, then the parts are run until nothing moves any more, and the effects are returned. Raft,
+store, turns, sessions and the agent are wired here and nowhere else, so whatever runs this machine
+(the trio driver, the simulator, a test) runs the real wiring.
+
+- Every node has an **agent**, with a session to the leader (its own node included).
+- A manager has a :class:`~pyswarm.node.manager.Manager`: the replica, the store, and while it leads
+  the office.
+- A **follower** forwards requests to the leader, once, with the caller's identity, and answers
+  agents by naming the leader. Reads are answered here, after a read index.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from pyswarm.agent import (
+    Agent,
+    AgentInput,
+    AgentStopped,
+    FromManager,
+    ManagersKnown,
+    SessionLost,
+    Tick,
+    ToManager,
+)
+from pyswarm.agent import Stop as StopAgent
+from pyswarm.env import Rng
+from pyswarm.errors import FailedPrecondition, SwarmError, Unavailable
+from pyswarm.machine import Effect
+from pyswarm.model import Identity, JoinNode, Node, RegisterNode, Request, Role
+from pyswarm.model.session import (
+    Heartbeat,
+    ManagerAddress,
+    OpenSession,
+    ReportStatus,
+    SessionChanged,
+    SessionOpened,
+    SessionRefused,
+    ToAgent,
+    ToLeader,
+)
+from pyswarm.node import control
+from pyswarm.node.calls import Barrier, Calls, Done
+from pyswarm.node.config import NodeConfig, RecoveredLog
+from pyswarm.node.effects import DropLog, Halted, SaveBlob
+from pyswarm.node.inputs import (
+    Call,
+    FromExecutor,
+    FromPeer,
+    NodeInput,
+    Persisted,
+    SessionBroken,
+    Stop,
+    Wake,
+)
+from pyswarm.node.manager import Manager
+from pyswarm.node.messages import (
+    ForwardReply,
+    ForwardRequest,
+    JoinReply,
+    JoinRequest,
+    RaftPacket,
+)
+from pyswarm.node.outbox import Outbox
+from pyswarm.node.record import RECORD, NodeRecord
+from pyswarm.raft import HardState
+from pyswarm.store import Store
+
+NOT_A_MANAGER = (
+    "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
+    "Please run this command on a manager node or promote the current node to a manager."
+)
+
+
+HAND_OVER_S = 1.0
+"""How long a leader that stops waits for a successor, once its tasks have ended."""
+
+
+class NodeMachine:
+    """A whole node: see the module's text. ``now`` is the local monotonic clock throughout."""
+
+    def __init__(self, config: NodeConfig, now: float) -> None:
+        self.config = config
+        self.identity = config.identity
+        self.halted = False
+        self._rng = Rng(config.seed).child(config.identity.node_id).child(config.incarnation)
+        self._out = Outbox(config.identity.node_id)
+        self._now = now
+        self._wall = 0.0
+        self._calls = Calls(self._out, self._rng.child("calls"))
+        self._managers = config.managers
+        self._stopping = False
+        self._halt_by: float | None = None
+        self._left_seats: tuple[int, ...] = ()
+        self.manager: Manager | None = None
+        self.agent = Agent(
+            config.identity.node_id,
+            config.description,
+            self._rng.child("agent"),
+            config.saved_tasks,
+        )
+        if config.log is not None and config.log.member_id:
+            self._take_seat(config.log)
+        self._leader_addr = ""
+
+    # -- what others may see ----------------------------------------------------------------
+
+    @property
+    def node_id(self) -> str:
+        """This node's id."""
+        return self.identity.node_id
+
+    @property
+    def store(self) -> Store:
+        """The settled state; raises ``FailedPrecondition`` on a worker."""
+        if self.manager is None:
+            raise FailedPrecondition(NOT_A_MANAGER)
+        return self.manager.store
+
+    @property
+    def is_leader(self) -> bool:
+        """True while this node leads and its office is open."""
+        return self.manager is not None and self.manager.office is not None
+
+    @property
+    def managers(self) -> tuple[ManagerAddress, ...]:
+        """The managers this node knows of."""
+        return self._managers
+
+    # -- the machine ------------------------------------------------------------------------
+
+    def step(self, now: float, input: NodeInput) -> Sequence[Effect]:
+        """Take one input in; return what the world should do, in this order."""
+        self._now = now
+        if self.halted:
+            return ()
+        self._take(input)
+        self._run()
+        return self._out.take()
+
+    def wake_at(self) -> float | None:
+        """The next moment at which time alone changes something."""
+        due = (self.agent.wake_at(), self._calls.wake_at(), self._halt_by)
+        times = [at for at in due if at is not None]
+        if self.manager is not None:
+            times.append(self.manager.wake_at())
+        return min(times) if times else None
+
+    def _take(self, input: NodeInput) -> None:
+        match input:
+            case Wake(wall):
+                self._wall = wall
+                if self.manager is not None:
+                    self.manager.wall = wall
+            case FromPeer(identity, addr, message):
+                self._from_peer(identity, addr, message)
+            case Call():
+                self._call(input)
+            case Persisted(number, error):
+                if self.manager is not None:
+                    self.manager.persisted(number, error)
+            case FromExecutor(event):
+                self._tell_agent(event)
+            case SessionBroken(addr):
+                self._tell_agent(SessionLost(addr))
+            case Stop():
+                self._stop()
+
+    def _run(self) -> None:
+        """Run all parts until nothing moves."""
+        now = self._now
+        if self.manager is not None:
+            self.manager.advance_time(now)
+        self._calls.expire(now)
+        at = self.agent.wake_at()
+        if at is not None and at <= now:
+            self._tell_agent(Tick())
+        moved = True
+        while moved:
+            moved = self._deliver_to_self()
+            if self.manager is not None:
+                self.manager.work(now)
+                moved |= self.manager.drain(now)
+                moved |= self._post_sessions()
+            self._follow_leader()
+        self._check_seat()
+        if self._halt_by is not None and (now >= self._halt_by or not self.is_leader):
+            self._halt("stopped")
+
+    def _deliver_to_self(self) -> bool:
+        """Messages of this node's parts to each other, without a network between."""
+        messages, self._out.to_self = self._out.to_self, []
+        for message in messages:
+            self._from_peer(self.identity, self.config.addr, message)
+        return bool(messages)
+
+    # -- peers ------------------------------------------------------------------------------
+
+    def _from_peer(self, identity: Identity | None, addr: str, message: object) -> None:
+        if isinstance(message, JoinRequest):
+            self._let_in(addr, message)
+            return
+        if identity is None or identity.swarm_id != self.identity.swarm_id:
+            self._out.observe("peer.refused", "warning", addr=addr)
+            return
+        peer = ManagerAddress(identity.node_id, addr)
+        match message:
+            case RaftPacket(inner):
+                if identity.role is Role.MANAGER and self.manager is not None:
+                    self.manager.received(peer, inner)
+            case OpenSession() | Heartbeat() | ReportStatus():
+                self._from_agent(identity, addr, message)
+            case ForwardRequest(number, request):
+                self._serve_forwarded(identity, addr, number, request)
+            case ForwardReply(number, value, error):
+                self._calls.answered(number, value, error)
+            case JoinReply():
+                pass
+            case _:
+                if identity.role is Role.MANAGER:
+                    self._from_leader(peer, message)
+
+    def _from_agent(self, identity: Identity, addr: str, message: ToLeader) -> None:
+        """A session's message; only the leader holds sessions."""
+        office = self.manager.office if self.manager is not None else None
+        if office is None or office.dispatcher is None:
+            leader = self.manager.leader if self.manager is not None else None
+            leader_addr = leader.addr if leader and leader.node_id != self.node_id else ""
+            refusal = SessionRefused(
+                message.session_id, "unavailable", "this manager does not lead", leader_addr
+            )
+            self._out.send(identity.node_id, addr, refusal)
+            return
+        dispatcher, node_id = office.dispatcher, identity.node_id
+        match message:
+            case OpenSession(session_id, description):
+                body = RegisterNode(node_id, description, addr, session_id)
+                office.register(identity, addr, body, self._now)
+            case Heartbeat(session_id):
+                dispatcher.heartbeat(node_id, addr, session_id, self._now)
+            case ReportStatus(session_id, sequence, statuses):
+                dispatcher.reported(node_id, addr, session_id, sequence, statuses)
+
+    def _post_sessions(self) -> bool:
+        office = self.manager.office if self.manager is not None else None
+        if office is None or office.dispatcher is None:
+            return False
+        messages = office.dispatcher.take()
+        for one in messages:
+            self._out.send(one.node_id, one.addr, one.message)
+        return bool(messages)
+
+    def _from_leader(self, peer: ManagerAddress, message: object) -> None:
+        if isinstance(message, (SessionOpened, SessionChanged)):
+            self._note_managers(message.managers)
+        if isinstance(message, ToAgent):
+            self._tell_agent(FromManager(peer, message))
+
+    # -- joining ----------------------------------------------------------------------------
+
+    def _let_in(self, addr: str, message: JoinRequest) -> None:
+        """Someone without an identity shows a token; the leader decides."""
+        request = Request(
+            message.request_id,
+            JoinNode(
+                token=message.token,
+                addr=message.addr,
+                description=message.description,
+                availability=message.availability,
+            ),
+            None,
+        )
+
+        def answer(value: object, error: SwarmError | None) -> None:
+            reply = JoinReply(message.request_id, error=error)
+            if error is None and isinstance(value, Node):
+                reply = JoinReply(
+                    message.request_id,
+                    value.id,
+                    value.spec.desired_role,
+                    self.identity.swarm_id,
+                    self._known_managers(),
+                )
+            self._out.send("", addr, reply)
+
+        self._submit(request, answer, None)
+
+    def _known_managers(self) -> tuple[ManagerAddress, ...]:
+        office = self.manager.office if self.manager is not None else None
+        if office is not None:
+            return tuple(office.managers())
+        return self._managers
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def _call(self, call: Call) -> None:
+        token = call.token
+        if self._stopping:
+            self._out.reply(token, error=Unavailable("this node is stopping"))
+        elif self.manager is None:
+            self._out.reply(token, error=FailedPrecondition(NOT_A_MANAGER))
+        elif isinstance(call.body, Barrier):
+            self.manager.read(lambda error: self._out.reply(token, None, error), self._now)
+        elif isinstance(call.body, Request):
+            self._submit(
+                call.body,
+                lambda value, error: self._out.reply(token, value, error),
+                call.deadline,
+            )
+        else:
+            raise AssertionError(f"not a call: {call.body!r}")
+
+    def _submit(self, request: Request, done: Done, deadline: float | None) -> None:
+        """Give a request to the leader: this node's own office, or another node's."""
+        try:
+            control.check_caller(request.identity, request.body)
+        except SwarmError as error:
+            done(None, error)
+            return
+        manager = self.manager
+        if manager is None:
+            done(None, FailedPrecondition(NOT_A_MANAGER))
+        elif manager.office is not None:
+            manager.office.submit(request, done)
+        elif (leader := manager.leader) is None or leader.node_id == self.node_id:
+            done(None, manager.no_leader())
+        else:
+            self._calls.forward(leader, request, done, self._now, deadline)
+
+    def _serve_forwarded(
+        self, identity: Identity, addr: str, number: int, request: Request
+    ) -> None:
+        """A follower's caller asks through it; only managers may forward, and only once."""
+
+        def answer(value: object, error: SwarmError | None) -> None:
+            self._out.send(identity.node_id, addr, ForwardReply(number, value, error))
+
+        office = self.manager.office if self.manager is not None else None
+        if identity.role is not Role.MANAGER:
+            self._out.observe("peer.refused", "warning", addr=addr, node=identity.node_id)
+        elif office is None:
+            answer(None, Unavailable("raft: this manager is not the leader"))
+        else:
+            office.submit(request, answer)
+
+    # -- the agent --------------------------------------------------------------------------
+
+    def _tell_agent(self, event: AgentInput) -> None:
+        for effect in self.agent.step(self._now, event):
+            match effect:
+                case ToManager(manager, message):
+                    node_id = manager.node_id
+                    if manager.addr == self.config.addr:
+                        node_id = self.node_id
+                    self._out.send(node_id, manager.addr, message)
+                case AgentStopped():
+                    self._halt_by = self._now + HAND_OVER_S
+                case _:
+                    self._out.add(effect)
+
+    def _follow_leader(self) -> None:
+        """A manager's agent learns of a new leader from the log, sooner than from a refusal."""
+        if self.manager is None:
+            return
+        leader = self.manager.leader
+        if self.manager.replica.role.name == "LEADER" and self.manager.office is None:
+            return
+        addr = leader.addr if leader is not None else ""
+        if addr and addr != self._leader_addr:
+            self._leader_addr = addr
+            known = tuple(self._known_managers()) or self._managers
+            if leader is not None and leader not in known:
+                known = (*known, leader)
+            self._tell_agent(ManagersKnown(known, addr))
+
+    # -- seat and record --------------------------------------------------------------------
+
+    def _take_seat(self, log: RecoveredLog) -> None:
+        self.manager = Manager(
+            self.config, log, self._out, self._rng.child(f"seat {log.member_id}"), now=self._now
+        )
+        self.manager.wall = self._wall
+
+    def _note_managers(self, managers: tuple[ManagerAddress, ...]) -> None:
+        if managers and managers != self._managers:
+            self._managers = managers
+            self._save_record()
+
+    def _check_seat(self) -> None:
+        """Take or give up the seat that the leader's last word about this node says."""
+        if self.manager is not None and self.manager.replica.removed:
+            self._leave_seat()
+        node = self.agent.node
+        if self.manager is None and node is not None and node.manager is not None:
+            if node.role is Role.MANAGER and node.manager.member_id not in self._left_seats:
+                self.identity = Identity(self.node_id, Role.MANAGER, self.identity.swarm_id)
+                status = node.manager
+                self._take_seat(
+                    RecoveredLog(status.member_id, HardState(epoch=status.epoch))
+                )
+                self._save_record()
+                self._out.observe("seat.taken", member=status.member_id)
+
+    def _leave_seat(self) -> None:
+        manager, self.manager = self.manager, None
+        assert manager is not None
+        manager.close()
+        self._left_seats = (*self._left_seats, manager.replica.id)
+        self.identity = Identity(self.node_id, Role.WORKER, self.identity.swarm_id)
+        self._out.add(DropLog())
+        self._save_record()
+        self._out.observe("seat.left", member=manager.replica.id)
+
+    def record(self) -> NodeRecord:
+        """What this node must remember of itself."""
+        replica = self.manager.replica if self.manager is not None else None
+        return NodeRecord(
+            identity=self.identity,
+            addr=self.config.addr,
+            member_id=replica.id if replica is not None else 0,
+            epoch=replica.epoch if replica is not None else 0,
+            incarnation=self.config.incarnation,
+            managers=self._managers,
+        )
+
+    def _save_record(self) -> None:
+        self._out.add(SaveBlob(RECORD, self.record().to_bytes()))
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """Hand over leadership if there is someone, end the tasks, then halt."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self.is_leader and self.manager is not None:
+            with contextlib.suppress(SwarmError):
+                self.manager.replica.transfer_leadership()
+        self._tell_agent(StopAgent())
+
+    def _halt(self, reason: str, error: SwarmError | None = None) -> None:
+        if self.halted:
+            return
+        if self.manager is not None:
+            self.manager.close()
+        self._calls.close()
+        self.halted = True
+        self._out.add(Halted(reason, error))

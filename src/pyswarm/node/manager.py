@@ -1,0 +1,352 @@
+"""A node's seat among the managers: its replica of the log, and the store that follows it.
+
+Raft's instructions (``Ready``) are carried out here: messages leave, batches go to the disk,
+promises wait for it, committed entries become the store. While this member leads and its term's
+no-op is applied, it also holds the :class:`~pyswarm.node.office.Office`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from pyswarm.env import Rng
+from pyswarm.errors import Internal, SwarmError, Unavailable
+from pyswarm.model.session import ManagerAddress
+from pyswarm.node.config import NodeConfig, RecoveredLog
+from pyswarm.node.effects import PersistLog, Published
+from pyswarm.node.messages import RaftPacket
+from pyswarm.node.office import Office
+from pyswarm.node.outbox import Outbox
+from pyswarm.node.seats import context, holder
+from pyswarm.node.snapshots import SnapshotTaker, restore
+from pyswarm.raft import (
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Member,
+    Message,
+    RaftConfig,
+    Ready,
+    Replica,
+)
+from pyswarm.raft import Role as RaftRole
+from pyswarm.store import Store
+
+DISK_RETRY_S = 1.0
+"""How long to wait before a write that failed (a full disk) is tried again."""
+
+READ_RETRY_S = 0.5
+"""A read whose index does not come (a lost message) is asked for again after this."""
+
+READ_TIMEOUT_S = 5.0
+"""A read that cannot be proved linearizable for so long is refused."""
+
+NO_LEADER = (
+    "The swarm does not have a leader. It's possible that too few managers are online. "
+    "Make sure more than half of the managers are online."
+)
+
+
+@attrs.define
+class _Read:
+    done: Callable[[SwarmError | None], None]
+    asked_at: float
+    deadline: float
+
+
+class Manager:
+    """One member of the managers' log."""
+
+    def __init__(
+        self, config: NodeConfig, log: RecoveredLog, out: Outbox, rng: Rng, *, now: float
+    ) -> None:
+        self.config = config
+        self.out = out
+        self.office: Office | None = None
+        self.wall = 0.0
+        self._rng = rng
+        self._now = now
+        self._next_tick = now + config.tick_s
+        self._unsynced: deque[Ready] = deque()
+        self._retry_disk_at: float | None = None
+        self._reads: dict[int, _Read] = {}
+        self._next_read = 0
+        self._taker: SnapshotTaker | None = None
+        self._snapshot_index = log.snapshot.index if log.snapshot else 0
+        self._peers: dict[int, ManagerAddress] = {}
+        self._leads = False
+        self.store = restore(log.snapshot.chunks) if log.snapshot else Store()
+        self.replica = self._replica(log)
+        if len(self.replica.configuration.voters) == 1:
+            self.replica.campaign()
+
+    def _replica(self, log: RecoveredLog) -> Replica:
+        config = self.config
+        timings = config.raft or RaftConfig(id=log.member_id)
+        return Replica(
+            attrs.evolve(timings, id=log.member_id),
+            self._rng.child("raft"),
+            hard_state=log.hard_state,
+            snapshot=log.snapshot,
+            entries=log.entries,
+            bootstrap=self._first_configuration(log),
+        )
+
+    def _first_configuration(self, log: RecoveredLog) -> Configuration | None:
+        """A founder's own; one that joins learns it from the leader."""
+        config = self.config
+        is_new = log.hard_state == HardState() and log.snapshot is None and not log.entries
+        if config.bootstrap is None or not is_new:
+            return None
+        me = Member(log.member_id, True, context(config.identity.node_id, config.addr))
+        return Configuration((me,), log.member_id + 1)
+
+    # -- what happens -----------------------------------------------------------------------
+
+    def received(self, peer: ManagerAddress, message: Message) -> None:
+        """A Raft message came from a peer."""
+        self._peers[message.from_] = peer
+        self.replica.step(message)
+
+    def advance_time(self, now: float) -> None:
+        """Tick as often as time says; a node that slept through ticks does not make up for them."""
+        self._now = now
+        tick_s = self.config.tick_s
+        if now >= self._next_tick:
+            self._next_tick = max(self._next_tick + tick_s, now + tick_s / 2)
+            self.replica.tick()
+            self._expire_reads(now)
+        if self._retry_disk_at is not None and now >= self._retry_disk_at:
+            self._retry_disk_at = None
+            self._persist_again()
+
+    def wake_at(self) -> float:
+        """When the next tick, or a deadline of the office, is due."""
+        if self._taker is not None:
+            return self._now
+        at = self._next_tick
+        if self.office is not None and (due := self.office.wake_at()) is not None:
+            at = min(at, due)
+        return at
+
+    def persisted(self, number: int, error: str | None) -> None:
+        """The disk has done (or could not do) what a Ready asked."""
+        if error is not None:
+            self.out.observe("disk.failed", "error", error=error)
+            self.replica.may_campaign = False
+            self.replica.step_down()
+            self._retry_disk_at = self._now + DISK_RETRY_S
+            return
+        self.replica.may_campaign = True
+        if not self._unsynced or self._unsynced[0].number > number:
+            return
+        while self._unsynced and self._unsynced[0].number <= number:
+            self._synced(self._unsynced.popleft())
+        while self._unsynced and not self._unsynced[0].must_sync:
+            self._synced(self._unsynced.popleft())
+
+    def _synced(self, ready: Ready) -> None:
+        self._post(ready.messages_after_sync)
+        self.replica.advance(ready)
+
+    def _persist_again(self) -> None:
+        for ready in self._unsynced:
+            if ready.must_sync:
+                self.out.add(PersistLog(ready))
+
+    # -- Raft's instructions ----------------------------------------------------------------
+
+    def drain(self, now: float) -> bool:
+        """Carry out what the replica wants; True if there was anything."""
+        self._now = now
+        did = False
+        while (ready := self.replica.ready()) is not None:
+            did = True
+            self._post(ready.messages)
+            if ready.must_sync:
+                self.out.add(PersistLog(ready))
+                self._unsynced.append(ready)
+            elif self._unsynced:
+                self._unsynced.append(ready)
+            else:
+                self._synced(ready)
+            self._apply(ready)
+        self._follow_role()
+        return did
+
+    def _post(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            peer = self._peer(message.to)
+            if peer is not None:
+                self.out.send(peer.node_id, peer.addr, RaftPacket(message))
+
+    def _peer(self, member_id: int) -> ManagerAddress | None:
+        """Where a member listens: what the log says, else where it last wrote from."""
+        member = self.replica.configuration.get(member_id)
+        return holder(member) if member is not None else self._peers.get(member_id)
+
+    def _apply(self, ready: Ready) -> None:
+        if ready.restore is not None:
+            self.store = restore(ready.restore.chunks)
+            self._snapshot_index = ready.restore.index
+            self._taker = None
+            self.out.add(Published(None, restored=True))
+        for entry in ready.committed:
+            self._apply_entry(entry)
+        for number, _ in ready.reads:
+            self._end_read(number, None)
+        for number in ready.aborted_reads:
+            self._ask_again(number)
+
+    def _apply_entry(self, entry: Entry) -> None:
+        if entry.kind is EntryKind.NORMAL:
+            self._install(entry)
+        elif entry.kind is EntryKind.MEMBERSHIP and self.office is not None:
+            self.office.membership_applied(entry.index)
+
+    def _install(self, entry: Entry) -> None:
+        """The leader installs its own overlay; everyone else applies the entry."""
+        office = self.office if self._still_leads() else None
+        tx = office.settles(entry.index, entry.term) if office is not None else None
+        if office is not None and tx is not None:
+            commit = self.store.install(tx)
+            self.out.add(Published(commit))
+            office.settled(commit, self._now)
+        else:
+            self.out.add(Published(self.store.apply(entry.index, entry.data)))
+
+    # -- office -----------------------------------------------------------------------------
+
+    def _still_leads(self) -> bool:
+        office = self.office
+        return (
+            office is not None
+            and self.replica.role is RaftRole.LEADER
+            and self.replica.term == office.term
+        )
+
+    def _follow_role(self) -> None:
+        if self.office is not None and not self._still_leads():
+            self.resign("leadership was lost")
+        if self.office is None and self.replica.is_leader_ready:
+            self._take_office()
+
+    def _take_office(self) -> None:
+        term = self.replica.term
+        self.office = Office(
+            self.config,
+            self.replica,
+            self.store,
+            self.out,
+            self._rng.child(f"office {term}"),
+            now=self._now,
+            wall=self.wall,
+        )
+        self.out.observe("leader.elected", term=term)
+
+    def resign(self, reason: str) -> None:
+        """Drop the office; everyone waiting is told."""
+        office, self.office = self.office, None
+        if office is not None:
+            self.out.observe("leader.resigned", term=office.term, reason=reason)
+            office.close(reason)
+
+    def work(self, now: float) -> None:
+        """As leader: the next turn. As anyone: the next slice of a snapshot."""
+        self._now = now
+        if self.office is not None:
+            try:
+                self.office.work(now)
+            except Exception as problem:
+                # A reconciler that raises is a bug: the turn is dropped, another member may lead.
+                self.out.observe("turn.failed", "critical", error=repr(problem), exc=problem)
+                self.resign(f"internal error: {problem!r}")
+                self.replica.step_down()
+        self._compact()
+
+    # -- snapshots --------------------------------------------------------------------------
+
+    def _compact(self) -> None:
+        if self._taker is None:
+            if not self.store.has_swarm:
+                return
+            settings = self.store.swarm.spec.raft
+            due = self._snapshot_index + settings.snapshot_interval
+            if settings.snapshot_interval and self.replica.applied_index >= due:
+                self._taker = SnapshotTaker(self.store, self.replica.applied_index)
+            return
+        if self._taker.step():
+            taker, self._taker = self._taker, None
+            self._snapshot_index = taker.index
+            keep = self.store.swarm.spec.raft.log_entries_for_slow_followers
+            self.replica.compact(self.replica.snapshot_at(taker.index, taker.chunks), keep)
+            self.out.observe("log.compacted", index=taker.index)
+
+    # -- reads ------------------------------------------------------------------------------
+
+    def read(self, done: Callable[[SwarmError | None], None], now: float) -> None:
+        """Call ``done`` once the store holds everything that was settled before this moment."""
+        self._next_read += 1
+        read = _Read(done, now, now + READ_TIMEOUT_S)
+        self._ask(self._next_read, read, now)
+
+    def _ask(self, number: int, read: _Read, now: float) -> None:
+        read.asked_at = now
+        try:
+            self.replica.read_index(number)
+        except SwarmError:
+            read.done(self.no_leader())
+            return
+        self._reads[number] = read
+
+    def _ask_again(self, number: int) -> None:
+        read = self._reads.pop(number, None)
+        if read is not None:
+            read.done(self.no_leader())
+
+    def _end_read(self, number: int, error: SwarmError | None) -> None:
+        read = self._reads.pop(number, None)
+        if read is not None:
+            read.done(error)
+
+    def _expire_reads(self, now: float) -> None:
+        for number, read in list(self._reads.items()):
+            if now >= read.deadline:
+                self._end_read(number, self.no_leader())
+
+    def no_leader(self) -> Unavailable:
+        """Why nobody can answer: with the number of managers that can be reached."""
+        status = self.replica.status()
+        voters = status.configuration.voters
+        reachable = sum(1 for voter in voters if voter == self.replica.id or self._hears(voter))
+        return Unavailable(
+            NO_LEADER,
+            hint=f"{reachable} of {len(voters)} managers can be reached, {len(voters) // 2 + 1} "
+            "are needed",
+            details={"reachable": reachable, "managers": len(voters)},
+        )
+
+    def _hears(self, member_id: int) -> bool:
+        return member_id in self._peers
+
+    @property
+    def leader(self) -> ManagerAddress | None:
+        """The node that leads, as far as this member knows."""
+        leader = self.replica.leader
+        return None if leader is None else self._peer(leader)
+
+    def close(self) -> None:
+        """Nobody is left waiting for this member."""
+        self.resign("the node stops")
+        for number in list(self._reads):
+            self._end_read(number, Unavailable("the node stops"))
+        assert not self._reads
+
+
+def internal(problem: Exception) -> Internal:
+    """An exception of our own, for a caller."""
+    return Internal(f"{type(problem).__name__}: {problem}", hint="please report it")

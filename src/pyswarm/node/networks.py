@@ -1,0 +1,107 @@
+"""What requests about networks do: create and remove. Networks cannot be changed."""
+
+from __future__ import annotations
+
+from pyswarm.env import Rng
+from pyswarm.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unimplemented,
+)
+from pyswarm.machine import Because
+from pyswarm.model import CreateNetwork, Network, NetworkSpec, RemoveNetwork, TaskState
+from pyswarm.model.states import EndpointMode, PublishMode
+from pyswarm.model.validate import validate_name, validate_network_spec
+from pyswarm.node.lookup import free_id
+from pyswarm.orchestrator.allocate import allocate_network
+from pyswarm.store import Reader, Transaction
+
+PREDEFINED_LABEL = "com.docker.swarm.predefined"
+"""Marks the node-local networks ``bridge`` and ``host`` that every swarm has."""
+
+PREDEFINED = ("bridge", "host")
+INGRESS = "ingress"
+
+
+def create_network(tx: Transaction, request: CreateNetwork, rng: Rng) -> Network:
+    """A new network with its subnet; refused where no pool can serve it."""
+    spec = request.spec
+    validate_name("network", spec.name)
+    validate_network_spec(spec)
+    if PREDEFINED_LABEL in spec.labels:
+        raise PermissionDenied(
+            f"label {PREDEFINED_LABEL} is for internally created predefined networks "
+            "and cannot be applied by users"
+        )
+    if tx.by_name("network", spec.name) is not None:
+        raise AlreadyExists(f"network with name {spec.name} already exists")
+    if spec.ingress:
+        _check_ingress(tx, spec)
+    return _created(tx, spec, rng)
+
+
+def create_predefined(tx: Transaction, rng: Rng) -> None:
+    """What every new swarm has: ``ingress``, and the node-local ``bridge`` and ``host``."""
+    if tx.by_name("network", INGRESS) is None:
+        _created(tx, NetworkSpec(name=INGRESS, ingress=True), rng)
+    for name in PREDEFINED:
+        if tx.by_name("network", name) is None:
+            spec = NetworkSpec(name=name, driver=name, labels={PREDEFINED_LABEL: "true"})
+            _created(tx, spec, rng)
+
+
+def _created(tx: Transaction, spec: NetworkSpec, rng: Rng) -> Network:
+    network = Network(id=free_id(tx, "network", rng), spec=spec)
+    written: Network = tx.create(
+        allocate_network(tx, network), Because("create-network", (spec.name,))
+    )
+    return written
+
+
+def _check_ingress(reader: Reader, spec: NetworkSpec) -> None:
+    for network in reader.networks():
+        if network.spec.ingress:
+            raise AlreadyExists(f"ingress network ({network.id}) is already present")
+    if spec.attachable:
+        raise InvalidArgument("ingress network cannot be attachable")
+    if spec.driver != "overlay":
+        raise Unimplemented("only overlay driver is currently supported for ingress network")
+
+
+def remove_network(tx: Transaction, request: RemoveNetwork, rng: Rng) -> None:
+    """Refused while a service or a live task uses it."""
+    network = tx.network(request.id)
+    if network is None:
+        raise NotFound(f"network {request.id} not found")
+    if PREDEFINED_LABEL in network.spec.labels:
+        raise FailedPrecondition(
+            f"network {network.spec.name} ({network.id}) is a swarm predefined network "
+            "and cannot be removed"
+        )
+    if network.spec.ingress:
+        _check_ingress_unused(tx)
+    _check_unused(tx, network)
+    tx.delete("network", network.id, Because("remove-network", (network.spec.name,)))
+
+
+def _check_ingress_unused(reader: Reader) -> None:
+    for service in reader.services():
+        endpoint = service.spec.endpoint
+        if endpoint is None or endpoint.mode is EndpointMode.DNSRR:
+            continue
+        if any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports):
+            raise FailedPrecondition(
+                "ingress network cannot be removed because service "
+                f"{service.id} depends on it"
+            )
+
+
+def _check_unused(reader: Reader, network: Network) -> None:
+    for service in reader.services_using("network", network.id):
+        raise FailedPrecondition(f"network {network.id} is in use by service {service.id}")
+    for task in reader.tasks_using_network(network.id):
+        if task.desired_state <= TaskState.RUNNING and task.state <= TaskState.RUNNING:
+            raise FailedPrecondition(f"network {network.id} is in use by task {task.id}")

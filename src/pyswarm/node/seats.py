@@ -1,0 +1,113 @@
+"""Who should hold a seat in the log, and the next step towards it.
+
+People say what a node should be (``spec.desired_role``); Raft's configuration says who is a member;
+``node.role`` and ``node.manager`` say what has been reached. The leader brings them together, one
+membership change at a time:
+
+- a node that should be a manager and has no seat gets one as a learner, and a vote once it has
+  caught up;
+- a member whose node should be a worker, or is gone, is removed (a leader hands over first);
+- ``node.role`` and ``node.manager`` follow the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyswarm.machine import Because
+from pyswarm.model import ManagerStatus, Node, Role, replace
+from pyswarm.model.session import ManagerAddress
+from pyswarm.raft import (
+    AddMember,
+    Configuration,
+    Member,
+    MembershipChange,
+    PromoteMember,
+    RemoveMember,
+)
+from pyswarm.store import Change, Reader, Transaction
+
+
+def context(node_id: str, addr: str) -> bytes:
+    """A member's context in the configuration: whose seat it is, and where it listens."""
+    return f"{node_id} {addr}".encode()
+
+
+def holder(member: Member) -> ManagerAddress:
+    """The node that holds a seat."""
+    node_id, _, addr = member.context.decode().partition(" ")
+    return ManagerAddress(node_id, addr)
+
+
+class Seats:
+    """The leader's view of seats and wishes; a cache over store and configuration."""
+
+    def __init__(self, view: Reader) -> None:
+        self._wanted: dict[str, None] = {}
+        self._seated: dict[str, None] = {}
+        for node in view.nodes():
+            self._note(node.id, node)
+
+    def committed(self, changes: Iterable[Change]) -> None:
+        """Nodes came, went, or are wanted in another role."""
+        for change in changes:
+            if change.kind == "node":
+                self._note(change.id, change.new)
+
+    def _note(self, node_id: str, node: Node | None) -> None:
+        if node is not None and node.spec.desired_role is Role.MANAGER:
+            self._wanted[node_id] = None
+        else:
+            self._wanted.pop(node_id, None)
+        if node is not None and (node.manager is not None or node.role is Role.MANAGER):
+            self._seated[node_id] = None
+        else:
+            self._seated.pop(node_id, None)
+
+    def next_change(
+        self, view: Reader, configuration: Configuration, caught_up: Iterable[int]
+    ) -> MembershipChange | None:
+        """The next step of the configuration, or None where all is as it should be."""
+        taken = {holder(member).node_id: member for member in configuration.members}
+        for node_id in self._wanted:
+            node = view.node(node_id)
+            if node is not None and node_id not in taken:
+                return AddMember(context(node_id, node.addr))
+        ready = tuple(caught_up)
+        for node_id, member in taken.items():
+            if node_id not in self._wanted:
+                return RemoveMember(member.id)
+            if not member.voter and member.id in ready:
+                return PromoteMember(member.id)
+        return None
+
+    def behind(self, view: Reader, configuration: Configuration) -> bool:
+        """True if nodes do not say yet what the configuration says."""
+        seats = {holder(member).node_id: member.id for member in configuration.members}
+        for node_id, member_id in seats.items():
+            node = view.node(node_id)
+            if node is not None and (node.manager is None or node.manager.member_id != member_id):
+                return True
+        return any(node_id not in seats for node_id in self._seated)
+
+    def write(self, tx: Transaction, configuration: Configuration) -> None:
+        """Let the nodes say what the configuration says."""
+        seats = {holder(member).node_id: member for member in configuration.members}
+        for node_id, member in seats.items():
+            node = tx.node(node_id)
+            if node is None:
+                continue
+            status = ManagerStatus(member.id, holder(member).addr, configuration.epoch)
+            if node.manager != status or node.role is not Role.MANAGER:
+                tx.update(
+                    replace(node, role=Role.MANAGER, manager=status), Because("seat", (member.id,))
+                )
+        for node_id in self._seated:
+            node = tx.node(node_id)
+            if node is not None and node_id not in seats:
+                tx.update(replace(node, role=Role.WORKER, manager=None), Because("no-seat"))
+
+
+def manager_addresses(configuration: Configuration) -> tuple[ManagerAddress, ...]:
+    """Where the managers listen, in order of their seats."""
+    return tuple(holder(member) for member in configuration.members)

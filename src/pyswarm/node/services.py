@@ -1,0 +1,183 @@
+"""What requests about services do: create, update, roll back, remove.
+
+Each function is a piece of a turn: it checks, writes its own object and returns it. Tasks,
+addresses and places are the reconcilers' business, later in the same turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from pyswarm.env import Rng
+from pyswarm.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
+from pyswarm.machine import Because
+from pyswarm.model import (
+    CreateService,
+    GlobalJob,
+    JobStatus,
+    RemoveService,
+    RemoveTask,
+    ReplicatedJob,
+    Service,
+    ServiceSpec,
+    UpdateService,
+    UpdateState,
+    UpdateStatus,
+    replace,
+)
+from pyswarm.model.specs import NetworkAttachmentConfig, TaskSpec
+from pyswarm.model.states import EndpointMode, PublishMode
+from pyswarm.model.validate import validate_service_spec
+from pyswarm.node.lookup import free_id
+from pyswarm.orchestrator.allocate import check_ports
+from pyswarm.scheduler import Constraint
+from pyswarm.secretstore import check_references
+from pyswarm.store import Reader, Transaction
+
+
+def create_service(tx: Transaction, request: CreateService, rng: Rng) -> Service:
+    """A new service; its tasks follow in this very turn."""
+    spec = _checked(tx, request.spec)
+    check_ports(tx, spec, "")
+    if tx.by_name("service", spec.name) is not None:
+        raise AlreadyExists(
+            "name conflicts with an existing object: service "
+            f"{spec.name} already exists",
+            hint="choose another name, or update the service (services.apply does either)",
+        )
+    status = JobStatus(0, tx.now) if _is_job(spec) else None
+    service = Service(
+        id=free_id(tx, "service", rng),
+        spec=spec,
+        spec_version=tx.version,
+        job_status=status,
+    )
+    written: Service = tx.create(service, Because("create-service", (spec.name,)))
+    return written
+
+
+def update_service(tx: Transaction, request: UpdateService, rng: Rng) -> Service:
+    """A new spec, or (``rollback``) the previous one again."""
+    service = tx.service(request.service_id)
+    if service is None:
+        raise NotFound(f"service {request.service_id} not found")
+    if request.rollback:
+        return _rolled_back(tx, service, request.version)
+    spec = _checked(tx, request.spec)
+    if spec.endpoint != service.spec.endpoint:
+        check_ports(tx, spec, service.id)
+    if type(spec.mode) is not type(service.spec.mode):
+        raise Unimplemented("service mode change is not allowed")
+    if spec.name != service.spec.name:
+        raise Unimplemented("renaming services is not supported")
+    job = service.job_status
+    if job is not None:
+        job = JobStatus(job.iteration + 1, tx.now)
+    changed: Service = tx.update(
+        replace(
+            service,
+            spec=spec,
+            spec_version=tx.version,
+            previous_spec=service.spec,
+            previous_spec_version=service.spec_version,
+            update_status=None,
+            job_status=job,
+        ),
+        Because("update-service", (spec.name,)),
+        expect=request.version,
+    )
+    return changed
+
+
+def _rolled_back(tx: Transaction, service: Service, version: int) -> Service:
+    if service.previous_spec is None:
+        raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    swapped: Service = tx.update(
+        replace(
+            service,
+            spec=service.previous_spec,
+            spec_version=service.previous_spec_version,
+            previous_spec=service.spec,
+            previous_spec_version=service.spec_version,
+            update_status=UpdateStatus(
+                UpdateState.ROLLBACK_STARTED, "manually requested rollback", tx.now
+            ),
+        ),
+        Because("roll-back-service", (service.spec.name,)),
+        expect=version,
+    )
+    return swapped
+
+
+def remove_service(tx: Transaction, request: RemoveService, rng: Rng) -> None:
+    """The service goes at once; its tasks are shut down and then go."""
+    if tx.service(request.service_id) is None:
+        raise NotFound(f"service {request.service_id} not found")
+    tx.delete("service", request.service_id, Because("remove-service"))
+
+
+def remove_task(tx: Transaction, request: RemoveTask, rng: Rng) -> None:
+    """Forget one task, whatever its state."""
+    if tx.task(request.task_id) is None:
+        raise NotFound(f"task {request.task_id} not found")
+    tx.delete("task", request.task_id, Because("remove-task"))
+
+
+def _checked(tx: Transaction, spec: ServiceSpec) -> ServiceSpec:
+    """``spec`` as it will be stored, or the error of the first rule it breaks."""
+    validate_service_spec(spec)
+    for text in spec.task.placement.constraints:
+        Constraint.parse(text)
+    spec = _with_network_ids(tx, spec)
+    _check_ingress(tx, spec)
+    check_references(spec.task, tx.get)
+    return spec
+
+
+def _with_network_ids(reader: Reader, spec: ServiceSpec) -> ServiceSpec:
+    """Networks may be given by name; the spec remembers ids."""
+    if not spec.task.networks:
+        return spec
+    wanted = tuple(_resolved(reader, config) for config in spec.task.networks)
+    if wanted == spec.task.networks:
+        return spec
+    task: TaskSpec = attrs.evolve(spec.task, networks=wanted)
+    return attrs.evolve(spec, task=task)
+
+
+def _resolved(reader: Reader, config: NetworkAttachmentConfig) -> NetworkAttachmentConfig:
+    network: Any = reader.network(config.target) or reader.by_name("network", config.target)
+    if network is None:
+        raise NotFound(f"network {config.target} not found")
+    if network.spec.ingress:
+        raise InvalidArgument(
+            "Service cannot be explicitly attached to the ingress network "
+            f'"{network.spec.name}"'
+        )
+    if network.id == config.target:
+        return config
+    return attrs.evolve(config, target=network.id)
+
+
+def _check_ingress(reader: Reader, spec: ServiceSpec) -> None:
+    endpoint = spec.endpoint
+    if endpoint is None or endpoint.mode is EndpointMode.DNSRR:
+        return
+    if not any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports):
+        return
+    if not any(network.spec.ingress for network in reader.networks()):
+        raise FailedPrecondition(
+            "service needs ingress network, but no ingress network is present"
+        )
+
+
+def _is_job(spec: ServiceSpec) -> bool:
+    return isinstance(spec.mode, (ReplicatedJob, GlobalJob))

@@ -1,0 +1,117 @@
+"""The one driver: time and inputs into a machine, effects out of it.
+
+Whatever happens is put into an inbox, from any thread; the driver takes it out in order, steps the
+machine, and hands each effect to ``perform``, which must not wait. When the inbox is empty it sleeps
+until something comes or the machine's next deadline is due.
+
+The swarm shares its host's loop. A loop that is kept busy elsewhere delays heartbeats; the driver
+notices how late it is woken and says so (``on_lag``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import trio
+
+from pyswarm.env import Clock
+from pyswarm.machine import Effect
+
+INPUTS_PER_BREATH = 64
+"""Inputs taken before other tasks of the loop get their turn."""
+
+
+class Stepping(Protocol):
+    """A machine, as the driver sees it."""
+
+    def step(self, now: float, input: Any, /) -> Sequence[Effect]: ...
+
+    def wake_at(self) -> float | None: ...
+
+
+class Driver:
+    """Runs one machine on the trio loop it is started in."""
+
+    def __init__(
+        self,
+        machine: Stepping,
+        clock: Clock,
+        *,
+        wake: Callable[[], Any],
+        perform: Callable[[Effect], None],
+        on_lag: Callable[[float], None] | None = None,
+    ) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._wake = wake
+        self._perform = perform
+        self._on_lag = on_lag
+        self._inbox: deque[Any] = deque()
+        self._news = trio.Event()
+        self._thread: int | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stopped = False
+
+    def post(self, input: Any) -> None:
+        """Put an input into the inbox; from any thread, and never waits."""
+        self._inbox.append(input)
+        if self._thread == threading.get_ident():
+            self._news.set()
+        elif self._token is not None:
+            try:
+                self._token.run_sync_soon(self._hear, idempotent=True)
+            except trio.RunFinishedError:
+                self._inbox.clear()
+
+    def _hear(self) -> None:
+        self._news.set()
+
+    def stop(self) -> None:
+        """Let :meth:`run` return after the input under way."""
+        self._stopped = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Drive until :meth:`stop`. Cancelling it leaves the machine as it stands."""
+        self._thread = threading.get_ident()
+        self._token = trio.lowlevel.current_trio_token()
+        self._news.set()
+        while not self._stopped:
+            await self._rest()
+            self._breathe()
+
+    def _breathe(self) -> None:
+        """A batch of inputs, then what time alone brings."""
+        self._news = trio.Event()
+        for _ in range(INPUTS_PER_BREATH):
+            if not self._inbox or self._stopped:
+                break
+            self._step(self._inbox.popleft())
+        at = self._machine.wake_at()
+        if at is not None and at <= self._clock.monotonic() and not self._stopped:
+            self._step(self._wake())
+        if self._inbox:
+            self._news.set()
+
+    def _step(self, input: Any) -> None:
+        for effect in self._machine.step(self._clock.monotonic(), input):
+            self._perform(effect)
+
+    async def _rest(self) -> None:
+        """Until there is news, or the next deadline."""
+        at = self._machine.wake_at()
+        if at is None:
+            await self._news.wait()
+            return
+        left = at - self._clock.monotonic()
+        if left <= 0 or self._news.is_set():
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(left):
+            await self._news.wait()
+        late = self._clock.monotonic() - at
+        if late > 0 and self._on_lag is not None:
+            self._on_lag(late)

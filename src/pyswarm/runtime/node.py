@@ -1,0 +1,430 @@
+"""One running node: the machine, and everything around it that awaits.
+
+``run_node`` drives a :class:`~pyswarm.node.NodeMachine` on the trio loop it is called in, with a
+disk, a network and an executor. It is the only place where the machine's effects meet the world:
+
+============== ===============================================================================
+``SendTo``      the network; payloads are opened here, and only for the node that may see them
+``PersistLog``  the log's storage, on its own disk thread; the answer comes back as ``Persisted``
+``SaveBlob``    the node's own small state
+``Perform``     the executor, through its bridge
+``Reply``       the caller that waits in :meth:`RunningNode.call`
+``Published``   watchers
+``Observed``    the logger and the observer
+``Halted``      the end
+============== ===============================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from pyswarm.agent import AgentStopped, Perform, SaveTask
+from pyswarm.env import Clock, Entropy, Rng, system_entropy
+from pyswarm.errors import Cancelled, Compacted, DeadlineExceeded, SwarmError, Unavailable
+from pyswarm.ids import new_id
+from pyswarm.machine import Effect
+from pyswarm.model import Request, Sealed
+from pyswarm.model.session import Assignments, Plain
+from pyswarm.node import (
+    Barrier,
+    Call,
+    DropLog,
+    FromExecutor,
+    FromPeer,
+    Halted,
+    NodeMachine,
+    Observed,
+    Persisted,
+    PersistLog,
+    Published,
+    Reply,
+    SaveBlob,
+    SendTo,
+    SessionBroken,
+    Stop,
+    Wake,
+)
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.disk import Disk
+from pyswarm.runtime.drive import Driver
+from pyswarm.runtime.executors.bridge import ExecutorBridge, open_bridge
+from pyswarm.runtime.network import Endpoint, Network
+from pyswarm.runtime.observe import Counters, Observer, log_event
+from pyswarm.secretstore import Sealer
+from pyswarm.store import Commit, Store
+
+REQUEST_TIMEOUT_S = 20.0
+"""How long a command is tried where the caller says nothing: Docker's own limit."""
+
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 0.5
+"""Back-off between tries of a request while there is no leader."""
+
+STOP_SLACK_S = 5.0
+"""Beyond the longest grace period: how long a node may take to stop before it is dropped."""
+
+
+@attrs.define
+class _Waiter:
+    done: trio.Event
+    value: Any = None
+    error: SwarmError | None = None
+
+
+class RunningNode:
+    """A node that runs. Made by :func:`run_node`."""
+
+    def __init__(
+        self,
+        machine: NodeMachine,
+        disk: Disk,
+        network: Network,
+        addr: str,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        observer: Observer | None,
+    ) -> None:
+        self.machine = machine
+        self.clock = clock
+        self.entropy = entropy
+        self.observer: Observer = observer or Counters()
+        self.halted: Halted | None = None
+        self.lag_s = 0.0
+        self._rng = Rng(int.from_bytes(entropy(16), "big"))
+        self._disk = disk
+        self._waiters: dict[int, _Waiter] = {}
+        self._next_token = 0
+        self._news: dict[Callable[[], None], None] = {}
+        self._sealer: tuple[Any, Sealer] | None = None
+        self._bridge: ExecutorBridge | None = None
+        self._halted = trio.Event()
+        self.taps: dict[type, Callable[[Any, str, Any], None]] = {}
+        """Messages of the runtime's own (logs), by class: they never reach the machine."""
+        self.driver = Driver(
+            machine,
+            clock,
+            wake=lambda: Wake(clock.realtime()),
+            perform=self._perform,
+            on_lag=self._note_lag,
+        )
+        self.endpoint: Endpoint = network.attach(addr, lambda: machine.identity, self._receive)
+
+    # -- for callers ------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """This member's settled state; raises ``FailedPrecondition`` on a worker."""
+        return self.machine.store
+
+    async def call(self, body: Any, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Any:
+        """One try: put ``body`` to the machine and wait for its reply, or raise its error."""
+        self._next_token += 1
+        token = self._next_token
+        waiter = self._waiters[token] = _Waiter(trio.Event())
+        if self.halted is not None:
+            del self._waiters[token]
+            raise Unavailable("this node has stopped")
+        self.driver.post(Call(token, body, self.clock.monotonic() + timeout_s))
+        try:
+            with trio.fail_after(timeout_s):
+                await waiter.done.wait()
+        except trio.TooSlowError:
+            raise DeadlineExceeded(
+                f"no answer within {timeout_s:g} s", details={"outcome": "unknown"}
+            ) from None
+        finally:
+            self._waiters.pop(token, None)
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+
+    async def request(
+        self, body: Any, *, request_id: str = "", timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> Any:
+        """Have a command done, whoever leads: the same request id makes retries harmless.
+
+        While there is no leader it is tried again, with back-off, as long as enough managers can
+        be reached to elect one; then, or when the time is up, the last error is raised.
+        """
+        request = Request(request_id or new_id(self._rng), body)
+        return await self._insist(request, timeout_s)
+
+    async def barrier(self, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Store:
+        """The store, holding at least all that was settled when this was called."""
+        await self._insist(Barrier(), timeout_s)
+        return self.machine.store
+
+    async def _insist(self, body: Any, timeout_s: float) -> Any:
+        deadline = self.clock.monotonic() + timeout_s
+        pause = RETRY_FIRST_S
+        while True:
+            left = deadline - self.clock.monotonic()
+            try:
+                return await self.call(body, timeout_s=max(left, 0.001))
+            except Unavailable as error:
+                if self.halted is not None or _is_hopeless(error) or left <= pause:
+                    raise
+            await trio.sleep(pause * (0.5 + self._rng.random()))
+            pause = min(2 * pause, RETRY_MAX_S)
+
+    async def watch(
+        self, after: int | None = None, kinds: Collection[str] | None = None
+    ) -> AsyncIterator[Commit]:
+        """Every commit after version ``after`` (None: from now on), as it is installed here.
+
+        Raises ``Compacted`` where the history does not reach back, after a snapshot replaced the
+        store, and when the reader is too slow: list the objects and watch anew.
+        """
+        store = self.machine.store
+        watch = store.watch(after, kinds)
+        news = _News()
+        self._news[news.ring] = None
+        try:
+            while True:
+                for commit in watch.take():
+                    yield commit
+                if self.halted is not None:
+                    return
+                if self.machine.store is not store:
+                    raise Compacted("a snapshot replaced the store: list and watch anew")
+                await news.wait()
+        finally:
+            del self._news[news.ring]
+            watch.close()
+
+    async def wait_changed(self) -> None:
+        """Until the next commit is installed here (or the node halts)."""
+        if self.halted is not None:
+            return
+        news = _News()
+        self._news[news.ring] = None
+        try:
+            await news.wait()
+        finally:
+            del self._news[news.ring]
+
+    def seal(self, data: bytes) -> Sealed:
+        """Seal a payload under the swarm's key, before it enters a request."""
+        return self._current_sealer().seal(data)
+
+    def open_sealed(self, sealed: Sealed) -> bytes:
+        """Open a payload; for managers only."""
+        return self._current_sealer().open(sealed)
+
+    def send(self, addr: str, message: Any) -> bool:
+        """A message of the runtime's own."""
+        return self.endpoint.send(addr, message)
+
+    @property
+    def bridge(self) -> ExecutorBridge:
+        """The way to this node's executor."""
+        assert self._bridge is not None
+        return self._bridge
+
+    # -- the world's side -------------------------------------------------------------------
+
+    def _receive(self, identity: Any, addr: str, message: Any) -> None:
+        tap = self.taps.get(type(message))
+        if tap is not None:
+            tap(identity, addr, message)
+        else:
+            self.driver.post(FromPeer(identity, addr, message))
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case SendTo(_, addr, message):
+                self._send(addr, message)
+            case PersistLog(ready):
+                self._persist(ready)
+            case Reply(token, value, error):
+                self._reply(token, value, error)
+            case Perform():
+                self.bridge.perform(self._opened(effect))
+            case Published():
+                for ring in tuple(self._news):
+                    ring()
+            case SaveTask():
+                self._disk.save_task(effect.task_id, effect.task, effect.status)
+            case SaveBlob(name, data):
+                self._disk.save(name, data)
+            case DropLog():
+                self._disk.drop_log()
+            case Observed(event, fields, level):
+                log_event(self.machine.config.description.hostname, event, level, fields)
+                self.observer.event(event, fields)
+            case Halted():
+                self._end(effect)
+            case AgentStopped():
+                pass
+            case _:
+                raise AssertionError(f"nobody performs {effect!r}")
+
+    def _send(self, addr: str, message: Any) -> None:
+        if isinstance(message, Assignments) and message.dependencies:
+            message = attrs.evolve(
+                message,
+                dependencies=tuple(
+                    attrs.evolve(one, payload=self._plain(one.payload))
+                    for one in message.dependencies
+                ),
+            )
+        if not self.endpoint.send(addr, message):
+            self.driver.post(SessionBroken(addr))
+
+    def _opened(self, effect: Perform) -> Perform:
+        """The leader's own agent gets its payloads as the store holds them."""
+        if not any(isinstance(one.payload, Sealed) for one in effect.files):
+            return effect
+        files = tuple(
+            attrs.evolve(one, payload=self._plain(one.payload)) for one in effect.files
+        )
+        return attrs.evolve(effect, files=files)
+
+    def _plain(self, payload: Sealed | Plain) -> Plain:
+        if isinstance(payload, Plain):
+            return payload
+        return Plain(self._current_sealer().open(payload))
+
+    def _current_sealer(self) -> Sealer:
+        keys = self.machine.store.swarm.sealing_keys
+        if self._sealer is None or self._sealer[0] is not keys:
+            self._sealer = (keys, Sealer(keys, self.entropy))
+        return self._sealer[1]
+
+    def _persist(self, ready: Any) -> None:
+        def done(error: BaseException | None) -> None:
+            self.driver.post(Persisted(ready.number, None if error is None else str(error)))
+
+        self._disk.persist(ready, done)
+
+    def _reply(self, token: int, value: Any, error: SwarmError | None) -> None:
+        waiter = self._waiters.get(token)
+        if waiter is not None:
+            waiter.value, waiter.error = value, error
+            waiter.done.set()
+
+    def _note_lag(self, late: float) -> None:
+        self.lag_s = max(late, self.lag_s * 0.9)
+        self.observer.observe("loop.lag_s", late)
+
+    def _end(self, halted: Halted) -> None:
+        self.halted = halted
+        self.driver.stop()
+        self._halted.set()
+        for waiter in self._waiters.values():
+            waiter.error = Cancelled(f"the node has stopped: {halted.reason}")
+            waiter.done.set()
+        for ring in tuple(self._news):
+            ring()
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def wait_halted(self) -> Halted:
+        """Until the node has stopped, by whosever decision."""
+        await self._halted.wait()
+        assert self.halted is not None
+        return self.halted
+
+    async def stop(self) -> None:
+        """Stop cleanly: tasks end within their grace periods. The node stays a member."""
+        if self.halted is None:
+            self.driver.post(Stop())
+            await self._halted.wait()
+
+    def crash(self) -> None:
+        """Stop at once, as if the process had died: for tests of failure."""
+        self._end(Halted("crashed"))
+
+    async def run(self, executor: Any, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Drive the machine until it halts; cancelling this ends all tasks within their grace."""
+        async with open_bridge(executor, self._from_executor) as bridge:
+            self._bridge = bridge
+            task_status.started()
+            try:
+                await self.driver.run()
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True), trio.move_on_after(self._stop_within()):
+                    self.driver.post(Stop())
+                    await self.driver.run()
+                raise
+            finally:
+                self.endpoint.close()
+                if self.halted is None:
+                    self._end(Halted("cancelled"))
+
+    def _from_executor(self, event: Any) -> None:
+        self.driver.post(FromExecutor(event))
+
+    def _stop_within(self) -> float:
+        """The longest grace period of a task here, and some slack."""
+        longest = 0.0
+        for task_id, _ in self.machine.agent.tasks():
+            task = self.machine.agent.task(task_id)
+            container = task.spec.container if task is not None else None
+            if container is not None:
+                grace = container.stop_grace_period
+                longest = max(longest, 10.0 if grace is None else grace)
+        return (longest if math.isfinite(longest) else 60.0) + STOP_SLACK_S
+
+
+class _News:
+    """A bell that may be rung from the driver and waited for again and again."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event = trio.Event()
+
+
+def _is_hopeless(error: Unavailable) -> bool:
+    """Too few managers answer to elect anyone: say so at once."""
+    managers = error.details.get("managers")
+    reachable = error.details.get("reachable")
+    if not isinstance(managers, int) or not isinstance(reachable, int):
+        return False
+    return reachable < managers // 2 + 1
+
+
+@asynccontextmanager
+async def run_node(
+    machine: NodeMachine,
+    *,
+    disk: Disk,
+    network: Network,
+    executor: Any,
+    clock: Clock | None = None,
+    entropy: Entropy = system_entropy,
+    observer: Observer | None = None,
+) -> AsyncIterator[RunningNode]:
+    """Run a node in this trio loop; leaving the block stops it cleanly."""
+    node = RunningNode(
+        machine,
+        disk,
+        network,
+        machine.config.addr,
+        clock=clock or SystemClock(),
+        entropy=entropy,
+        observer=observer,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run, executor)
+        try:
+            yield node
+        finally:
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(node._stop_within()):
+                    await node.stop()
+                nursery.cancel_scope.cancel()

@@ -1,0 +1,73 @@
+"""What a running node lets its host see: structured log events, and numbers.
+
+Every event goes to the standard logger ``pyswarm.node`` with its name as the message and its fields
+as ``extra`` (``event``, ``node``, and ``fields``), so it obeys whatever logging the host has set up.
+The list of events is in docs/logging.md. An :class:`Observer` gets the same and counts or times
+what it likes; the default one keeps plain numbers that ``cluster.status()`` shows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+logger = logging.getLogger("pyswarm.node")
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
+
+
+class Observer(Protocol):
+    """Something that wants to know: metrics, traces. Called on the node's loop; must not wait."""
+
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Something happened (the names are in docs/logging.md)."""
+        ...
+
+    def count(self, name: str, value: float = 1.0) -> None:
+        """A counter grew by ``value``."""
+        ...
+
+    def observe(self, name: str, value: float) -> None:
+        """A measured value, in the unit the name ends with (``_s``, ``_bytes``)."""
+        ...
+
+
+class Counters:
+    """The default observer: counters, and count and sum of measured values."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        self.count(f"events.{name}")
+
+    def count(self, name: str, value: float = 1.0) -> None:
+        self.values[name] = self.values.get(name, 0.0) + value
+
+    def observe(self, name: str, value: float) -> None:
+        self.count(f"{name}.count")
+        self.count(f"{name}.sum", value)
+
+
+def log_event(node: str, event: str, level: str, fields: Mapping[str, Any]) -> None:
+    """One event to the standard logger."""
+    number = _LEVELS[level]
+    if logger.isEnabledFor(number):
+        plain = {key: value for key, value in fields.items() if key != "exc"}
+        text = " ".join(f"{key}={value}" for key, value in plain.items())
+        logger.log(
+            number,
+            "%s node=%s %s",
+            event,
+            node,
+            text,
+            exc_info=fields.get("exc"),
+            extra={"event": event, "node": node, "fields": plain},
+        )
