@@ -15,8 +15,14 @@ from pyswarm.raft.state import State
 
 
 def can_campaign(s: State) -> bool:
-    """True if this member may be elected."""
-    return s.is_voter and not s.removed and s.may_campaign and s.restore is None
+    """True if this member may be elected.
+
+    That is so until its removal (or demotion) is known to be committed: it may be the only one with
+    that entry, and then nobody else could be elected (4.2.2, end). It does not vote for itself
+    then.
+    """
+    fit = s.may_campaign and not s.removed and s.restore is None
+    return fit and s.log.may_be_voter(s.id)
 
 
 def on_timeout(s: State) -> None:
@@ -82,7 +88,10 @@ def own_vote_stored(s: State, term: int) -> None:
 
 
 def count_vote(s: State, voter: int, granted: bool) -> None:
-    """Notes an answer (the first of each voter) and ends the election if it is decided."""
+    """Notes an answer (the first of each voter) and ends the election if it is decided.
+
+    A candidate that is no voter (any more) is elected by the others alone.
+    """
     configuration = s.configuration
     s.votes.setdefault(voter, granted)
     yes = sum(s.votes.get(id) is True for id in configuration.voters)

@@ -19,7 +19,7 @@ from pyswarm.raft.state import State
 
 def become_leader(s: State) -> None:
     """Takes office: appends the no-op of this term."""
-    assert s.is_voter and s.vote == s.id
+    assert s.vote == s.id
     s.change_role(Role.LEADER)
     s.set_leader(s.id)
     s.round = s.confirmed_round = 0

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from pyswarm.raft.configuration import Configuration, decode_configuration
-from pyswarm.raft.entry import Entry, EntryKind
+from pyswarm.raft.entry import Entry, EntryKind, MemberID
 from pyswarm.raft.snapshot import Snapshot
 
 
@@ -292,6 +292,10 @@ class RaftLog:
         position = bisect_right(self.configurations, index, key=lambda item: item[0])
         assert position > 0, "older than the log's snapshot"
         return self.configurations[position - 1][1]
+
+    def may_be_voter(self, id: MemberID) -> bool:
+        """True if ``id`` votes in the latest committed configuration or in one after it."""
+        return any(id in item[1].voters for item in self.configurations[self.committed_at :])
 
     def forget_configurations(self, index: int) -> None:
         """Drops those that are older than the one in effect at ``index``."""

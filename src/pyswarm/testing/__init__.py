@@ -1,0 +1,1 @@
+"""For other people's tests: simulations, scripts and checkers that need no cluster."""
