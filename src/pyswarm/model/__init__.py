@@ -1,6 +1,6 @@
 """The nouns: what people ask for, what the swarm remembers, and what can be asked of it.
 
-The bodies of requests are in ``requests``, what agents and managers say to each other in ``session``.
+Bodies of requests are in ``requests``, what agents and managers say to each other in ``session``.
 """
 
 # ruff: noqa: I001 (one name a line would be three hundred)
