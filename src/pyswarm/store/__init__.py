@@ -8,6 +8,8 @@ from pyswarm.store.reader import Reader as Reader
 from pyswarm.store.records import REQUESTS_MAX as REQUESTS_MAX
 from pyswarm.store.records import expire_requests as expire_requests
 from pyswarm.store.records import next_expiry as next_expiry
+from pyswarm.store.snapshot import SnapshotReader as SnapshotReader
+from pyswarm.store.snapshot import SnapshotWriter as SnapshotWriter
 from pyswarm.store.store import Store as Store
 from pyswarm.store.transaction import TURN_CHANGES_MAX as TURN_CHANGES_MAX
 from pyswarm.store.transaction import Savepoint as Savepoint
@@ -23,6 +25,8 @@ __all__ = [
     "Commit",
     "Reader",
     "Savepoint",
+    "SnapshotReader",
+    "SnapshotWriter",
     "Store",
     "Transaction",
     "Watch",

@@ -7,12 +7,14 @@ leader installs its own overlay (:meth:`Store.install`); everybody else applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pyswarm.model.objects import KINDS
 from pyswarm.store.change import Change, Commit
+from pyswarm.store.entry import decode_entry, encode_entry
 from pyswarm.store.reader import Reader
+from pyswarm.store.snapshot import SnapshotReader, SnapshotWriter, digest
 from pyswarm.store.table import Table
 from pyswarm.store.transaction import TURN_CHANGES_MAX, Transaction
 from pyswarm.store.watch import HISTORY_CHANGES_MAX, History, Watch
@@ -73,6 +75,56 @@ class Store(Reader):
         commit = Commit(version, stamp, tuple(changes))
         self._history.append(commit)
         return commit
+
+    def encode(self, tx: Transaction) -> bytes:
+        """The log form of a transaction: what :meth:`apply` takes on every other member."""
+        return encode_entry(tx.overlays, tx.now, tx.get)
+
+    def apply(self, version: int, data: bytes) -> Commit:
+        """Settle an entry that somebody else decided on top of this very state.
+
+        Raises :class:`~pyswarm.errors.InvalidArgument` on garbage and unknown formats, and
+        :class:`~pyswarm.errors.Internal` when the entry does not fit this state; the store is then
+        as it was.
+        """
+        assert version > self.version, (version, self.version)
+        entry = decode_entry(data, version, self.get)
+        return self._settle(version, entry.stamp, entry.overlays)
+
+    # -- whole states
+
+    def digest(self) -> str:
+        """A hash of all contents: members compare it at equal versions. Order does not count."""
+        return digest(self._rows())
+
+    def snapshot(self) -> SnapshotWriter:
+        """This state, to be written in slices; it stays as it is while the store moves on."""
+        return SnapshotWriter(self.version, self.stamp, self._rows())
+
+    @classmethod
+    def restore(cls, chunks: Iterable[bytes]) -> Store:
+        """The store that a snapshot was taken of; its history of changes begins empty.
+
+        Raises :class:`~pyswarm.errors.InvalidArgument` when the chunks are not a whole snapshot.
+        To restore slice by slice use :class:`~pyswarm.store.snapshot.SnapshotReader`.
+        """
+        reader = SnapshotReader()
+        for chunk in chunks:
+            reader.feed(chunk)
+        return reader.finish()
+
+    def add_restored(self, kind: str, objects: Iterable[Any]) -> None:
+        """For a snapshot's reader: put objects back as they were."""
+        self._tables[kind].restore(objects)
+
+    def restored(self, version: int, stamp: float) -> None:
+        """For a snapshot's reader: everything is there."""
+        self.version = version
+        self.stamp = stamp
+        self._history = History(version, self._history.changes_max)
+
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        return {kind: table.rows for kind, table in self._tables.items()}
 
     # -- reading
 

@@ -5,7 +5,7 @@ Rows keep the order of creation, on every member the same; a snapshot keeps it t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyswarm.store.change import Change
@@ -40,6 +40,13 @@ class Table:
         if self._prefixes is None:
             self._prefixes = PrefixIndex(self.rows)
         return self._prefixes.find(prefix, self.rows)
+
+    def restore(self, objects: Iterable[Any]) -> None:
+        """Take in objects of a snapshot, in its order."""
+        for obj in objects:
+            self.rows[obj.id] = obj
+            for index in self._active:
+                index.add(obj)
 
     def install(self, overlay: Mapping[str, Change], out: list[Change]) -> None:
         """Take over net changes, appending to ``out`` those that are one."""
