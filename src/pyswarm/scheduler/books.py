@@ -1,0 +1,314 @@
+"""What is where: nodes, the tasks on them, and what waits, kept from changes.
+
+The books say nothing about where a task should go. They keep, for each node, what is left of it;
+for each service, how many active tasks it has on which node; the tasks that wait, in groups or for
+the node they were made for; recent failures; and two journals of nodes: those on which something
+may fit now that did not before (*freed*), and those that hold more than before (*loaded*).
+"""
+
+from __future__ import annotations
+
+from pyswarm.model.objects import Network, Node, Task
+from pyswarm.model.states import TaskState
+from pyswarm.scheduler.constraint import fold
+from pyswarm.scheduler.failures import Failures, is_failure
+from pyswarm.scheduler.group import GroupKey, TaskGroup, group_key
+from pyswarm.scheduler.journal import Journal
+from pyswarm.scheduler.node import ClassKey, NodeInfo, class_key
+from pyswarm.scheduler.shape import Needs, Shape, needs_of
+from pyswarm.scheduler.tree import Tree
+
+ASSIGNED, RUNNING, COMPLETE = TaskState.ASSIGNED, TaskState.RUNNING, TaskState.COMPLETE
+
+
+class Books:
+    """The state that decisions are made from."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeInfo | None] = []
+        self.by_id: dict[str, NodeInfo] = {}
+        self.named: dict[tuple[str, str], dict[int, None]] = {}
+        self.classes: dict[ClassKey, int] = {}
+        self.layout = 0
+        """Grows when a node comes, goes or changes its class."""
+        self.tasks: dict[str, Task] = {}
+        """Every task from ASSIGNED to RUNNING, as last seen."""
+        self.orphans: dict[str, dict[str, Task]] = {}
+        """Those of them whose node is not known."""
+        self.services: dict[str, dict[int, int]] = {}
+        self.trees: dict[str, list[Tree]] = {}
+        self.shapes: dict[Needs, Shape] = {}
+        self.drivers: dict[str, str] = {}
+        self.waiting: dict[str, TaskGroup] = {}
+        self.groups: dict[GroupKey, TaskGroup] = {}
+        self.due: dict[GroupKey, TaskGroup] = {}
+        self.bound: dict[str, Task] = {}
+        """Tasks that wait to be confirmed on the node they were made for."""
+        self.bound_by_node: dict[str, dict[str, None]] = {}
+        self.bound_due: dict[str, None] = {}
+        self.ending: dict[str, Task] = {}
+        """Tasks that wait for a node but are to be shut down."""
+        self.failures = Failures()
+        self.freed = Journal()
+        self.loaded = Journal()
+
+    # Nodes
+
+    def upsert_node(self, node: Node) -> None:
+        """A node is new or has changed."""
+        key = class_key(node)
+        class_id = self.classes.setdefault(key, len(self.classes))
+        info = self.by_id.get(node.id)
+        if info is None:
+            info = NodeInfo(len(self.nodes), node, class_id)
+            self.nodes.append(info)
+            self.by_id[node.id] = info
+            self.layout += 1
+            self._name(info)
+            for task in self.orphans.pop(node.id, {}).values():
+                self._count(info, task)
+        else:
+            if info.class_id != class_id:
+                self.layout += 1
+            self._unname(info)
+            info.set_node(node, class_id)
+            self._name(info)
+        self.touch_freed(info)
+
+    def remove_node(self, node_id: str) -> None:
+        """A node is gone; its tasks stay until they go themselves."""
+        info = self.by_id.pop(node_id, None)
+        if info is None:
+            return
+        for task in list(info.tasks.values()):
+            self._uncount(info, task)
+            self.orphans.setdefault(node_id, {})[task.id] = task
+        self._unname(info)
+        self.touch_freed(info)
+        self.nodes[info.index] = None
+        self.layout += 1
+
+    def _names(self, info: NodeInfo) -> tuple[tuple[str, str], ...]:
+        address = "" if info.address is None else str(info.address)
+        return (
+            ("node.id", fold(info.node.id)),
+            ("node.hostname", fold(info.node.hostname)),
+            ("node.ip", address),
+        )
+
+    def _name(self, info: NodeInfo) -> None:
+        for key in self._names(info):
+            self.named.setdefault(key, {})[info.index] = None
+
+    def _unname(self, info: NodeInfo) -> None:
+        for key in self._names(info):
+            holders = self.named[key]
+            del holders[info.index]
+            if not holders:
+                del self.named[key]
+
+    def touch_freed(self, info: NodeInfo) -> None:
+        """Something may fit on this node that did not before."""
+        self.freed.append(info.index)
+        self.freed.trim(len(self.by_id))
+        if self.bound_by_node:
+            self.bound_due.update(self.bound_by_node.get(info.id, {}))
+
+    def touch_loaded(self, info: NodeInfo) -> None:
+        """This node holds more than before."""
+        self.loaded.append(info.index)
+        self.loaded.trim(len(self.by_id))
+        if self.bound_by_node:
+            self.bound_due.update(self.bound_by_node.get(info.id, {}))
+
+    def upsert_network(self, network: Network) -> None:
+        """A network is new or has changed: which plugin do its tasks need?"""
+        driver = network.driver_state.get("name", "") or network.spec.driver
+        if self.drivers.get(network.id) == driver:
+            return
+        self.drivers[network.id] = driver
+        for group in self.groups.values():
+            self.reshape(group)
+        self.bound_due.update(dict.fromkeys(self.bound))
+
+    def remove_network(self, network_id: str) -> None:
+        """A network is gone."""
+        self.drivers.pop(network_id, None)
+
+    # Tasks
+
+    def upsert_task(self, task: Task) -> None:
+        """A task is new or has changed."""
+        old = self.tasks.get(task.id)
+        state = task.state
+        if old is not None:
+            if self._same_place(old, task):
+                self.tasks[task.id] = task
+                info = self.by_id.get(task.node_id)
+                held = self.orphans[task.node_id] if info is None else info.tasks
+                held[task.id] = task
+                return
+            self.untrack(old)
+        if state is TaskState.PENDING:
+            self._wait(task)
+            return
+        self._leave(task.id)
+        if ASSIGNED <= state <= RUNNING and task.node_id:
+            self.track(task)
+        elif is_failure(task):
+            self.failures.record(task)
+
+    def remove_task(self, task_id: str) -> None:
+        """A task is deleted."""
+        old = self.tasks.get(task_id)
+        if old is not None:
+            self.untrack(old)
+        self._leave(task_id)
+        node_id = self.failures.forget(task_id)
+        self.improve(node_id)
+
+    def improve(self, node_id: str | None) -> None:
+        """A node's rank improves because failures on it count no more."""
+        info = self.by_id.get(node_id or "")
+        if info is not None:
+            self.touch_freed(info)
+
+    @staticmethod
+    def _same_place(old: Task, new: Task) -> bool:
+        """Whether the books are right for ``new`` as they are for ``old``."""
+        return (
+            ASSIGNED <= new.state <= RUNNING
+            and old.node_id == new.node_id
+            and (old.desired_state <= COMPLETE) == (new.desired_state <= COMPLETE)
+            and (old.assigned_generic is new.assigned_generic
+                 or old.assigned_generic == new.assigned_generic)
+            and (old.endpoint is new.endpoint or old.endpoint == new.endpoint)
+            and (old.spec is new.spec or old.spec == new.spec)
+        )
+
+    def track(self, task: Task) -> None:
+        """Count a task on its node."""
+        info = self.by_id.get(task.node_id)
+        self.tasks[task.id] = task
+        if info is None:
+            self.orphans.setdefault(task.node_id, {})[task.id] = task
+        else:
+            self._count(info, task)
+
+    def untrack(self, task: Task) -> None:
+        """Take a task, as it was counted, off its node."""
+        del self.tasks[task.id]
+        info = self.by_id.get(task.node_id)
+        if info is None:
+            orphans = self.orphans[task.node_id]
+            del orphans[task.id]
+            if not orphans:
+                del self.orphans[task.node_id]
+        else:
+            self._uncount(info, task)
+            self.touch_freed(info)
+
+    def _count(self, info: NodeInfo, task: Task) -> None:
+        if info.add(task):
+            self.touch_loaded(info)
+        if task.desired_state <= COMPLETE:
+            counts = self.services.setdefault(task.service_id, {})
+            counts[info.index] = counts.get(info.index, 0) + 1
+            for tree in self.trees.get(task.service_id, ()):
+                tree.count(info.index, 1)
+
+    def _uncount(self, info: NodeInfo, task: Task) -> None:
+        info.remove(task)
+        if task.desired_state <= COMPLETE:
+            counts = self.services[task.service_id]
+            counts[info.index] -= 1
+            if not counts[info.index]:
+                del counts[info.index]
+            if not counts:
+                del self.services[task.service_id]
+            for tree in self.trees.get(task.service_id, ()):
+                tree.count(info.index, -1)
+
+    # What waits
+
+    def _wait(self, task: Task) -> None:
+        if task.desired_state > COMPLETE:
+            self._leave(task.id)
+            if task.desired_state is TaskState.SHUTDOWN:
+                self.ending[task.id] = task
+        elif task.node_id:
+            known = self.bound.get(task.id)
+            self.bound[task.id] = task
+            if known is None or not self._same_wish(known, task):
+                self._leave_group(task.id)
+                self.bound_by_node.setdefault(task.node_id, {})[task.id] = None
+                self.bound_due[task.id] = None
+        else:
+            self._wait_in_group(task)
+
+    def _wait_in_group(self, task: Task) -> None:
+        group = self.waiting.get(task.id)
+        if group is not None:
+            if self._same_wish(group.tasks[task.id], task):
+                group.tasks[task.id] = task
+                return
+            self._leave_group(task.id)
+        key = group_key(task)
+        group = self.groups.get(key)
+        if group is None:
+            counts = self.services.get(task.service_id, {})
+            group = TaskGroup(key, task, self.shape(task), counts)
+            self.groups[key] = group
+        else:
+            group.put(task)
+        self.waiting[task.id] = group
+        self.due[key] = group
+
+    @staticmethod
+    def _same_wish(old: Task, new: Task) -> bool:
+        """Whether a waiting task still waits for the same."""
+        return (
+            old.spec_version == new.spec_version
+            and (old.spec is new.spec or old.spec == new.spec)
+            and (old.endpoint is new.endpoint or old.endpoint == new.endpoint)
+            and (old.networks is new.networks or old.networks == new.networks)
+        )
+
+    def _leave(self, task_id: str) -> None:
+        """A task waits no more."""
+        self.ending.pop(task_id, None)
+        if task_id in self.waiting:
+            self._leave_group(task_id)
+        task = self.bound.pop(task_id, None)
+        if task is not None:
+            self.bound_due.pop(task_id, None)
+            ids = self.bound_by_node[task.node_id]
+            del ids[task_id]
+            if not ids:
+                del self.bound_by_node[task.node_id]
+
+    def _leave_group(self, task_id: str) -> None:
+        group = self.waiting.pop(task_id, None)
+        if group is not None:
+            del group.tasks[task_id]
+            if not group.tasks:
+                self.close(group)
+
+    def close(self, group: TaskGroup) -> None:
+        """A group has no task that waits."""
+        del self.groups[group.key]
+        self.due.pop(group.key, None)
+
+    def reshape(self, group: TaskGroup) -> None:
+        """What the group's tasks need may have become something else."""
+        group.shape = self.shape(group.task)
+        group.text = None
+        self.due[group.key] = group
+
+    def shape(self, task: Task) -> Shape:
+        """The shape of a task, one object for equal needs."""
+        needs = needs_of(task, self.drivers)
+        shape = self.shapes.get(needs)
+        if shape is None:
+            shape = self.shapes[needs] = Shape(needs)
+        return shape

@@ -1,0 +1,419 @@
+"""Where should this task go: the scheduler.
+
+It is told of nodes, networks and tasks as they change (:meth:`Scheduler.upsert_node` …) and, asked
+to :meth:`Scheduler.schedule`, answers with decisions: a task with its node, or with the reason why
+it has none. It takes plain objects, not a store, and keeps nothing that could not be read off them:
+a scheduler told of every change and one told of the outcome alone decide the same. There is no
+chance in it: equal nodes rank in the order in which they became known.
+
+Tasks are placed in groups (a service and a version of its spec), the oldest group first, within it
+by slot. Each task goes to the best node there is when its turn comes, so a group gives the same
+places as its tasks one by one. Best is what :mod:`~pyswarm.scheduler.pools` and, with preferences,
+:mod:`~pyswarm.scheduler.tree` rank first among the nodes that pass the filters.
+
+Which structure serves: a pool by shape for services that have no tasks yet on the least loaded
+nodes, which is nearly always; where the walk would have to step over too many nodes that have
+tasks of the service already, a pool of the service's own.
+
+What finds no place is *pending by shape*: it is tried again when a node that fits its shape exists
+again, and its reason is written anew when the verdicts on the nodes have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import islice
+from typing import NamedTuple
+
+from pyswarm.model.objects import Task
+from pyswarm.model.replace import replace
+from pyswarm.model.states import TaskState
+from pyswarm.scheduler.books import Books
+from pyswarm.scheduler.filters import FILTERS, Filter
+from pyswarm.scheduler.group import GroupKey, TaskGroup, group_key
+from pyswarm.scheduler.node import NodeInfo
+from pyswarm.scheduler.pools import Pool, ServicePool
+from pyswarm.scheduler.shape import Shape, direct_key
+from pyswarm.scheduler.strategy import STRATEGIES, Spread, Strategy, place_by_score
+from pyswarm.scheduler.tree import Tree
+from pyswarm.scheduler.verdicts import PASSES, REPLICAS, Verdicts, judge, sentence
+
+MESSAGE_ASSIGNED = "scheduler assigned task to node"
+MESSAGE_CONFIRMED = "scheduler confirmed task can run on preassigned node"
+SKIPPED_MAX = 32  # nodes stepped over before a service gets a pool of its own
+POOL_ENTRIES_MIN = 1 << 18  # entries kept in pools at least (10 MB); eight a node if that is more
+POOL_ENTRIES_PER_NODE = 8
+SHAPES_MAX = 4096  # shapes remembered; a shape is a kilobyte, and cheap to find out again
+NO_LIMIT = 1 << 62
+NO_PENALTIES: dict[str, int] = {}
+
+
+class Decision(NamedTuple):
+    """A task as it was and as it should be: assigned, or pending with a (new) reason."""
+
+    old: Task
+    new: Task
+
+    @property
+    def placed(self) -> bool:
+        """Whether the task got its node."""
+        return self.new.state is TaskState.ASSIGNED
+
+
+class PendingShape:
+    """A shape that some tasks wait with: its verdicts, and the groups."""
+
+    __slots__ = ("verdicts", "groups")
+
+    def __init__(self, shape: Shape) -> None:
+        self.verdicts = Verdicts(shape)
+        self.groups: dict[GroupKey, TaskGroup] = {}
+
+
+class Scheduler(Books):
+    """Places tasks on nodes. Tell it what changes, then :meth:`schedule`."""
+
+    def __init__(
+        self, *, strategy: Strategy = STRATEGIES["spread"], filters: Iterable[Filter] = ()
+    ) -> None:
+        super().__init__()
+        self.strategy = strategy
+        self.filters: tuple[Filter, ...] = tuple(filters)
+        self.spreads = isinstance(strategy, Spread) and not self.filters
+        self.pools: dict[Shape, Pool] = {}
+        self.views: dict[GroupKey, ServicePool | Tree] = {}
+        self.pending: dict[Shape, PendingShape] = {}
+        self.tried: dict[GroupKey, int] = {}
+        self.now = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether :meth:`schedule` has something to decide without anything further happening."""
+        return bool(self.due or self.bound_due or self.ending)
+
+    def schedule(self, now: float, limit: int = NO_LIMIT) -> list[Decision]:
+        """Decide at most ``limit`` tasks; what is left over stays due.
+
+        ``now`` is cluster time in seconds. The books count what is placed at once; telling the
+        scheduler the same again as changes of the store does nothing.
+        """
+        self.now = now
+        decisions: list[Decision] = []
+        for node_id in self.failures.expire(now):
+            self.improve(node_id)
+        self._end(decisions, limit)
+        self._confirm(decisions, limit)
+        self._wake()
+        for group in sorted(self.due.values(), key=_age):
+            if len(decisions) >= limit:
+                break
+            self._place(group, decisions, limit)
+        self._give_reasons(decisions, limit)
+        self._evict()
+        return decisions
+
+    # Tasks that are to end, and tasks made for a node
+
+    def _end(self, decisions: list[Decision], limit: int) -> None:
+        for task in list(self.ending.values())[: max(0, limit - len(decisions))]:
+            new = replace(task, state=TaskState.SHUTDOWN, err="", status_at=self.now)
+            decisions.append(Decision(task, new))
+            del self.ending[task.id]
+
+    def _confirm(self, decisions: list[Decision], limit: int) -> None:
+        if not self.bound_due:
+            return
+        waiting = [self.bound[task_id] for task_id in self.bound_due]
+        waiting.sort(key=lambda task: (task.created_at, task.id))
+        for task in waiting:
+            if len(decisions) >= limit:
+                return
+            del self.bound_due[task.id]
+            info = self.by_id.get(task.node_id)
+            if info is None:
+                continue  # it waits for the node to become known
+            group = self.group_of(task)
+            rejected = self.rejected_by(info, group)
+            if rejected is None:
+                self._assign(task, info, group.shape, MESSAGE_CONFIRMED, decisions)
+            elif task.err != (text := rejected.explain(1)):
+                new = self.bound[task.id] = replace(task, err=text, status_at=self.now)
+                decisions.append(Decision(task, new))
+
+    def group_of(self, task: Task) -> TaskGroup:
+        """The group that ``task`` is in or would be in."""
+        group = self.waiting.get(task.id)
+        if group is None:
+            group = TaskGroup(group_key(task), task, self.shape(task), {})
+        group.counts = self.services.get(task.service_id, {})
+        return group
+
+    def rejected_by(self, info: NodeInfo, group: TaskGroup) -> Filter | None:
+        """The first filter that keeps tasks of ``group`` off a node."""
+        verdict = judge(info, group.shape)
+        if verdict != PASSES:
+            return FILTERS[verdict]
+        if group.max_replicas and group.count_on(info) >= group.max_replicas:
+            return FILTERS[REPLICAS]
+        for extra in self.filters:
+            if not extra.check(info, group):
+                return extra
+        return None
+
+    # Placing groups
+
+    def _wake(self) -> None:
+        """Make those pending groups due that a change may have helped."""
+        for pending in self.pending.values():
+            verdicts = pending.verdicts
+            verdicts.catch_up(self.nodes, self.freed, self.loaded)
+            if not verdicts.passing:
+                continue
+            for key, group in pending.groups.items():
+                if self.tried.get(key) != self.freed.end:
+                    self.due[key] = group
+
+    def _place(self, group: TaskGroup, decisions: list[Decision], limit: int) -> None:
+        group.counts = self.services.setdefault(group.key[0], {})
+        room = limit - len(decisions)
+        tasks = list(islice(group.in_order().values(), room))
+        if not self.spreads:
+            placed = self._place_by_score(group, tasks, decisions)
+        else:
+            placed = self._spread(group, tasks, decisions)
+        if not group.counts:
+            del self.services[group.key[0]]
+        if not group.tasks:
+            self._forget_pending(group)
+            self.close(group)
+        elif placed < len(tasks):
+            del self.due[group.key]
+            self._keep_pending(group)
+
+    def _place_by_score(
+        self, group: TaskGroup, tasks: Sequence[Task], decisions: list[Decision]
+    ) -> int:
+        def accepts(info: NodeInfo) -> bool:
+            return self.rejected_by(info, group) is None
+
+        def assign(task: Task, info: NodeInfo) -> None:
+            self._assign(task, info, group.shape, MESSAGE_ASSIGNED, decisions)
+
+        return place_by_score(self.strategy, group, tasks, self.nodes, accepts, assign)
+
+    def _spread(self, group: TaskGroup, tasks: Sequence[Task], decisions: list[Decision]) -> int:
+        penalties = self.failures.penalties.get(group.key[:2])
+        placed = 0
+        if not group.levels and not penalties and group.key not in self.views:
+            placed, exhausted = self._from_pool(group, tasks, decisions)
+            if exhausted:
+                return placed
+        view = self._view(group, penalties or NO_PENALTIES)
+        shape = group.shape
+        for task in tasks[placed:]:
+            info = view.top()
+            if info is None:
+                break
+            self._assign(task, info, shape, MESSAGE_ASSIGNED, decisions)
+            placed += 1
+        return placed
+
+    def _from_pool(
+        self, group: TaskGroup, tasks: Sequence[Task], decisions: list[Decision]
+    ) -> tuple[int, bool]:
+        """Place on nodes without tasks of the service; False if a pool of its own must go on."""
+        shape = group.shape
+        pool, counts = self._pool(shape), group.counts
+        heap = pool.heap
+        skipped: list[int] = []
+        placed, wanted = 0, len(tasks)
+        while placed < wanted:
+            info = pool.top()
+            if info is None or len(skipped) > SKIPPED_MAX:
+                break
+            if info.index in counts:
+                skipped.append(heappop(heap))
+                continue
+            self._assign(tasks[placed], info, shape, MESSAGE_ASSIGNED, decisions)
+            placed += 1
+        nothing_left = not heap and not skipped
+        for entry in skipped:
+            heappush(heap, entry)
+        return placed, placed == wanted or nothing_left
+
+    def _assign(
+        self, task: Task, info: NodeInfo, shape: Shape, message: str, decisions: list[Decision]
+    ) -> None:
+        needs = shape.needs.generic
+        new = replace(
+            task,
+            node_id=info.node.id,
+            state=TaskState.ASSIGNED,
+            message=message,
+            err="",
+            status_at=self.now,
+            assigned_generic=info.claim(needs) if needs else (),
+        )
+        self._leave_for_node(task.id)
+        self.track(new)
+        decisions.append(Decision(task, new))
+
+    def _leave_for_node(self, task_id: str) -> None:
+        group = self.waiting.pop(task_id, None)
+        if group is not None:
+            del group.tasks[task_id]  # the group is closed by whoever places it
+        else:
+            self._leave(task_id)
+
+    # Pending groups
+
+    def _keep_pending(self, group: TaskGroup) -> None:
+        pending = self.pending.get(group.shape)
+        if pending is None:
+            pending = self.pending[group.shape] = PendingShape(group.shape)
+        pending.groups[group.key] = group
+        self.tried[group.key] = self.freed.end
+        group.text = None
+
+    def _forget_pending(self, group: TaskGroup) -> None:
+        self.tried.pop(group.key, None)
+        pending = self.pending.get(group.shape)
+        if pending is not None:
+            pending.groups.pop(group.key, None)
+            if not pending.groups:
+                del self.pending[group.shape]
+
+    def close(self, group: TaskGroup) -> None:
+        self._forget_pending(group)
+        super().close(group)
+
+    def reshape(self, group: TaskGroup) -> None:
+        self._forget_pending(group)
+        super().reshape(group)
+
+    def _give_reasons(self, decisions: list[Decision], limit: int) -> None:
+        """Write why what stays pending does, where that is not what is written already."""
+        for pending in self.pending.values():
+            verdicts = pending.verdicts
+            verdicts.catch_up(self.nodes, self.freed, self.loaded)
+            for group in pending.groups.values():
+                text = self.reason(group, verdicts)
+                if text == group.text:
+                    continue
+                group.text = text
+                for task in list(group.tasks.values()):
+                    if task.err == text:
+                        continue
+                    if len(decisions) >= limit:
+                        group.text = None
+                        self.due[group.key] = group
+                        break
+                    new = group.tasks[task.id] = replace(task, err=text, status_at=self.now)
+                    decisions.append(Decision(task, new))
+
+    def reason(self, group: TaskGroup, verdicts: Verdicts) -> str:
+        """Swarm's sentence for a group that found no node."""
+        if self.filters:
+            counts: dict[Filter, int] = dict.fromkeys((*FILTERS, *self.filters), 0)
+            for info in self.by_id.values():
+                rejected = self.rejected_by(info, group)
+                if rejected is not None:
+                    counts[rejected] += 1
+            explanation = sentence(list(counts.items()))
+        else:
+            numbers = list(zip(FILTERS, verdicts.counts, strict=False))
+            if group.max_replicas and verdicts.passing:
+                numbers[REPLICAS] = (FILTERS[REPLICAS], verdicts.passing)
+            explanation = sentence(numbers)
+        return f"no suitable node ({explanation})" if explanation else "no suitable node"
+
+    # Orders of nodes
+
+    def _candidates(self, shape: Shape) -> Iterable[NodeInfo | None]:
+        """The nodes to look at for a shape: all, or the few that a constraint names."""
+        for constraint in shape.node_constraints:
+            key = direct_key(constraint)
+            if key is not None:
+                return [self.nodes[index] for index in self.named.get(key, ())]
+        return self.nodes
+
+    def _pool(self, shape: Shape) -> Pool:
+        pool = self.pools.pop(shape, None)
+        if pool is None:
+            pool = Pool(self.nodes, shape)
+            pool.fill(self._candidates(shape), self.freed.end)
+        elif not pool.catch_up(self.freed):
+            pool.fill(self._candidates(shape), self.freed.end)
+        self.pools[shape] = pool
+        return pool
+
+    def _view(self, group: TaskGroup, penalties: dict[str, int]) -> ServicePool | Tree:
+        """The order of the group's own, made or brought up to date."""
+        view = self.views.pop(group.key, None)
+        current = (
+            view is not None
+            and view.shape is group.shape
+            and view.counts is group.counts
+            and view.penalties is penalties
+            and (
+                view.catch_up(self.freed)
+                if isinstance(view, ServicePool)
+                else view.catch_up(self.freed, self.layout)
+            )
+        )
+        if view is None or not current:
+            if isinstance(view, Tree):
+                self._drop_tree(group.service_id, view)
+            view = self._new_view(group, penalties)
+        self.views[group.key] = view
+        return view
+
+    def _new_view(self, group: TaskGroup, penalties: dict[str, int]) -> ServicePool | Tree:
+        admitted = self._pool(group.shape).live()
+        if not group.levels:
+            own = ServicePool(
+                self.nodes, group.shape, group.counts, penalties, group.max_replicas
+            )
+            own.fill_with(admitted)
+            own.position = self.freed.end
+            return own
+        tree = Tree(
+            self.nodes, group.shape, group.levels, group.counts, penalties, group.max_replicas
+        )
+        tree.fill(admitted, self.freed.end, self.layout)
+        self.trees.setdefault(group.service_id, []).append(tree)
+        return tree
+
+    def _drop_tree(self, service_id: str, tree: Tree) -> None:
+        trees = self.trees[service_id]
+        trees.remove(tree)
+        if not trees:
+            del self.trees[service_id]
+
+    def _evict(self) -> None:
+        """Let go of the orders used longest ago when there is too much of them."""
+        budget = max(POOL_ENTRIES_MIN, POOL_ENTRIES_PER_NODE * len(self.by_id))
+        pools = sum(pool.members for pool in self.pools.values())
+        views = sum(view.members for view in self.views.values())
+        while pools > budget and len(self.pools) > 1:
+            shape = next(iter(self.pools))
+            pools -= self.pools.pop(shape).members
+        while views > budget and len(self.views) > 1:
+            key = next(iter(self.views))
+            view = self.views.pop(key)
+            views -= view.members
+            if isinstance(view, Tree):
+                self._drop_tree(key[0], view)
+        if len(self.shapes) > SHAPES_MAX:
+            used = dict.fromkeys(group.shape for group in self.groups.values())
+            self.shapes = {
+                needs: shape
+                for needs, shape in self.shapes.items()
+                if shape in self.pools or shape in used
+            }
+
+
+def _age(group: TaskGroup) -> tuple[float, GroupKey]:
+    """Older groups first."""
+    return (min(task.created_at for task in group.tasks.values()), group.key)
