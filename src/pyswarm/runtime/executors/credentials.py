@@ -1,0 +1,91 @@
+"""As whom a task runs, under which limits, and which signal stops it: names turned to numbers."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+import signal
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from pyswarm.agent.executor import TaskRejected
+from pyswarm.model.specs import Ulimit
+
+
+@attrs.frozen
+class User:
+    """Numbers for a user name. ``uid`` -1 means: whoever the node runs as."""
+
+    uid: int = -1
+    gid: int = -1
+    groups: tuple[int, ...] = ()
+    home: str = ""
+
+
+def find_user(text: str, groups: Sequence[str] = ()) -> User:
+    """The user of ``name``, ``uid``, ``name:group`` … with its own and the given groups.
+
+    May read the host's user database, so it may block. Raises :class:`TaskRejected` with Docker's
+    sentence for an unknown name, and where the node may not become that user.
+    """
+    if not text and not groups:
+        return User(home=os.path.expanduser("~"))
+    name, _, group = text.partition(":")
+    entry = _passwd(name or str(os.geteuid()))
+    uid = entry.pw_uid if entry else int(name)
+    gid = _gid(group) if group else entry.pw_gid if entry else uid
+    extra = [_gid(g) for g in groups]
+    if entry and not group:
+        extra += os.getgrouplist(entry.pw_name, gid)
+    if os.geteuid() != 0:
+        if (uid, gid) != (os.geteuid(), os.getegid()) or groups:
+            raise TaskRejected(f"unable to become user {text}: this node does not run as root")
+        return User(home=entry.pw_dir if entry else "/")
+    return User(uid, gid, tuple(dict.fromkeys(extra)), entry.pw_dir if entry else "/")
+
+
+def _passwd(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        if name.isdecimal():
+            return None
+        raise TaskRejected(
+            f"unable to find user {name}: no matching entries in passwd file"
+        ) from None
+
+
+def _gid(name: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise TaskRejected(
+            f"unable to find group {name}: no matching entries in group file"
+        ) from None
+
+
+def rlimits(ulimits: Iterable[Ulimit]) -> tuple[tuple[int, int, int], ...]:
+    """(number, soft, hard) of each limit, as the operating system wants them; -1 = none."""
+    found = []
+    for limit in ulimits:
+        number = getattr(resource, f"RLIMIT_{limit.name.upper()}", None)
+        if not isinstance(number, int):
+            raise TaskRejected(f"invalid ulimit type: {limit.name}")
+        found.append((number, limit.soft, limit.hard))
+    return tuple(found)
+
+
+def stop_signal(name: str) -> signal.Signals:
+    """``SIGTERM``, ``TERM`` or ``15``; SIGTERM where nothing is said."""
+    text = name.upper()
+    try:
+        if text.isdecimal():
+            return signal.Signals(int(text))
+        return signal.Signals["SIG" + text.removeprefix("SIG")] if text else signal.SIGTERM
+    except (KeyError, ValueError):
+        raise TaskRejected(f"invalid signal: {name}") from None

@@ -1,0 +1,157 @@
+"""Where a task's files are on the host.
+
+``tasks/ID/work`` is its working directory and ``tasks/ID/logs`` its log, under the node's state
+directory or a temporary one. Secrets and configs lie in memory (``/dev/shm``) where there is such a
+place, in a directory only the task's user may enter. What a node that was killed left there is
+swept away by the next one: a live node holds a lock on its directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from pyswarm.agent.executor import TaskFile, TaskRejected
+from pyswarm.agent.files import SECRETS_ROOT
+from pyswarm.runtime.executors.credentials import User
+
+MEMORY_PLACE = Path("/dev/shm")
+_PREFIX = "pyswarm-tasks-"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class Directories:
+    """All directories of one executor. Methods block on the disk."""
+
+    def __init__(self, state_dir: Path | None) -> None:
+        self._state_dir = state_dir
+        self._root: Path | None = None
+        self._memory: Path | None = None
+        self._lock = -1
+
+    @property
+    def root(self) -> Path:
+        if self._root is None:
+            if self._state_dir is None:
+                self._root = Path(tempfile.mkdtemp(prefix="pyswarm-"))
+            else:
+                self._root = self._state_dir
+                self._root.mkdir(parents=True, exist_ok=True)
+            os.chmod(self._root, 0o711)  # tasks of other users must come through
+            (self._root / "tasks").mkdir(mode=0o711, exist_ok=True)
+        return self._root
+
+    def task(self, task_id: str) -> Path:
+        assert _ID.fullmatch(task_id), task_id  # an id never leads elsewhere
+        return self.root / "tasks" / task_id
+
+    def logs(self, task_id: str) -> Path:
+        return self.task(task_id) / "logs"
+
+    def has(self, task_id: str) -> bool:
+        return self.task(task_id).is_dir()
+
+    def make(self, task_id: str, user: User) -> Path:
+        """The task's directories; returns the one it works in."""
+        self.logs(task_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(self.task(task_id), 0o711)
+        work = self.task(task_id) / "work"
+        work.mkdir(mode=0o700, exist_ok=True)
+        _give(work, user)
+        return work
+
+    def write_files(self, task_id: str, files: Iterable[TaskFile], user: User) -> dict[str, str]:
+        """Secrets and configs as files; returns the variables that name their directories."""
+        env: dict[str, str] = {}
+        for file in files:
+            top = self._files_of(task_id, user) / f"{file.kind}s"
+            env[f"PYSWARM_{file.kind.upper()}S_DIR"] = str(top)
+            path = top / relative(file)
+            for directory in reversed([p for p in path.parents if p.is_relative_to(top)]):
+                directory.mkdir(mode=0o755, exist_ok=True)
+                _give(directory, user)
+            path.unlink(missing_ok=True)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fd, "wb") as out:
+                out.write(file.data)
+                if os.geteuid() == 0:
+                    os.fchown(fd, _number("uid", file.uid), _number("gid", file.gid))
+                os.fchmod(fd, file.mode & 0o777)
+        return env
+
+    def secrets_dir(self, task_id: str) -> str:
+        """The directory a supervisor must remove when the node cannot; "" where there is none."""
+        path = self._memory / task_id if self._memory else None
+        return str(path) if path and path.exists() else ""
+
+    def remove(self, task_id: str) -> None:
+        """Everything of this task."""
+        if self._memory is not None:
+            shutil.rmtree(self._memory / task_id, ignore_errors=True)
+        if self.has(task_id):
+            shutil.rmtree(self.task(task_id), ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove what only lives as long as the node; with a state directory, logs stay."""
+        if self._memory is not None:
+            shutil.rmtree(self._memory, ignore_errors=True)
+            os.close(self._lock)
+            self._memory = None
+        if self._root is not None and self._state_dir is None:
+            shutil.rmtree(self._root, ignore_errors=True)
+            self._root = None
+
+    def _files_of(self, task_id: str, user: User) -> Path:
+        if self._memory is None:
+            place = MEMORY_PLACE if os.access(MEMORY_PLACE, os.W_OK) else None
+            if place is not None:
+                sweep(place)
+            # Locked before it has the name that others sweep.
+            new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=place or self.root))
+            os.chmod(new, 0o711)
+            self._lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._memory = new.rename(new.with_name(new.name[1:]))
+        path = self._memory / task_id
+        path.mkdir(mode=0o700, exist_ok=True)
+        _give(path, user)
+        return path
+
+
+def relative(file: TaskFile) -> str:
+    """Where a file lies in its directory: without ``/run/secrets``, or without the first ``/``."""
+    if file.kind == "secret" and file.path.startswith(SECRETS_ROOT + "/"):
+        return file.path[len(SECRETS_ROOT) + 1 :]
+    return file.path.lstrip("/")
+
+
+def sweep(place: Path) -> None:
+    """Remove the directories of nodes that did not live to do it: nobody holds their lock."""
+    for path in place.glob(_PREFIX + "*"):
+        try:
+            fd = os.open(path / "lock", os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+
+def _give(path: Path, user: User) -> None:
+    if user.uid >= 0:
+        os.chown(path, user.uid, user.gid)
+
+
+def _number(what: str, text: str) -> int:
+    if not text.isdecimal():
+        raise TaskRejected(f"invalid {what} of a secret or config: {text!r}")
+    return int(text)

@@ -1,0 +1,293 @@
+"""Tasks as operating system processes of this host, without containers.
+
+Each task runs under a small supervisor process (:mod:`pyswarm.runtime.executors.supervisor`) that
+sees to it that nothing of a task survives the task and no task survives its node. A task shares the
+host's file tree, network and process table; what needs namespaces (mounts, a read-only root, its
+own address) is refused where leaving it out would be wrong, and left out where it only narrows.
+``docs/executors.md`` says which is which.
+
+Everything that may block (starting a process, files, the user database) is done in two threads that
+live as long as the executor; ``aclose()`` ends them, and every process.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from pyswarm.agent.executor import (
+    Exited,
+    LogLine,
+    Started,
+    TaskContext,
+    TaskFailed,
+    TaskGone,
+    TaskRejected,
+    Usage,
+)
+from pyswarm.model.objects import NodeDescription, Plugin
+from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
+from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
+from pyswarm.runtime.executors.directories import Directories
+from pyswarm.runtime.executors.images import HOST_IMAGES, Image, command_line, find_image
+from pyswarm.runtime.executors.logfiles import LogReader, last_lines
+from pyswarm.runtime.executors.logoptions import log_limits
+from pyswarm.runtime.executors.supervised import Launch, Supervised
+from pyswarm.runtime.executors.thread import OwnThread
+from pyswarm.runtime.executors.usage import usage_below
+
+CLOSE_SECONDS = 5.0
+"""How long a supervisor may take to kill everything below it, before it is killed itself."""
+
+INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+"""What a task sees of the host's environment; all else may hold secrets of the host."""
+
+PLUGINS = (
+    *(Plugin("Log", name) for name in ("json-file", "local", "none")),
+    *(Plugin("Network", name) for name in ("bridge", "host", "null", "overlay")),
+)
+
+
+@attrs.define(eq=False)
+class _Task:
+    """One task here: what was prepared, and its process once it was started."""
+
+    context: TaskContext
+    launch: Launch
+    stop_signal: int
+    process: Supervised | None = None
+
+
+class ProcessExecutor:
+    """Runs each task as a process of this host. One executor belongs to one node.
+
+    ``state_dir`` keeps the tasks' directories and logs over a restart; without it they are in a
+    temporary directory that goes with the executor. ``images`` adds to the names a service may use
+    (see :class:`Image`). The other arguments say what the node claims to be and have; by default
+    that is the host's own.
+    """
+
+    def __init__(
+        self,
+        state_dir: str | os.PathLike[str] | None = None,
+        *,
+        images: Mapping[str, Image] | None = None,
+        hostname: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        cpus: float | None = None,
+        memory_bytes: int | None = None,
+        generic: Sequence[GenericResource] = (),
+        python: str | None = None,
+    ) -> None:
+        self._directories = Directories(Path(state_dir).absolute() if state_dir else None)
+        self._images = {**HOST_IMAGES, **(images or {})}
+        self._hostname = hostname or socket.gethostname()
+        self._labels = dict(labels or {})
+        self._resources = host_resources(cpus, memory_bytes, generic)
+        self._python = python or sys.executable or shutil.which("python3") or "python3"
+        self._tasks: dict[str, _Task] = {}
+        self._launcher = OwnThread("pyswarm launcher")
+        self._files = OwnThread("pyswarm files")
+        self._closed = False
+
+    def describe(self) -> NodeDescription:
+        from pyswarm import __version__
+
+        machine = Platform(platform.system().lower(), platform.machine())
+        return NodeDescription(
+            self._hostname, machine, self._resources, __version__, dict(self._labels), PLUGINS
+        )
+
+    # -- one task
+
+    async def prepare(self, task: TaskContext, /) -> None:
+        if self._closed:
+            raise TaskFailed("the executor was closed")
+        if task.id not in self._tasks:
+            image = find_image(self._images, task.container.image)
+            argv = command_line(image, task)
+            refuse_what_needs_namespaces(task)
+            self._tasks[task.id] = await self._files.run(self._make, task, image, argv)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def start(self, task_id: str, /) -> Started:
+        task = self._get(task_id)
+        if task.process is None:
+            task.process = await Supervised.launch(task.launch, self._python, self._launcher)
+            if self._closed:
+                task.process.kill()
+        return Started(task_id, await task.process.begun())
+
+    async def wait(self, task_id: str, /) -> Exited:
+        return await self._process(task_id).wait()
+
+    async def shutdown(self, task_id: str, /) -> None:
+        task = self._get(task_id)
+        if task.process is not None:
+            task.process.signal(task.stop_signal)
+            with trio.move_on_after(task.context.stop_grace_seconds):
+                await task.process.wait()
+        await self._end(task.process)
+
+    async def terminate(self, task_id: str, /) -> None:
+        await self._end(self._get(task_id).process)
+
+    async def remove(self, task_id: str, /) -> None:
+        task = self._tasks.get(task_id)
+        if task is not None:
+            await self._end(task.process)
+        await self._files.run(self._directories.remove, task_id)
+        self._tasks.pop(task_id, None)
+
+    async def logs(
+        self,
+        task_id: str,
+        /,
+        *,
+        since: float = 0.0,
+        follow: bool = False,
+        tail: int | None = None,
+    ) -> AsyncIterator[LogLine]:
+        """The task's lines; also those of a task that ran before this node was restarted."""
+        task = self._tasks.get(task_id)
+        if task is None and not await self._files.run(self._directories.has, task_id):
+            raise TaskGone(f"No such container: {task_id}")
+        reader = LogReader(self._directories.logs(task_id))
+        try:
+            for line in await self._files.run(last_lines, reader, since, tail):
+                yield line
+            while follow and task is not None and task.process is not None:
+                ended = not task.process.is_live
+                while lines := await self._files.run(reader.read):
+                    for line in lines:
+                        yield line
+                if ended:
+                    return
+                await task.process.tell_beyond(reader.position).wait()
+        finally:
+            reader.close()
+
+    async def stats(self, task_id: str, /) -> Usage:
+        process = self._process(task_id)
+        return await self._files.run(usage_below, process.supervisor_pid)
+
+    async def aclose(self) -> None:
+        """Kill what still runs; return when no process, thread or temporary file is left."""
+        if self._closed:
+            return
+        self._closed = True
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for task in self._tasks.values():
+                    nursery.start_soon(self._end, task.process)
+            await self._files.run(self._directories.close)
+        self._tasks.clear()
+        self._launcher.stop()
+        self._files.stop()
+
+    def kill(self) -> None:
+        """End every task at once, without waiting: what happens when a node is killed."""
+        for task in self._tasks.values():
+            if task.process is not None:
+                task.process.kill()
+
+    async def __aenter__(self) -> ProcessExecutor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # -- inside
+
+    def _get(self, task_id: str) -> _Task:
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise TaskGone(f"No such container: {task_id}")
+        return task
+
+    def _process(self, task_id: str) -> Supervised:
+        process = self._get(task_id).process
+        if process is None:
+            raise TaskFailed("the task was not started")
+        return process
+
+    async def _end(self, process: Supervised | None) -> None:
+        if process is None or not process.is_live:
+            await trio.lowlevel.checkpoint()
+            return
+        process.kill()
+        with trio.move_on_after(CLOSE_SECONDS):
+            await process.wait()
+        if process.is_live:
+            process.kill_supervisor()
+            await process.wait()
+
+    def _make(self, task: TaskContext, image: Image, argv: tuple[str, ...]) -> _Task:
+        """Directories and files, and everything looked up. Runs in the files thread."""
+        container = task.container
+        user = find_user(container.user or image.user, container.groups)
+        limits = rlimits(container.ulimits)
+        number = stop_signal(container.stop_signal or image.stop_signal)
+        size_max, files_max = log_limits(task.task.log_driver or task.task.spec.log_driver)
+        try:
+            work = self._directories.make(task.id, user)
+            named = self._directories.write_files(task.id, task.files.values(), user)
+        except BaseException:
+            self._directories.remove(task.id)
+            raise
+        privileges = container.privileges
+        launch = Launch(
+            argv=argv,
+            env=self._environment(task, image, user) | named,
+            directory=container.dir or image.dir or str(work),
+            log_dir=str(self._directories.logs(task.id)),
+            log_size_max=size_max,
+            log_files_max=files_max,
+            secrets_dir=self._directories.secrets_dir(task.id),
+            uid=user.uid,
+            gid=user.gid,
+            groups=user.groups,
+            limits=limits,
+            no_new_privileges=privileges is not None and privileges.no_new_privileges,
+            oom_score=container.oom_score_adj,
+        )
+        return _Task(task, launch, number)
+
+    def _environment(self, task: TaskContext, image: Image, user: User) -> dict[str, str]:
+        env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        env.setdefault("PATH", os.defpath)
+        env |= {"HOME": user.home, "HOSTNAME": task.container.hostname or task.id[:12]}
+        return env | dict(image.env) | dict(task.env)
+
+
+def refuse_what_needs_namespaces(task: TaskContext) -> None:
+    """Raise :class:`TaskRejected` for what a plain process would silently do without."""
+    for mount in task.container.mounts:
+        raise TaskRejected(
+            f'invalid mount config for type "{mount.type}": tasks of this node are processes in '
+            f"the host's own file tree, so nothing can be mounted at {mount.target}",
+            hint="use the host's paths, or a node with a container engine",
+        )
+    if task.container.tty:
+        raise TaskRejected("tasks of this node are plain processes and have no terminal")
+
+
+def host_resources(
+    cpus: float | None, memory_bytes: int | None, generic: Sequence[GenericResource]
+) -> Resources:
+    """What is offered to the scheduler: as told, or what this host has."""
+    if cpus is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        cpus = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
+    if memory_bytes is None:
+        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Resources(round(cpus * NANO), memory_bytes, tuple(generic))

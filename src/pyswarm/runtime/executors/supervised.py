@@ -1,0 +1,265 @@
+"""The node's end of the line to one supervisor: start it, talk to it, know when all is gone.
+
+See :mod:`pyswarm.runtime.executors.supervisor` for the other end and for what is said.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+
+import attrs
+import trio
+
+from pyswarm.agent.executor import Exited, TaskFailed
+from pyswarm.runtime.executors.thread import OwnThread
+
+KILLED = Exited(128 + signal.SIGKILL)
+
+
+@attrs.frozen
+class Launch:
+    """Everything a supervisor has to know of its task."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = attrs.field(repr=False)
+    directory: str
+    log_dir: str
+    log_size_max: int
+    log_files_max: int
+    secrets_dir: str = ""
+    uid: int = -1
+    gid: int = -1
+    groups: tuple[int, ...] = ()
+    limits: tuple[tuple[int, int, int], ...] = ()
+    no_new_privileges: bool = False
+    oom_score: int = 0
+
+    def frame(self) -> bytes:
+        """As the supervisor reads it."""
+        fields: list[str] = [
+            self.secrets_dir,
+            self.log_dir,
+            str(self.log_size_max),
+            str(self.log_files_max),
+            self.directory,
+            str(self.uid),
+            str(self.gid),
+            ",".join(map(str, self.groups)),
+            ",".join(":".join(map(str, limit)) for limit in self.limits),
+            "1" if self.no_new_privileges else "0",
+            str(self.oom_score),
+            str(len(self.argv)),
+            *self.argv,
+            *(f"{name}={value}" for name, value in self.env.items()),
+        ]
+        data = "\0".join(fields).encode("utf-8", "surrogateescape")
+        return len(data).to_bytes(4, "big") + data
+
+
+@cache
+def supervisor_source() -> str:
+    """The program, given to Python as text: so the package may live in an archive."""
+    return (files("pyswarm.runtime.executors") / "supervisor.py").read_text(encoding="utf-8")
+
+
+def _spawn(python: str, frame: bytes) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a supervisor and tell it what to do. Blocks for a few milliseconds."""
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                [python, "-I", "-S", "-c", supervisor_source(), str(os.getpid())],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+            )
+    except BaseException:
+        ours.close()
+        raise
+    with suppress(OSError):  # it ended at once: the reader will see
+        ours.sendall(frame)
+    ours.setblocking(False)
+    return process, ours
+
+
+class Supervised:
+    """One task under its supervisor. :attr:`exited` is set once nothing of it is left."""
+
+    def __init__(self, process: subprocess.Popen[bytes], line: socket.socket) -> None:
+        self._process = process
+        self._line = line
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(line))
+        self._begun = trio.Event()
+        self._ended = trio.Event()
+        self._news = trio.Event()
+        self.supervisor_pid = process.pid
+        self.pid = 0
+        self.exited: Exited | None = None
+        self._error: TaskFailed | None = None
+        self._program = ""
+
+    @classmethod
+    async def launch(cls, launch: Launch, python: str, thread: OwnThread) -> Supervised:
+        """Start a supervisor from ``thread``; it tells later how that went (:meth:`begun`)."""
+        process, line = await thread.run(_spawn, python, launch.frame())
+        one = cls(process, line)
+        one._program = launch.argv[0]
+        trio.lowlevel.spawn_system_task(one._read, thread, launch.directory)
+        return one
+
+    @property
+    def is_live(self) -> bool:
+        return not self._ended.is_set()
+
+    async def begun(self) -> int:
+        """The pid of the task's main process; :class:`TaskFailed` where it could not begin."""
+        await self._begun.wait()
+        if self._error is not None:
+            raise self._error
+        return self.pid
+
+    async def wait(self) -> Exited:
+        """Until the task is gone, with everything below it."""
+        await self._ended.wait()
+        assert self.exited is not None
+        return self.exited
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+        self._tell(f"signal {int(number)}\n")
+
+    def kill(self) -> None:
+        """End it at once, with everything below it. By closing our half of the line, so it works
+        whatever the supervisor is doing, and also counts as the end of the node."""
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_WR)
+
+    def kill_supervisor(self) -> None:
+        """The last resort, for one that does not answer."""
+        self._process.kill()
+
+    def tell_beyond(self, position: tuple[int, int]) -> trio.Event:
+        """An event that is set when the log goes beyond ``position``, or will not any more."""
+        if self._news.is_set():
+            self._news = trio.Event()
+        if self.is_live:
+            self._tell(f"tell {position[0]} {position[1]}\n")
+        else:
+            self._news.set()
+        return self._news
+
+    def _tell(self, line: str) -> None:
+        # It may be ending, or so full of our lines that it cannot be well.
+        with suppress(OSError):
+            self._line.send(line.encode())
+
+    async def _read(self, thread: OwnThread, directory: str) -> None:
+        """What the supervisor says, to the end; then see that nothing is left."""
+        rest = b""
+        try:
+            while chunk := await self._stream.receive_some(4096):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._said(line.decode().split(), directory)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._line.close()
+            with trio.CancelScope(shield=True):
+                await thread.run(self._bury)
+            self._finish()
+
+    def _said(self, words: list[str], directory: str) -> None:
+        match words:
+            case ["pid", pid]:
+                self.pid = int(pid)
+                self._begun.set()
+            case ["error", step, number]:
+                self._error = start_error(step, int(number), self._program, directory)
+                self._begun.set()
+            case ["exit", code]:
+                self.exited = Exited(int(code))
+            case _:
+                self._news.set()
+
+    def _bury(self) -> None:
+        """Reap the supervisor; one that did not say goodbye was killed, so end its session."""
+        if self.exited is None and self._error is None:
+            self._process.kill()
+            kill_session(self.supervisor_pid)
+        self._process.wait()
+
+    def _finish(self) -> None:
+        if self.exited is None:
+            self.exited = KILLED
+        if self.pid == 0 and self._error is None:
+            self._error = TaskFailed("starting container failed: its supervisor was killed")
+        self._begun.set()
+        self._ended.set()
+        self._news.set()
+
+
+def start_error(step: str, number: int, program: str, directory: str) -> TaskFailed:
+    """Why a task could not begin, in Docker's words where it has them."""
+    match step, number:
+        case "exec", errno.ENOENT if "/" in program:
+            why = f'exec: "{program}": stat {program}: no such file or directory'
+        case "exec", errno.ENOENT:
+            why = f'exec: "{program}": executable file not found in $PATH'
+        case "exec", errno.EACCES:
+            why = f'exec: "{program}": permission denied'
+        case "exec", errno.ENOEXEC:
+            why = f'exec: "{program}": exec format error'
+        case "exec", _:
+            why = f'exec: "{program}": {os.strerror(number).lower()}'
+        case "chdir", _:
+            why = f'chdir to "{directory}": {os.strerror(number).lower()}'
+        case _:
+            why = f"{step}: {os.strerror(number).lower() if number else 'invalid value'}"
+    return TaskFailed(f"starting container failed: {why}")
+
+
+def session_members(session: int) -> Iterable[int]:
+    """The processes of a session."""
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as file:
+                words = file.read().rpartition(")")[2].split()
+            if int(words[3]) == session:
+                yield int(name)
+        except (OSError, IndexError, ValueError):
+            continue
+
+
+def kill_session(session: int) -> None:
+    """Kill every process of a session, until none is found."""
+    while pids := [pid for pid in session_members(session) if pid != session]:
+        alive = 0
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                alive += not _is_zombie(pid)
+            except ProcessLookupError:
+                pass
+        if not alive:
+            return
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return True

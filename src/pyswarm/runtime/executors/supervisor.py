@@ -1,0 +1,381 @@
+"""The small process above each task: its parent, its reaper, its log, and its end.
+
+This file is run by itself (``python -I -S``), never as part of the package, and imports as little
+as it can, because one of it starts with each task. It
+
+- leads a session of its own and is *subreaper*: what a task leaves behind when a parent of it ends
+  becomes a child of this process, so that all of it can be found and ended with the task;
+- ends with its node: when the node closes the line, or the thread that started this process ends
+  (a parent-death signal), everything below is killed, and the task's secret files are removed;
+- has its task end with itself: the task's process asks for a parent-death signal too;
+- writes what the task prints to log files that turn over by size.
+
+The line is a socket at descriptor 0. The node first sends a frame (four bytes of length, then
+fields with NUL between, see :func:`read_frame`), later lines: ``signal N`` for the task's main
+process; ``kill``; ``tell GENERATION OFFSET``: answer ``news`` as soon as the log goes beyond this.
+The answers are lines too: ``pid N`` or ``error STEP ERRNO`` once, ``news``, and ``exit CODE`` when
+everything is gone and the log is complete.
+
+A log file is named by its generation (``log.000001``), opens with a magic and holds records: time
+(seconds, double), stream (1 stdout, 2 stderr), length, bytes of one line without its newline.
+"""
+
+# ruff: noqa: SIM105  (contextlib would be one more import in every start)
+
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+
+MAGIC = b"pyswarm log 1\n"
+RECORD = struct.Struct(">dBI")
+LINE_BYTES_MAX = 16384  # a longer line is cut into several: Docker's limit
+CHUNK_BYTES = 65536
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
+CONTROL = 0
+
+
+def prctl(option: int, value: int) -> None:
+    """Set an attribute of this process; Linux only, and quietly nothing where it is refused."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+class Log:
+    """The files a task's output goes to; ``files_max`` 0 throws it away."""
+
+    def __init__(self, directory: str, size_max: int, files_max: int) -> None:
+        self.directory, self.size_max, self.files_max = directory, size_max, files_max
+        self.generation, self.size, self.fd = 0, 0, -1
+        self.rest = {1: b"", 2: b""}
+
+    def path(self, generation: int) -> str:
+        return f"{self.directory}/log.{generation:06d}"
+
+    def turn_over(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.generation += 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        self.fd = os.open(self.path(self.generation), flags, 0o600)
+        self.size = os.write(self.fd, MAGIC)
+        old = self.generation - self.files_max
+        if old > 0 and os.path.exists(self.path(old)):
+            os.unlink(self.path(old))
+
+    def write(self, stream: int, data: bytes) -> bool:
+        """Take output in; whether whole lines of it came to the log."""
+        lines = (self.rest[stream] + data).split(b"\n")
+        self.rest[stream] = lines.pop()
+        while len(self.rest[stream]) > LINE_BYTES_MAX:
+            lines.append(self.rest[stream][:LINE_BYTES_MAX])
+            self.rest[stream] = self.rest[stream][LINE_BYTES_MAX:]
+        if lines and self.files_max:
+            self.append(stream, lines)
+        return bool(lines)
+
+    def append(self, stream: int, lines: "list[bytes]") -> None:
+        if self.fd < 0 or self.size >= self.size_max:
+            self.turn_over()
+        now, parts = time.time(), []
+        for line in lines:
+            for start in range(0, len(line) or 1, LINE_BYTES_MAX):
+                part = line[start : start + LINE_BYTES_MAX]
+                parts += [RECORD.pack(now, stream, len(part)), part]
+        records = b"".join(parts)
+        try:
+            while records:
+                written = os.write(self.fd, records)
+                self.size += written
+                records = records[written:]
+        except OSError:
+            pass  # a full disk loses lines, never the task
+
+    def finish(self) -> None:
+        """What was printed last may lack its newline."""
+        for stream, rest in self.rest.items():
+            if rest and self.files_max:
+                self.append(stream, [rest])
+            self.rest[stream] = b""
+
+
+class Supervisor:
+    """One task from start to end."""
+
+    def __init__(self, fields: "list[str]") -> None:
+        take = iter(fields)
+        self.secrets_dir = next(take)
+        self.log = Log(next(take), int(next(take)), int(next(take)))
+        self.directory = next(take)
+        self.uid, self.gid = int(next(take)), int(next(take))
+        self.groups = [int(g) for g in next(take).split(",") if g]
+        self.limits = [tuple(map(int, x.split(":"))) for x in next(take).split(",") if x]
+        self.no_new_privileges = next(take) == "1"
+        self.oom_score = next(take)
+        self.argv = [next(take) for _ in range(int(next(take)))]
+        self.env = dict(x.split("=", 1) for x in take)
+        self.main = 0
+        self.status: int | None = None
+        self.dying = False
+        self.telling = False
+        self.commands = b""
+        self.outputs: dict[int, int] = {}
+        self.poll = select.poll()
+
+    # -- the task
+
+    def start(self) -> bool:
+        """Fork and exec; whether that went well."""
+        (out_r, out_w), (err_r, err_w), (bad_r, bad_w) = os.pipe(), os.pipe(), os.pipe()
+        self.main = os.fork()
+        if self.main == 0:
+            self.become_task(out_w, err_w, bad_w)
+        for fd in (out_w, err_w, bad_w):
+            os.close(fd)
+        bad = os.read(bad_r, 100)
+        os.close(bad_r)
+        if bad:
+            os.waitpid(self.main, 0)
+            self.say("error " + bad.decode())
+            return False
+        for stream, fd in ((1, out_r), (2, err_r)):
+            os.set_blocking(fd, False)
+            self.outputs[fd] = stream
+            self.poll.register(fd, select.POLLIN)
+        self.say(f"pid {self.main}")
+        return True
+
+    def become_task(self, out: int, err: int, bad: int) -> None:
+        """In the child: never returns."""
+        step = "setup"
+        try:
+            # A group of its own: a task that signals its group does not hit its supervisor.
+            os.setpgid(0, 0)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            os.umask(0o022)
+            step = "limits"
+            self.limit()
+            step = "user"
+            self.switch_user()
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            step = "chdir"
+            os.chdir(self.directory)
+            step = "exec"
+            os.execvpe(self.argv[0], self.argv, self.env)
+        except OSError as error:
+            os.write(bad, f"{step} {error.errno or 0}".encode())
+        except BaseException:
+            os.write(bad, f"{step} 0".encode())
+        os._exit(127)
+
+    def limit(self) -> None:
+        for number, soft, hard in self.limits:
+            resource.setrlimit(number, (soft, hard))
+        if self.oom_score != "0":
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write(self.oom_score)
+
+    def switch_user(self) -> None:
+        if self.uid >= 0:
+            os.setgroups(self.groups)
+            os.setgid(self.gid)
+            os.setuid(self.uid)
+        if self.no_new_privileges:
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+    # -- its life
+
+    def run(self) -> None:
+        """Until the task is gone, with everything below it."""
+        wake_r, wake_w = os.pipe()
+        os.set_blocking(wake_r, False)
+        os.set_blocking(wake_w, False)
+        signal.set_wakeup_fd(wake_w)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.on_terminate)
+        self.poll.register(wake_r, select.POLLIN)
+        self.poll.register(CONTROL, select.POLLIN)
+        if not self.start():
+            return
+        while self.status is None and not self.dying:
+            for fd, _ in self.poll.poll():
+                if fd == CONTROL:
+                    self.listen()
+                elif fd in self.outputs:
+                    self.take_output(fd)
+                else:
+                    os.read(wake_r, 512)
+            self.reap()
+        self.kill_all()
+        for fd in list(self.outputs):
+            while fd in self.outputs and self.take_output(fd):
+                pass
+        self.log.finish()
+        self.say(f"exit {self.code()}")
+
+    def on_terminate(self, *_: object) -> None:
+        self.dying = True
+
+    def listen(self) -> None:
+        try:
+            data = os.read(CONTROL, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            self.dying = True  # the node is gone, or wants this task gone
+            return
+        *lines, self.commands = (self.commands + data).split(b"\n")
+        for line in lines:
+            self.obey(line.decode().split())
+
+    def obey(self, words: "list[str]") -> None:
+        if words[0] == "signal":
+            self.signal_task(int(words[1]))
+        elif words[0] == "kill":
+            self.signal_task(signal.SIGKILL)
+        elif words[0] == "tell":
+            self.telling = (int(words[1]), int(words[2])) == (self.log.generation, self.log.size)
+            if not self.telling:
+                self.say("news")
+
+    def signal_task(self, number: int) -> None:
+        if self.status is None:  # not reaped, so the number is still its own
+            os.kill(self.main, number)
+
+    def take_output(self, fd: int) -> bool:
+        """Move what is there into the log; whether there may be more now."""
+        try:
+            data = os.read(fd, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.poll.unregister(fd)
+            os.close(fd)
+            del self.outputs[fd]
+            return False
+        if self.log.write(self.outputs[fd], data) and self.telling:
+            self.telling = False
+            self.say("news")
+        return True
+
+    def reap(self) -> None:
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == self.main:
+                    self.status = status
+                if pid == 0:
+                    return
+        except ChildProcessError:
+            return
+
+    # -- its end
+
+    def kill_all(self) -> None:
+        """Kill what is below until nothing is left; orphans come up to this process meanwhile."""
+        while True:
+            for pid in children():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == self.main:
+                self.status = status
+            if pid == 0:
+                time.sleep(0.001)
+
+    def code(self) -> int:
+        if self.status is None:
+            return 137
+        code = os.waitstatus_to_exitcode(self.status)
+        return code if code >= 0 else 128 - code
+
+    def say(self, line: str) -> None:
+        try:
+            os.write(CONTROL, line.encode() + b"\n")
+        except OSError:
+            pass  # nobody listens any more
+
+    def remove_secrets(self) -> None:
+        """Only when the node did not live to do it."""
+        if self.dying and self.secrets_dir:
+            for root, directories, files in os.walk(self.secrets_dir, topdown=False):
+                for name in files:
+                    os.unlink(f"{root}/{name}")
+                for name in directories:
+                    path = f"{root}/{name}"
+                    (os.unlink if os.path.islink(path) else os.rmdir)(path)
+            os.rmdir(self.secrets_dir)
+
+
+def children() -> "list[int]":
+    """The direct children of this process."""
+    own = os.getpid()
+    try:
+        with open(f"/proc/{own}/task/{own}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        pass
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    parent = int(file.read().rpartition(")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            if parent == own:
+                found.append(int(name))
+    return found
+
+
+def read_exactly(size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = os.read(CONTROL, size - len(data))
+        if not chunk:
+            os._exit(1)
+        data += chunk
+    return data
+
+
+def read_frame() -> "list[str]":
+    """Secrets' directory, log directory, its size and number limits, working directory, uid, gid
+    (-1: as the node), groups, limits, no-new-privileges, oom score, number of arguments, the
+    arguments, and the environment."""
+    size = int.from_bytes(read_exactly(4), "big")
+    return read_exactly(size).decode("utf-8", "surrogateescape").split("\0")
+
+
+def main(parent: int) -> None:
+    os.setsid()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
+    supervisor = Supervisor(read_frame())
+    try:
+        supervisor.run()
+    finally:
+        try:
+            supervisor.remove_secrets()
+        except OSError:
+            pass  # the node sweeps what is left when it starts again
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
