@@ -64,7 +64,7 @@ STDLIB_EXCEPTIONS = {
 INEXACT = {"log", "log2", "log10", "log1p", "exp", "expm1", "sin", "cos", "tan"}
 CLOCKS = {"now", "utcnow", "today", "fromtimestamp"}
 DISK = {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "realpath", "abspath"}
-BANNED_CALLS = {"open", "print", "input", "breakpoint", "eval", "id", "hash", "__import__"}
+BANNED_CALLS = {"open", "print", "input", "breakpoint", "eval", "hash", "__import__"}
 BANNED_MEMBERS = {"datetime": CLOCKS, "date": CLOCKS, "math": INEXACT, "posixpath": DISK}
 
 FILE_LINES_MAX = 600

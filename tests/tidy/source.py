@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import attrs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SRC = ROOT / "src"
+BUILTIN_NAMES = frozenset(dir(builtins))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -71,12 +73,18 @@ def inner_nodes(tree: ast.AST, name: str | None = None) -> set[int]:
 
 
 def shadowed(tree: ast.AST) -> set[tuple[int, str]]:
-    """(node, name) for all nodes inside a function that has a parameter of that name."""
+    """(node, name) for all nodes inside a function in which that name is a local one."""
     found: set[tuple[int, str]] = set()
     for function in ast.walk(tree):
         if isinstance(function, FUNCTIONS):
-            nodes = [id(node) for node in ast.walk(function)]
-            found.update((node, arg.arg) for arg in parameters(function) for node in nodes)
+            nodes = list(ast.walk(function))
+            names = {argument.arg for argument in parameters(function)}
+            names |= {
+                node.id
+                for node in nodes
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+            found.update((id(node), name) for name in names & BUILTIN_NAMES for node in nodes)
     return found
 
 
@@ -111,6 +119,25 @@ def called(call: ast.Call) -> tuple[str, str]:
     if isinstance(call.func, ast.Attribute):
         return getattr(call.func.value, "id", "?"), call.func.attr
     return "", getattr(call.func, "id", "")
+
+
+ORDERING = {"sorted", "sort", "min", "max", "insort", "bisect"}
+ORDERING |= {"heappush", "heappop", "nsmallest", "nlargest"}
+
+
+def ordered_by_identity(module: Module) -> Iterator[ast.AST]:
+    """Where addresses decide an order; as a key that finds the same object again they are fine."""
+    local = shadowed(module.tree)
+    for node in ast.walk(module.tree):
+        ordering = isinstance(node, ast.Call) and called(node)[1] in ORDERING
+        ordering |= isinstance(node, ast.Compare) and any(
+            isinstance(operator, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for operator in node.ops
+        )
+        if ordering and any(
+            isinstance(inner, ast.Name) and inner.id == "id" and (id(inner), "id") not in local
+            for inner in ast.walk(node)
+        ):
+            yield node
 
 
 # -- loops over sets -------------------------------------------------------------------------------
