@@ -111,23 +111,25 @@ class State:
         self.transferee: MemberID | None = None
         self.transfer_started = 0
 
-        # Reads.
+        self.begin_outbox()
+        self.refresh_members()
+        self.restart_election_timer()
+
+    def begin_outbox(self) -> None:
+        """What waits for the next Ready, and the reads on their way there."""
         self.unproved_reads: list[PendingRead] = []
         self.forwarded_reads: dict[int, Any] = {}
-        self.next_request = rng.getrandbits(48)
+        self.next_request = self.rng.getrandbits(48)
         """Drawn, so that an answer to an earlier life of this member answers nothing now."""
         self.proved_reads: list[tuple[Any, int]] = []
         self.aborted_reads: list[Any] = []
 
-        # The outbox.
         self.messages: list[Message] = []
         self.after_sync: list[Message] = []
         self.snapshot_to_save: Snapshot | None = None
         self.restore: Snapshot | None = None
         self.removal_to_tell = False
         self.ready_number = 0
-        self.refresh_members()
-        self.restart_election_timer()
 
     # -- looking
 

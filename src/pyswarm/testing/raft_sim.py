@@ -23,11 +23,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import heapq
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import attrs
 
 from pyswarm.env import Rng
 from pyswarm.errors import SwarmError
@@ -35,7 +31,6 @@ from pyswarm.raft import (
     AddMember,
     Configuration,
     DemoteMember,
-    Entry,
     EntryKind,
     HardState,
     Member,
@@ -48,129 +43,17 @@ from pyswarm.raft import (
     RemoveMember,
     Replica,
     Role,
-    Snapshot,
     decode,
     encode,
     split_chunks,
 )
 from pyswarm.testing.linearizable import Operation, is_linearizable
+from pyswarm.testing.raft_checkers import Checkers, Violation
+from pyswarm.testing.raft_host import TICK_MS, Disk, Faults, Host, Waiting
 
 EPOCH = 77
-TICK_MS = 50
 HEAL_MS = 12_000
 """What the healed members get to agree: several elections and a snapshot."""
-
-
-class Violation(AssertionError):
-    """A property does not hold."""
-
-
-@attrs.frozen(kw_only=True)
-class Faults:
-    """What may go wrong in one history; probabilities, and mean intervals in milliseconds."""
-
-    loss: float = 0.0
-    duplication: float = 0.0
-    delay_ms: int = 10
-    slow: float = 0.0
-    """Share of messages that take twenty times longer, and so are overtaken."""
-    partition_ms: int = 0
-    crash_ms: int = 0
-    disk_ms: int = 5
-    disk_stall: float = 0.0
-    churn_ms: int = 0
-    transfer_ms: int = 0
-    compact_entries: int = 30
-
-    @classmethod
-    def drawn(cls, rng: Rng) -> Faults:
-        """A mix, different for every seed; some kinds are left out now and then."""
-
-        def maybe(value: Any) -> Any:
-            return value if rng.chance(0.7) else type(value)()
-
-        return cls(
-            loss=maybe(rng.uniform(0.0, 0.15)),
-            duplication=maybe(rng.uniform(0.0, 0.1)),
-            delay_ms=1 + rng.below(40),
-            slow=maybe(rng.uniform(0.0, 0.05)),
-            partition_ms=maybe(1000 + rng.below(5000)),
-            crash_ms=maybe(1000 + rng.below(5000)),
-            disk_ms=1 + rng.below(15),
-            disk_stall=maybe(rng.uniform(0.0, 0.02)),
-            churn_ms=maybe(500 + rng.below(3000)),
-            transfer_ms=maybe(1000 + rng.below(5000)),
-            compact_entries=8 + rng.below(80),
-        )
-
-
-@attrs.define
-class Disk:
-    """What survives a crash, and the writes under way."""
-
-    hard_state: HardState = attrs.field(factory=HardState)
-    snapshot: Snapshot | None = None
-    entries: list[Entry] = attrs.field(factory=list)
-    queue: deque[Ready] = attrs.field(factory=deque)
-
-    def write(self, ready: Ready, entries_max: int | None = None) -> None:
-        """Stores a Ready by its rules; with ``entries_max`` only the beginning of it."""
-        if ready.snapshot is not None:
-            self.store_snapshot(ready.snapshot)
-        if ready.hard_state is not None:
-            self.hard_state = ready.hard_state
-        for entry in ready.entries[:entries_max]:
-            if self.entries and entry.index <= self.entries[-1].index:
-                del self.entries[max(0, entry.index - self.entries[0].index) :]
-            self.entries.append(entry)
-
-    def store_snapshot(self, snapshot: Snapshot) -> None:
-        """Entries stay if they hold the snapshot's last one; otherwise all of them go."""
-        self.snapshot = snapshot
-        if self.entries:
-            at = snapshot.index - self.entries[0].index
-            held = 0 <= at < len(self.entries) and self.entries[at].term == snapshot.term
-            if not held:
-                self.entries.clear()
-            else:
-                del self.entries[: max(0, at - 5)]
-
-
-@attrs.define
-class Waiting:
-    """A client's operation under way."""
-
-    client: int
-    kind: str
-    value: object
-    begin: int
-    term: int = 0
-
-
-class Host:
-    """A member with its disk and its copy of the register."""
-
-    def __init__(self, id: MemberID, disk: Disk) -> None:
-        self.id = id
-        self.disk = disk
-        self.replica: Replica | None = None
-        self.life = 0
-        """Counts restarts: what was under way in an earlier life is void."""
-        self.value: object = None
-        self.log: list[bytes] = []
-        self.applied = 0
-        self.compacted = 0
-        self.writes: dict[int, Waiting] = {}
-        self.reads: dict[int, Waiting] = {}
-        self.role = Role.FOLLOWER
-        self.tick_ms = TICK_MS
-
-    def load(self, snapshot: Snapshot | None) -> None:
-        """Replaces the register by the snapshot's."""
-        data = b"".join(snapshot.chunks) if snapshot else b""
-        self.log = [line for line in data.split(b"\n") if line]
-        self.value = self.log[-1] if self.log else None
-        self.applied = self.compacted = snapshot.index if snapshot else 0
 
 
 class Simulation:
@@ -203,11 +86,7 @@ class Simulation:
         self.next_ctx = 0
         self.trace = hashlib.sha256()
         self.stats: dict[str, int] = {}
-        # What the checkers remember.
-        self.leader_of: dict[int, MemberID] = {}
-        self.entry_of: dict[tuple[int, int], tuple[int, EntryKind, bytes]] = {}
-        self.applied: dict[int, tuple[int, bytes]] = {}
-        self.committed: dict[int, tuple[int, int]] = {}
+        self.checkers = Checkers()
         ids = range(1, members + 1)
         self.founders = Configuration(tuple(Member(id) for id in ids), members + 1, EPOCH)
         self.hosts: dict[MemberID, Host] = {}
@@ -236,7 +115,7 @@ class Simulation:
     def run(self) -> str:
         """The whole history: faults, then healing, then the final checks."""
         for client in range(4):
-            self.at(client * 10, lambda client=client: self.client_turn(client))  # type: ignore[misc]
+            self.next_turn(client)
         faults = self.faults
         for mean, action in (
             (faults.partition_ms, self.fault_partition),
@@ -338,9 +217,13 @@ class Simulation:
         """Takes what the replica wants done, and does it."""
         replica = host.replica
         assert replica is not None
-        self.check_role(host, replica)
+        self.checkers.check_role(replica)
+        if replica.role is Role.LEADER and host.role is not Role.LEADER:
+            self.note("leader", host.id, replica.term)
+            self.checkers.check_complete(replica)
+        host.role = replica.role
         while (ready := replica.ready()) is not None:
-            self.check_entries(replica, ready)
+            self.checkers.check_entries(replica, ready)
             for message in ready.messages:
                 self.transmit(message)
             self.enqueue(host, ready)
@@ -352,7 +235,8 @@ class Simulation:
         """Hands a Ready to the disk, which works through its queue in order."""
         host.disk.queue.append(ready)
         if len(host.disk.queue) == 1:
-            self.at(self.disk_delay(), lambda life=host.life: self.synced(host, life))  # type: ignore[misc]
+            life = host.life
+            self.at(self.disk_delay(), lambda: self.synced(host, life))
 
     def disk_delay(self) -> int:
         """How long one sync takes."""
@@ -381,7 +265,7 @@ class Simulation:
             host.load(ready.restore)
             self.note("restore", host.id, ready.restore.index)
         for entry in ready.committed:
-            self.check_applied(host, entry)
+            self.checkers.check_applied(host.id, host.applied, entry)
             host.applied = entry.index
             if entry.kind == EntryKind.NORMAL:
                 host.value = entry.data
@@ -485,9 +369,7 @@ class Simulation:
     def finish(self, waiting: Waiting, end: int | None) -> None:
         """Writes an operation into the history, and lets its client go on."""
         self.note("done", waiting.kind, waiting.value, end is not None)
-        self.history.append(
-            Operation(waiting.kind, waiting.value, waiting.begin, end)
-        )
+        self.history.append(Operation(waiting.kind, waiting.value, waiting.begin, end))
         self.next_turn(waiting.client)
 
     def next_turn(self, client: int) -> None:
@@ -520,11 +402,12 @@ class Simulation:
         up = [host for host in self.hosts.values() if host.replica is not None]
         if not up:
             return
-        host = self.rng.choice(up)
+        leader = self.leader_host()
+        host = leader if leader and self.rng.chance(0.4) else self.rng.choice(up)
         self.crash(host)
         founder = host.id < self.founders.next_member_id
         self.at(
-            50 + self.rng.below(3000),
+            50 + self.rng.below(self.rng.choice((400, 3000))),
             lambda: self.start(host, bootstrap=founder) if host.replica is None else None,
         )
 
@@ -590,59 +473,13 @@ class Simulation:
             if host.replica is None:
                 self.start(host, bootstrap=host.id < self.founders.next_member_id)
 
-    # -- checkers
-
-    def fail(self, text: str) -> None:
-        """A property does not hold."""
-        raise Violation(f"seed {self.seed} at {self.now} ms: {text}")
-
-    def check_role(self, host: Host, replica: Replica) -> None:
-        """Election safety, and leader completeness whenever somebody takes office."""
-        if replica.role is Role.LEADER:
-            first = self.leader_of.setdefault(replica.term, host.id)
-            if first != host.id:
-                self.fail(f"members {first} and {host.id} both lead term {replica.term}")
-            if host.role is not Role.LEADER:
-                self.note("leader", host.id, replica.term)
-                self.check_complete(replica)
-        host.role = replica.role
-
-    def check_complete(self, replica: Replica) -> None:
-        """Every entry committed in an earlier term is in the new leader's log."""
-        first = replica.status().first_index
-        for index, (term, committed_in) in self.committed.items():
-            if committed_in >= replica.term or index < first:
-                continue
-            entry = replica.entry(index)
-            if entry is None or entry.term != term:
-                self.fail(f"leader {replica.id} of term {replica.term} lacks entry {index}")
-
-    def check_entries(self, replica: Replica, ready: Ready) -> None:
-        """Log matching: what an entry is, and what precedes it, follows from index and term."""
-        for entry in ready.entries:
-            before = replica.entry(entry.index - 1)
-            if before is None:
-                continue
-            fact = (before.term, entry.kind, entry.data)
-            if self.entry_of.setdefault((entry.index, entry.term), fact) != fact:
-                self.fail(f"two entries {entry.index} of term {entry.term}")
-        if replica.role is Role.LEADER:
-            for entry in ready.committed:
-                self.committed.setdefault(entry.index, (entry.term, replica.term))
-
-    def check_applied(self, host: Host, entry: Entry) -> None:
-        """State machine safety."""
-        if entry.index != host.applied + 1:
-            self.fail(f"member {host.id} applies {entry.index} after {host.applied}")
-        fact = (entry.term, entry.data)
-        if self.applied.setdefault(entry.index, fact) != fact:
-            self.fail(f"member {host.id} applies another entry at {entry.index}")
+    # -- the end
 
     def check_healed(self) -> None:
         """Liveness once all is well, and what the clients saw."""
         leaders = [h for h in self.hosts.values() if h.replica and h.replica.role is Role.LEADER]
         if len(leaders) != 1:
-            self.fail(f"{len(leaders)} leaders after healing")
+            raise Violation(f"{len(leaders)} leaders after healing")
         leader = leaders[0].replica
         assert leader is not None
         leader.propose(b"final")
@@ -653,14 +490,14 @@ class Simulation:
             assert replica is not None
             if host.id in leader.configuration:
                 if host.log != leaders[0].log or host.value != b"final":
-                    self.fail(f"member {host.id} does not agree after healing")
+                    raise Violation(f"member {host.id} does not agree after healing")
             elif leader.configuration.was_removed(host.id) and not (
                 replica.removed or not replica.configuration.members
             ):
-                self.fail(f"member {host.id} does not know that it was removed")
+                raise Violation(f"member {host.id} does not know that it was removed")
         reads = [op for op in self.history if op.kind == "write" or op.end is not None]
         if not is_linearizable(reads):
-            self.fail("the clients' history is not linearizable")
+            raise Violation("the clients' history is not linearizable")
 
 
 def run_seed(seed: int, members: int | None = None, duration_ms: int = 15_000) -> Simulation:
@@ -685,7 +522,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(options.first, options.first + options.seeds):
         try:
             simulation = run_seed(seed, options.members, options.duration_ms)
-        except AssertionError as error:
+        except (AssertionError, Violation) as error:
             failures += 1
             print(f"VIOLATION {error!r}")
             print(f"  replay: python -m pyswarm.testing.raft_sim --seeds 1 --first {seed}")
