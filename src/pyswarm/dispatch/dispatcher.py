@@ -34,6 +34,9 @@ from pyswarm.model.session import (
 )
 from pyswarm.store import Change, Reader
 
+Statuses = tuple[tuple[str, TaskStatus], ...]
+"""(task id, what its agent saw of it)."""
+
 GRACE_PERIODS = 3
 """Missed periods after which a node is down."""
 TAKEOVER_PERIODS = 6
@@ -58,6 +61,7 @@ class ToNode:
 @attrs.define
 class _Attempts:
     since: float
+    """When the last one was admitted: refused ones do not prolong the waiting."""
     count: int
 
 
@@ -97,12 +101,12 @@ class Dispatcher:
         if attempts is None or now - attempts.since > RATE_WINDOW_S:
             self._attempts[node_id] = _Attempts(now, 0)
             return True
-        attempts.since = now
         attempts.count += 1
         if attempts.count > RATE_COUNT:
             text = f"node {node_id} exceeded rate limit count of registrations"
             self._refuse(node_id, addr, "unavailable", text)
             return False
+        attempts.since = now
         return True
 
     def opened(
@@ -161,7 +165,7 @@ class Dispatcher:
         """True if a turn would find something to record."""
         return bool(self._reports)
 
-    def take_reports(self, most: int) -> Iterator[tuple[str, int, tuple[tuple[str, TaskStatus], ...]]]:
+    def take_reports(self, most: int) -> Iterator[tuple[str, int, Statuses]]:
         """(node id, sequence, statuses) of whole nodes, oldest first, about ``most`` in all."""
         taken = 0
         while self._reports and taken < most:
@@ -245,12 +249,14 @@ class Dispatcher:
     def _task_changed(self, change: Change, touched: dict[str, Session]) -> None:
         old: Task | None = change.old
         new: Task | None = change.new
-        if old is not None and old.node_id and (new is None or new.node_id != old.node_id):
-            if (session := self._sessions.get(old.node_id)) is not None:
+        if old is not None and (new is None or new.node_id != old.node_id):
+            session = self._sessions.get(old.node_id)
+            if session is not None:
                 session.removed(old.id)
                 touched[session.node_id] = session
-        if new is not None and new.node_id and new.state >= TaskState.ASSIGNED:
-            if (session := self._sessions.get(new.node_id)) is not None:
+        if new is not None and new.state >= TaskState.ASSIGNED:
+            session = self._sessions.get(new.node_id)
+            if session is not None:
                 session.changed(old, new)
                 touched[session.node_id] = session
 

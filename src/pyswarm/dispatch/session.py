@@ -59,9 +59,7 @@ class Session:
         "sequence",
     )
 
-    def __init__(
-        self, id: str, node_id: str, addr: str, *, period: float, deadline: float
-    ) -> None:
+    def __init__(self, id: str, node_id: str, addr: str, *, period: float, deadline: float) -> None:
         self.id = id
         self.node_id = node_id
         self.addr = addr

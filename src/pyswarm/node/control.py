@@ -12,12 +12,12 @@ from typing import Any
 
 from pyswarm.env import Rng
 from pyswarm.errors import Internal, PermissionDenied
-from pyswarm.model import (
+from pyswarm.model import Identity, Role
+from pyswarm.model.requests import (
     CreateConfig,
     CreateNetwork,
     CreateSecret,
     CreateService,
-    Identity,
     JoinNode,
     LeaveNode,
     RecordStatuses,
@@ -28,7 +28,6 @@ from pyswarm.model import (
     RemoveSecret,
     RemoveService,
     RemoveTask,
-    Role,
     SetNodeStates,
     UpdateConfig_,
     UpdateNode,

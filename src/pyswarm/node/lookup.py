@@ -81,9 +81,7 @@ def _values(value: Any) -> list[Any]:
     return list(value)
 
 
-def _resolved(
-    reader: Reader, kind: str, key: str, values: list[Any], self_id: str
-) -> list[Any]:
+def _resolved(reader: Reader, kind: str, key: str, values: list[Any], self_id: str) -> list[Any]:
     """Filters of tasks name services and nodes as people do."""
     if kind == "task" and key in ("service", "node"):
         return [find(reader, key, str(value), self_id=self_id).id for value in values]

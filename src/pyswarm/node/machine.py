@@ -31,7 +31,8 @@ from pyswarm.agent import Stop as StopAgent
 from pyswarm.env import Rng
 from pyswarm.errors import FailedPrecondition, SwarmError, Unavailable
 from pyswarm.machine import Effect
-from pyswarm.model import Identity, JoinNode, Node, RegisterNode, Request, Role
+from pyswarm.model import Identity, Node, Request, Role
+from pyswarm.model.requests import JoinNode, RegisterNode
 from pyswarm.model.session import (
     Heartbeat,
     ManagerAddress,
@@ -106,6 +107,7 @@ class NodeMachine:
         if config.log is not None and config.log.member_id:
             self._take_seat(config.log)
         self._leader_addr = ""
+        self._greeted = False
 
     # -- what others may see ----------------------------------------------------------------
 
@@ -154,6 +156,7 @@ class NodeMachine:
         match input:
             case Wake(wall):
                 self._wall = wall
+                self._greet_agent()
                 if self.manager is not None:
                     self.manager.wall = wall
             case FromPeer(identity, addr, message):
@@ -220,6 +223,8 @@ class NodeMachine:
                 self._calls.answered(number, value, error)
             case JoinReply():
                 pass
+            case SessionRefused():
+                self._from_leader(peer, message)  # a node that lost its seat may still say so
             case _:
                 if identity.role is Role.MANAGER:
                     self._from_leader(peer, message)
@@ -362,6 +367,12 @@ class NodeMachine:
                 case _:
                     self._out.add(effect)
 
+    def _greet_agent(self) -> None:
+        """The first thing an agent hears is where managers were when the node last ran."""
+        if not self._greeted:
+            self._greeted = True
+            self._tell_agent(ManagersKnown(self._managers))
+
     def _follow_leader(self) -> None:
         """A manager's agent learns of a new leader from the log, sooner than from a refusal."""
         if self.manager is None:
@@ -395,15 +406,12 @@ class NodeMachine:
         if self.manager is not None and self.manager.replica.removed:
             self._leave_seat()
         node = self.agent.node
-        if self.manager is None and node is not None and node.manager is not None:
-            if node.role is Role.MANAGER and node.manager.member_id not in self._left_seats:
-                self.identity = Identity(self.node_id, Role.MANAGER, self.identity.swarm_id)
-                status = node.manager
-                self._take_seat(
-                    RecoveredLog(status.member_id, HardState(epoch=status.epoch))
-                )
-                self._save_record()
-                self._out.observe("seat.taken", member=status.member_id)
+        seat = node.manager if node is not None else None
+        if self.manager is None and seat is not None and seat.member_id not in self._left_seats:
+            self.identity = Identity(self.node_id, Role.MANAGER, self.identity.swarm_id)
+            self._take_seat(RecoveredLog(seat.member_id, HardState(epoch=seat.epoch)))
+            self._save_record()
+            self._out.observe("seat.taken", member=seat.member_id)
 
     def _leave_seat(self) -> None:
         manager, self.manager = self.manager, None

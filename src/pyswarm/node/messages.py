@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from pyswarm.errors import SwarmError
-from pyswarm.model import Identity, Request
+from pyswarm.model import Request
 from pyswarm.model.objects import NodeDescription
 from pyswarm.model.session import ManagerAddress
 from pyswarm.model.states import Availability, Role

@@ -11,10 +11,12 @@ from pyswarm.errors import (
     PermissionDenied,
     Unimplemented,
 )
+from pyswarm.ipam import check_ipam_config
 from pyswarm.machine import Because
-from pyswarm.model import CreateNetwork, Network, NetworkSpec, RemoveNetwork, TaskState
+from pyswarm.model import Network, NetworkSpec, TaskState
+from pyswarm.model.requests import CreateNetwork, RemoveNetwork
 from pyswarm.model.states import EndpointMode, PublishMode
-from pyswarm.model.validate import validate_name, validate_network_spec
+from pyswarm.model.validate import validate_name
 from pyswarm.node.lookup import free_id
 from pyswarm.orchestrator.allocate import allocate_network
 from pyswarm.store import Reader, Transaction
@@ -30,7 +32,7 @@ def create_network(tx: Transaction, request: CreateNetwork, rng: Rng) -> Network
     """A new network with its subnet; refused where no pool can serve it."""
     spec = request.spec
     validate_name("network", spec.name)
-    validate_network_spec(spec)
+    _check_ipam(spec)
     if PREDEFINED_LABEL in spec.labels:
         raise PermissionDenied(
             f"label {PREDEFINED_LABEL} is for internally created predefined networks "
@@ -59,6 +61,15 @@ def _created(tx: Transaction, spec: NetworkSpec, rng: Rng) -> Network:
         allocate_network(tx, network), Because("create-network", (spec.name,))
     )
     return written
+
+
+def _check_ipam(spec: NetworkSpec) -> None:
+    """Subnets, ranges and gateways that were asked for must fit each other."""
+    for config in spec.ipam.configs:
+        if config.subnet:
+            check_ipam_config(config.subnet, config.gateway or None, config.range or None)
+        elif config.gateway or config.range:
+            raise InvalidArgument("ipam configuration: a gateway or range needs its subnet")
 
 
 def _check_ingress(reader: Reader, spec: NetworkSpec) -> None:
@@ -94,8 +105,7 @@ def _check_ingress_unused(reader: Reader) -> None:
             continue
         if any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports):
             raise FailedPrecondition(
-                "ingress network cannot be removed because service "
-                f"{service.id} depends on it"
+                f"ingress network cannot be removed because service {service.id} depends on it"
             )
 
 

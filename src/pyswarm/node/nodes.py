@@ -16,24 +16,17 @@ from pyswarm.errors import (
     PermissionDenied,
 )
 from pyswarm.machine import Because
-from pyswarm.model import (
+from pyswarm.model import Node, NodeSpec, NodeState, Role, Task, TaskState, TaskStatus, replace
+from pyswarm.model.objects import RevokedCertificate
+from pyswarm.model.requests import (
     JoinNode,
     LeaveNode,
-    Node,
-    NodeSpec,
-    NodeState,
     RecordStatuses,
     RegisterNode,
     RemoveNode,
-    Role,
     SetNodeStates,
-    Task,
-    TaskState,
-    TaskStatus,
     UpdateNode,
-    replace,
 )
-from pyswarm.model.objects import RevokedCertificate
 from pyswarm.node.lookup import free_id
 from pyswarm.store import Reader, Transaction
 
@@ -84,15 +77,13 @@ def update_node(tx: Transaction, request: UpdateNode, rng: Rng) -> Node:
 
 
 def _check_demotion(reader: Reader, node: Node) -> None:
-    managers = [
-        other for other in reader.nodes() if other.spec.desired_role is Role.MANAGER
-    ]
+    managers = [other for other in reader.nodes() if other.spec.desired_role is Role.MANAGER]
     if len(managers) == 1:
         raise FailedPrecondition("attempting to demote the last manager of the swarm")
 
 
 def remove_node(tx: Transaction, request: RemoveNode, rng: Rng) -> None:
-    """Forget a node that is down (``force``: that is not) and refuse its certificate from now on."""
+    """Forget a node that is down (``force``: any) and refuse its certificate from now on."""
     node = tx.node(request.node_id)
     if node is None:
         raise NotFound(f"node {request.node_id} not found")

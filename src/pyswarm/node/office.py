@@ -25,13 +25,11 @@ from pyswarm.model import (
     Node,
     NodeSpec,
     NodeState,
-    RecordStatuses,
-    RegisterNode,
     Request,
     Role,
-    SetNodeStates,
     replace,
 )
+from pyswarm.model.requests import RecordStatuses, RegisterNode, SetNodeStates
 from pyswarm.node import control
 from pyswarm.node.clock import ClusterClock
 from pyswarm.node.config import NodeConfig
@@ -41,8 +39,7 @@ from pyswarm.node.seats import Seats, manager_addresses
 from pyswarm.node.turn import TURN_BYTES_MAX, Reconciling, Turn, Work, decide
 from pyswarm.orchestrator import RECONCILERS
 from pyswarm.raft import Replica
-from pyswarm.store import Change, Commit, Store, Transaction, expire_requests
-from pyswarm.store import TURN_CHANGES_MAX
+from pyswarm.store import TURN_CHANGES_MAX, Change, Commit, Store, Transaction, expire_requests
 
 QUEUE_MAX = 10_000
 """Requests waiting for a turn; more are refused with ``unavailable`` before memory suffers."""
@@ -94,17 +91,13 @@ class Office:
             for cls in RECONCILERS
         ]
         period = self._store.swarm.spec.heartbeat_period
-        self.dispatcher = Dispatcher(
-            self._store, now, self._rng.child("dispatch"), period=period
-        )
+        self.dispatcher = Dispatcher(self._store, now, self._rng.child("dispatch"), period=period)
         self.seats = Seats(self._store)
         self._queue.appendleft(Work(_unsettle_nodes, _nobody))
 
     # -- work -------------------------------------------------------------------------------
 
-    def submit(
-        self, request: Request, done: Callable[[Any, SwarmError | None], None]
-    ) -> None:
+    def submit(self, request: Request, done: Callable[[Any, SwarmError | None], None]) -> None:
         """Queue a request for the next turn; ``done`` is called when it is settled."""
         if len(self._queue) >= QUEUE_MAX:
             done(None, Unavailable(f"{QUEUE_MAX} requests are waiting", hint="retry later"))
@@ -125,9 +118,7 @@ class Office:
             Work(lambda tx: control.run(tx, body, self._control_rng), done or _nobody)
         )
 
-    def register(
-        self, identity: Identity, addr: str, body: RegisterNode, now: float
-    ) -> None:
+    def register(self, identity: Identity, addr: str, body: RegisterNode, now: float) -> None:
         """An agent opens a session: its node is ready once the turn is settled."""
         assert self.dispatcher is not None
         dispatcher, node_id = self.dispatcher, identity.node_id
@@ -156,7 +147,7 @@ class Office:
 
     def _hands_over(self) -> bool:
         """While leadership is being transferred nothing is proposed; what waits, waits."""
-        return self._replica.status().transferee is not None
+        return self._replica.transferee is not None
 
     def _open(self, now: float) -> bool:
         cluster_now = self.clock.at(now)
@@ -320,9 +311,7 @@ class Office:
                 role=Role.MANAGER,
                 description=config.description,
                 addr=config.addr,
-                manager=ManagerStatus(
-                    member.id, config.addr, self._replica.configuration.epoch
-                ),
+                manager=ManagerStatus(member.id, config.addr, self._replica.configuration.epoch),
             ),
             Because("found"),
         )

@@ -9,16 +9,14 @@ from __future__ import annotations
 from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument, NotFound
 from pyswarm.machine import Because
-from pyswarm.model import (
-    Config,
+from pyswarm.model import Config, Secret, replace
+from pyswarm.model.requests import (
     CreateConfig,
     CreateSecret,
     RemoveConfig,
     RemoveSecret,
-    Secret,
     UpdateConfig_,
     UpdateSecret,
-    replace,
 )
 from pyswarm.node.lookup import free_id
 from pyswarm.secretstore import (

@@ -6,6 +6,7 @@ addresses and places are the reconcilers' business, later in the same turn.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -20,19 +21,16 @@ from pyswarm.errors import (
 )
 from pyswarm.machine import Because
 from pyswarm.model import (
-    CreateService,
     GlobalJob,
     JobStatus,
-    RemoveService,
-    RemoveTask,
     ReplicatedJob,
     Service,
     ServiceSpec,
-    UpdateService,
     UpdateState,
     UpdateStatus,
     replace,
 )
+from pyswarm.model.requests import CreateService, RemoveService, RemoveTask, UpdateService
 from pyswarm.model.specs import NetworkAttachmentConfig, TaskSpec
 from pyswarm.model.states import EndpointMode, PublishMode
 from pyswarm.model.validate import validate_service_spec
@@ -49,8 +47,7 @@ def create_service(tx: Transaction, request: CreateService, rng: Rng) -> Service
     check_ports(tx, spec, "")
     if tx.by_name("service", spec.name) is not None:
         raise AlreadyExists(
-            "name conflicts with an existing object: service "
-            f"{spec.name} already exists",
+            f"name conflicts with an existing object: service {spec.name} already exists",
             hint="choose another name, or update the service (services.apply does either)",
         )
     status = JobStatus(0, tx.now) if _is_job(spec) else None
@@ -69,7 +66,7 @@ def update_service(tx: Transaction, request: UpdateService, rng: Rng) -> Service
     service = tx.service(request.service_id)
     if service is None:
         raise NotFound(f"service {request.service_id} not found")
-    if request.rollback:
+    if request.rollback or request.spec is None:
         return _rolled_back(tx, service, request.version)
     spec = _checked(tx, request.spec)
     if spec.endpoint != service.spec.endpoint:
@@ -133,13 +130,16 @@ def remove_task(tx: Transaction, request: RemoveTask, rng: Rng) -> None:
 
 def _checked(tx: Transaction, spec: ServiceSpec) -> ServiceSpec:
     """``spec`` as it will be stored, or the error of the first rule it breaks."""
-    validate_service_spec(spec)
-    for text in spec.task.placement.constraints:
-        Constraint.parse(text)
+    validate_service_spec(spec, check_constraints=_check_constraints)
     spec = _with_network_ids(tx, spec)
     _check_ingress(tx, spec)
     check_references(spec.task, tx.get)
     return spec
+
+
+def _check_constraints(constraints: Iterable[str]) -> None:
+    for text in constraints:
+        Constraint.parse(text)
 
 
 def _with_network_ids(reader: Reader, spec: ServiceSpec) -> ServiceSpec:
@@ -159,8 +159,7 @@ def _resolved(reader: Reader, config: NetworkAttachmentConfig) -> NetworkAttachm
         raise NotFound(f"network {config.target} not found")
     if network.spec.ingress:
         raise InvalidArgument(
-            "Service cannot be explicitly attached to the ingress network "
-            f'"{network.spec.name}"'
+            f'Service cannot be explicitly attached to the ingress network "{network.spec.name}"'
         )
     if network.id == config.target:
         return config
@@ -174,9 +173,7 @@ def _check_ingress(reader: Reader, spec: ServiceSpec) -> None:
     if not any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports):
         return
     if not any(network.spec.ingress for network in reader.networks()):
-        raise FailedPrecondition(
-            "service needs ingress network, but no ingress network is present"
-        )
+        raise FailedPrecondition("service needs ingress network, but no ingress network is present")
 
 
 def _is_job(spec: ServiceSpec) -> bool:

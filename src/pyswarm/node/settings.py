@@ -5,7 +5,8 @@ from __future__ import annotations
 from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument
 from pyswarm.machine import Because
-from pyswarm.model import Swarm, UpdateSwarm, replace
+from pyswarm.model import Swarm, replace
+from pyswarm.model.requests import UpdateSwarm
 from pyswarm.model.validate import validate_swarm_spec
 from pyswarm.store import Transaction
 
@@ -14,21 +15,19 @@ def update_swarm(tx: Transaction, request: UpdateSwarm, rng: Rng) -> Swarm:
     """New settings; fresh tokens and keys arrive in the request (a turn draws no secrets)."""
     swarm = tx.swarm
     spec = request.spec
-    if spec is None:
-        spec = swarm.spec
     if spec.name != swarm.spec.name:
         raise InvalidArgument("modification of cluster name is not allowed")
     validate_swarm_spec(spec)
-    root = swarm.root_ca
-    if request.worker_token:
-        root = replace(root, worker_token=request.worker_token)
-    if request.manager_token:
-        root = replace(root, manager_token=request.manager_token)
+    root = request.root_ca or swarm.root_ca
+    if request.rotate_worker_token:
+        root = replace(root, worker_token=request.rotate_worker_token)
+    if request.rotate_manager_token:
+        root = replace(root, manager_token=request.rotate_manager_token)
     unlock_key = swarm.unlock_key
     if not spec.autolock:
         unlock_key = b""
-    elif request.unlock_key:
-        unlock_key = request.unlock_key
+    elif request.rotate_unlock_key:
+        unlock_key = request.rotate_unlock_key
     written: Swarm = tx.update(
         replace(swarm, spec=spec, root_ca=root, unlock_key=unlock_key),
         Because("update-swarm"),

@@ -46,7 +46,7 @@ class SnapshotTaker:
 
 
 def slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The store's slices out of the log's chunks; raises ``InvalidArgument`` if some are missing."""
+    """The store's slices out of the log's chunks; ``InvalidArgument`` if some are missing."""
     rest = bytearray()
     for chunk in chunks:
         rest += chunk

@@ -218,6 +218,18 @@ class Replica:
     def may_campaign(self, value: bool) -> None:
         self._s.may_campaign = value
 
+    @property
+    def transferee(self) -> MemberID | None:
+        """Whom leadership is being handed to; proposals are refused meanwhile."""
+        return self._s.transferee
+
+    def caught_up(self) -> tuple[MemberID, ...]:
+        """On a leader: the learners that may be promoted now."""
+        s = self._s
+        return tuple(
+            id for id in s.configuration.learners if id in s.progress and s.progress[id].caught_up
+        )
+
     def status(self) -> Status:
         """An immutable record of all that is worth knowing."""
         return status_of(self._s)

@@ -1,6 +1,6 @@
 """Everything that awaits: the driver, clocks, disks, networks, executors, and a running node.
 
-``node`` joins a pure :class:`~pyswarm.node.NodeMachine` with the world; ``drive`` is the one driver.
+``node`` joins a pure :class:`~pyswarm.node.NodeMachine` with the world, ``drive`` runs it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one driver: time and inputs into a machine, effects out of it.
 
-Whatever happens is put into an inbox, from any thread; the driver takes it out in order, steps the
-machine, and hands each effect to ``perform``, which must not wait. When the inbox is empty it sleeps
-until something comes or the machine's next deadline is due.
+Whatever happens is put into an inbox, from any thread; the driver takes it out in order, steps
+the machine, and hands each effect to ``perform``, which must not wait. When the inbox is empty it
+sleeps until something comes or the machine's next deadline is due.
 
 The swarm shares its host's loop. A loop that is kept busy elsewhere delays heartbeats; the driver
 notices how late it is woken and says so (``on_lag``).

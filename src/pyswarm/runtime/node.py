@@ -283,9 +283,7 @@ class RunningNode:
         """The leader's own agent gets its payloads as the store holds them."""
         if not any(isinstance(one.payload, Sealed) for one in effect.files):
             return effect
-        files = tuple(
-            attrs.evolve(one, payload=self._plain(one.payload)) for one in effect.files
-        )
+        files = tuple(attrs.evolve(one, payload=self._plain(one.payload)) for one in effect.files)
         return attrs.evolve(effect, files=files)
 
     def _plain(self, payload: Sealed | Plain) -> Plain:

@@ -1,7 +1,7 @@
 """What a running node lets its host see: structured log events, and numbers.
 
-Every event goes to the standard logger ``pyswarm.node`` with its name as the message and its fields
-as ``extra`` (``event``, ``node``, and ``fields``), so it obeys whatever logging the host has set up.
+Every event goes to the standard logger ``pyswarm.node``, its name and fields in the message and as
+``extra`` (``event``, ``node``, ``fields``), so it obeys whatever logging the host has set up.
 The list of events is in docs/logging.md. An :class:`Observer` gets the same and counts or times
 what it likes; the default one keeps plain numbers that ``cluster.status()`` shows.
 """
