@@ -18,7 +18,7 @@ means again in a second, everything else ends the task.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Literal, Protocol, runtime_checkable
 
 import attrs
@@ -195,10 +195,11 @@ class Executor(Protocol):
         since: float = 0.0,
         follow: bool = False,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """Lines written at or after ``since``, the last ``tail`` of them (None = all).
 
-        With ``follow`` it goes on until the task has ended and every line was given.
+        With ``follow`` it goes on until the task has ended and every line was given. Whoever stops
+        earlier closes it (``contextlib.aclosing``).
         """
         ...
 

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -191,7 +191,7 @@ class CallableExecutor:
         since: float = 0.0,
         follow: bool = False,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """The lines that are kept, and with ``follow`` those to come."""
         run = self._get(task_id)
         run.log.followers += follow
@@ -267,7 +267,7 @@ class CallableExecutor:
             run.news.set()
 
 
-GIVE_UP_SECONDS_MIN = 1.0
+GIVE_UP_SECONDS_MIN = 0.25
 """Even without any grace, a cancelled function gets this long to come to its next checkpoint."""
 
 CLOSE_SECONDS = 5.0

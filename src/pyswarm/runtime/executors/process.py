@@ -17,7 +17,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -156,7 +156,7 @@ class ProcessExecutor:
         since: float = 0.0,
         follow: bool = False,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """The task's lines; also those of a task that ran before this node was restarted."""
         task = self._tasks.get(task_id)
         if task is None and not await self._files.run(self._directories.has, task_id):

@@ -20,8 +20,6 @@ A log file is named by its generation (``log.000001``), opens with a magic and h
 (seconds, double), stream (1 stdout, 2 stderr), length, bytes of one line without its newline.
 """
 
-# ruff: noqa: SIM105  (contextlib would be one more import in every start)
-
 import os
 import resource
 import select
