@@ -8,33 +8,31 @@ Bodies of requests are in ``requests``, what agents and managers say to each oth
 from __future__ import annotations
 
 from pyswarm.model import requests, session
+from pyswarm.model.build import service_spec
 from pyswarm.model.identity import Identity
 from pyswarm.model.labels import FrozenDict, Labels
-from pyswarm.model.objects import (
-    Certificate, Config, Endpoint, Extension, JobStatus, KINDS, ManagerStatus, Network,
-    NetworkAttachment, Node, NodeDescription, Plugin, RequestRecord, Resource, RevokedCertificate,
-    RootCAState, Sealed, SealingKey, Secret, Service, StoreObject, Swarm, Task, TaskStatus,
-    UpdateStatus, VirtualIP, Volume, VolumePublishStatus
-)
+from pyswarm.model.objects import (Certificate, Config, Endpoint, Extension, JobStatus, KINDS,
+    ManagerStatus, Network, NetworkAttachment, Node, NodeDescription, Plugin, RequestRecord,
+    Resource, RevokedCertificate, RootCAState, Sealed, SealingKey, Secret, Service, StoreObject,
+    Swarm, Task, TaskStatus, UpdateStatus, VirtualIP, Volume, VolumePublishStatus)
+from pyswarm.model.parse import parse_bytes, parse_duration, parse_port
 from pyswarm.model.replace import replace
 from pyswarm.model.requests import Request
-from pyswarm.model.resources import (
-    GenericResource, Limits, NANO, Platform, ResourceRequirements, Resources
-)
-from pyswarm.model.specs import (
-    AttachmentSpec, BindOptions, CAConfig, ConfigReference, ConfigSpec, ContainerSpec,
-    CredentialSpec, DNSConfig, Driver, EndpointSpec, ExtensionSpec, ExternalCA, GenericSpec,
-    Global, GlobalJob, Healthcheck, IPAMConfig, IPAMOptions, LogDriver, Mount,
-    NetworkAttachmentConfig, NetworkSpec, NodeSpec, Placement, PortConfig, Preference, Privileges,
-    RaftSettings, Replicated, ReplicatedJob, ResourceReference, ResourceSpec, RestartPolicy,
-    SELinuxContext, SecretReference, SecretSpec, ServiceMode, ServiceSpec, SwarmSpec, TaskSpec,
-    TmpfsOptions, Ulimit, UpdateConfig, VolumeAccessMode, VolumeOptions, VolumeSpec
-)
-from pyswarm.model.states import (
-    Availability, DESIRED_STATES, EndpointMode, FailureAction, Membership, MountType, NodeState,
-    Protocol, PublishMode, Reachability, RestartCondition, Role, TaskOrigin, TaskState,
-    UNKNOWN_WORDS, UPDATE_TRANSITIONS, UpdateOrder, UpdateState
-)
+from pyswarm.model.resources import (GenericResource, Limits, NANO, Platform, ResourceRequirements,
+    Resources)
+from pyswarm.model.specs import (AttachmentSpec, BindOptions, CAConfig, ConfigReference,
+    ConfigSpec, ContainerSpec, CredentialSpec, DNSConfig, Driver, EndpointSpec, ExtensionSpec,
+    ExternalCA, GenericSpec, Global, GlobalJob, Healthcheck, IPAMConfig, IPAMOptions, LogDriver,
+    Mount, NetworkAttachmentConfig, NetworkSpec, NodeSpec, Placement, PortConfig, Preference,
+    Privileges, RaftSettings, Replicated, ReplicatedJob, ResourceReference, ResourceSpec,
+    RestartPolicy, SELinuxContext, SecretReference, SecretSpec, ServiceMode, ServiceSpec,
+    SwarmSpec, TaskSpec, TmpfsOptions, Ulimit, UpdateConfig, VolumeAccessMode, VolumeOptions,
+    VolumeSpec)
+from pyswarm.model.states import (Availability, DESIRED_STATES, EndpointMode, FailureAction,
+    Membership, MountType, NodeState, Protocol, PublishMode, Reachability, RestartCondition, Role,
+    TaskOrigin, TaskState, UPDATE_TRANSITIONS, UpdateOrder, UpdateState)
+from pyswarm.model.validate import validate_name, validate_service_spec
+from pyswarm.model.dictform import from_dict, to_dict
 
 __all__ = [
     "AttachmentSpec", "Availability", "BindOptions", "CAConfig", "Certificate", "Config",
@@ -51,7 +49,9 @@ __all__ = [
     "RevokedCertificate", "Role", "RootCAState", "SELinuxContext", "Sealed", "SealingKey",
     "Secret", "SecretReference", "SecretSpec", "Service", "ServiceMode", "ServiceSpec",
     "StoreObject", "Swarm", "SwarmSpec", "Task", "TaskOrigin", "TaskSpec", "TaskState",
-    "TaskStatus", "TmpfsOptions", "UNKNOWN_WORDS", "UPDATE_TRANSITIONS", "Ulimit", "UpdateConfig",
-    "UpdateOrder", "UpdateState", "UpdateStatus", "VirtualIP", "Volume", "VolumeAccessMode",
-    "VolumeOptions", "VolumePublishStatus", "VolumeSpec", "replace", "requests", "session",
+    "TaskStatus", "TmpfsOptions", "UPDATE_TRANSITIONS", "Ulimit", "UpdateConfig", "UpdateOrder",
+    "UpdateState", "UpdateStatus", "VirtualIP", "Volume", "VolumeAccessMode", "VolumeOptions",
+    "VolumePublishStatus", "VolumeSpec", "from_dict", "parse_bytes", "parse_duration",
+    "parse_port", "replace", "requests", "service_spec", "session", "to_dict", "validate_name",
+    "validate_service_spec",
 ]

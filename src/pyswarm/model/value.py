@@ -136,7 +136,7 @@ def _field_converter(cls: type, field: Any, hint: Any) -> Convert:
     def checked(content: Any) -> Any:
         try:
             result = convert(content)
-        except _WrongError as wrong:
+        except WrongKindError as wrong:
             raise _refusal(where, content if is_shown else None, wrong) from None
         limit = metadata.get("at_least")
         if limit is not None and result is not None and result < limit:
@@ -147,7 +147,7 @@ def _field_converter(cls: type, field: Any, hint: Any) -> Convert:
     return checked
 
 
-class _WrongError(Exception):
+class WrongKindError(Exception):
     """A content of the wrong kind. ``sentence`` is the whole message where Docker has one."""
 
     def __init__(self, wanted: str, sentence: str = "") -> None:
@@ -156,7 +156,7 @@ class _WrongError(Exception):
         self.sentence = sentence
 
 
-def _refusal(where: str, content: Any, wrong: _WrongError) -> InvalidArgument:
+def _refusal(where: str, content: Any, wrong: WrongKindError) -> InvalidArgument:
     shown = "" if content is None else f", not {repr(content)[:SHOWN_CHARACTERS_MAX]}"
     text = wrong.sentence or f"{where} must be {wrong.wanted}{shown}"
     details = {"field": where}
@@ -187,40 +187,40 @@ def converter(hint: Any) -> Convert:
 def _string(content: Any) -> str:
     if isinstance(content, str) and not isinstance(content, Enum):
         return str(content)
-    raise _WrongError("a string")
+    raise WrongKindError("a string")
 
 
 def _integer(content: Any) -> int:
     if content.__class__ is not int:
         if isinstance(content, bool) or not isinstance(content, int):
-            raise _WrongError("an integer")
+            raise WrongKindError("an integer")
         content = int(content)
     if not -INT_MAX <= content <= INT_MAX:
-        raise _WrongError("an integer of 64 bits")
+        raise WrongKindError("an integer of 64 bits")
     return int(content)
 
 
 def _float(content: Any) -> float:
     if isinstance(content, bool) or not isinstance(content, (int, float)):
-        raise _WrongError("a number")
+        raise WrongKindError("a number")
     try:
         number = float(content)
     except OverflowError:
         number = float("inf")
     if not isfinite(number):
-        raise _WrongError("a finite number")
+        raise WrongKindError("a finite number")
     return number
 
 
 def _bool(content: Any) -> bool:
     if content.__class__ is not bool:
-        raise _WrongError("true or false")
+        raise WrongKindError("true or false")
     return bool(content)
 
 
 def _bytes(content: Any) -> bytes:
     if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise _WrongError("bytes")
+        raise WrongKindError("bytes")
     return bytes(content)
 
 
@@ -242,16 +242,16 @@ def _labels(content: Any) -> Mapping[str, str]:
     if content.__class__ is FrozenDict:
         return content
     if not isinstance(content, Mapping):
-        raise _WrongError("a mapping of strings to strings")
+        raise WrongKindError("a mapping of strings to strings")
     for key, text in content.items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise _WrongError("a mapping of strings to strings")
+            raise WrongKindError("a mapping of strings to strings")
     return FrozenDict(content) if content else no_labels
 
 
 def _mapping(content: Any) -> Mapping[Any, Any]:
     if not isinstance(content, Mapping):
-        raise _WrongError("a mapping")
+        raise WrongKindError("a mapping")
     return content if content.__class__ is FrozenDict else FrozenDict(content)
 
 
@@ -270,7 +270,7 @@ def _enum(cls: type[Enum]) -> Convert:
             except ValueError:
                 pass
         words = ", ".join(str(member) for member in cls)
-        raise _WrongError(f"one of {words}", _unknown_word(cls, content))
+        raise WrongKindError(f"one of {words}", _unknown_word(cls, content))
 
     return convert
 
@@ -289,7 +289,7 @@ def _instance(classes: tuple[type, ...]) -> Convert:
 
     def convert(content: Any) -> Any:
         if not isinstance(content, classes):
-            raise _WrongError(wanted)
+            raise WrongKindError(wanted)
         return content
 
     return convert
@@ -309,11 +309,11 @@ def _tuple(arguments: tuple[Any, ...]) -> Convert:
 
     def convert(content: Any) -> tuple[Any, ...]:
         if not isinstance(content, (tuple, list)):
-            raise _WrongError("a list")
+            raise WrongKindError("a list")
         if is_list:
             return tuple(map(inner[0], content))
         if len(content) != len(inner):
-            raise _WrongError(f"a list of {len(inner)}")
+            raise WrongKindError(f"a list of {len(inner)}")
         return tuple(check(part) for check, part in zip(inner, content, strict=True))
 
     return convert

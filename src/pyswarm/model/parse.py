@@ -1,0 +1,159 @@
+"""The short texts people write: ``10m30s``, ``512M``, ``8080:80/tcp@host``.
+
+The grammars are Docker's (Go's for durations). Whatever has a type already (a number of seconds, a
+number of bytes) is taken as it is. Everything wrong raises
+:class:`~pyswarm.errors.InvalidArgument` with the text in it.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+
+from pyswarm.errors import InvalidArgument
+from pyswarm.model.resources import NANO
+from pyswarm.model.specs import Mount, PortConfig, Preference
+from pyswarm.model.states import MountType, Protocol, PublishMode
+
+_UNIT_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+_duration_part = re.compile(r"([0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})(ns|us|µs|μs|ms|s|m|h)")
+_size = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_port = re.compile(
+    r"(?:(?P<published>[0-9]{1,5})(?:-(?P<published_to>[0-9]{1,5}))?:)?"
+    r"(?P<target>[0-9]{1,5})(?:-(?P<target_to>[0-9]{1,5}))?"
+    r"(?:/(?P<protocol>[a-z]+))?(?:@(?P<mode>[a-z]+))?"
+)
+
+PORT_MAX = 65_535
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds of ``"1h10m"``, ``"300ms"``, ``"1.5s"``; numbers are seconds already."""
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        if not isfinite(text):
+            raise InvalidArgument(f"time: invalid duration {text}")
+        return float(text)
+    if not isinstance(text, str):
+        raise InvalidArgument(f"time: invalid duration {text!r}")
+    sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
+    if rest == "0":
+        return 0.0
+    total, place = 0.0, 0
+    while place < len(rest):
+        part = _duration_part.match(rest, place)
+        if part is None:
+            break
+        total += float(part[1]) * _UNIT_SECONDS[part[2]]
+        place = part.end()
+    if not rest or place < len(rest):
+        raise InvalidArgument(
+            f'time: invalid duration "{text}"', hint='write it like "1m30s" or "500ms"'
+        )
+    return sign * total
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of ``"512M"``, ``"10g"``, ``"1GiB"`` (multiples of 1024); or an integer of bytes."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = _size.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise InvalidArgument(f"invalid size: {text!r}", hint='write it like "512M" or "1GiB"')
+    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+
+
+def parse_cpus(amount: float | str) -> int:
+    """Nano-CPUs of a number of CPUs (``0.5``, ``"1.5"``)."""
+    try:
+        cpus = float(amount)
+    except (TypeError, ValueError):
+        cpus = float("nan")
+    if not isfinite(cpus) or isinstance(amount, bool):
+        raise InvalidArgument(f"invalid number of CPUs: {amount!r}")
+    return round(cpus * NANO)
+
+
+def parse_port(text: str | int | PortConfig) -> PortConfig:
+    """One port of ``"8080:80/tcp"``, ``"53/udp"``, ``"80:80@host"``; a number is the target."""
+    ports = parse_ports(text)
+    if len(ports) != 1:
+        raise InvalidArgument(f"invalid port: {text!r} is a range")
+    return ports[0]
+
+
+def parse_ports(text: str | int | PortConfig) -> tuple[PortConfig, ...]:
+    """The ports of ``"8080:80"`` or a range ``"8000-8003:80-83/udp"``."""
+    if isinstance(text, PortConfig):
+        return (text,)
+    match = _port.fullmatch(str(text)) if not isinstance(text, bool) else None
+    if match is None:
+        raise InvalidArgument(
+            f"invalid port: {text!r}", hint='write it like "8080:80", "53/udp" or "80:80@host"'
+        )
+    targets = _range(text, match["target"], match["target_to"])
+    published: range | list[int] = [0] * len(targets)
+    if match["published"]:
+        published = _range(text, match["published"], match["published_to"])
+    if len(published) != len(targets):
+        raise InvalidArgument(f"invalid port: {text!r}: the ranges differ in length")
+    return tuple(
+        PortConfig(target, given, _protocol(match), _publish_mode(match))
+        for target, given in zip(targets, published, strict=True)
+    )
+
+
+def _range(text: object, first: str, last: str | None) -> range:
+    start, end = int(first), int(last or first)
+    if not start <= end <= PORT_MAX:
+        raise InvalidArgument(f"invalid port: {text!r}: ports are 1 to {PORT_MAX}")
+    return range(start, end + 1)
+
+
+def _protocol(match: re.Match[str]) -> Protocol:
+    word = match["protocol"] or "tcp"
+    try:
+        return Protocol(word)
+    except ValueError:
+        raise InvalidArgument(f"invalid protocol {word!r}: tcp, udp or sctp") from None
+
+
+def _publish_mode(match: re.Match[str]) -> PublishMode:
+    word = match["mode"] or "ingress"
+    try:
+        return PublishMode(word)
+    except ValueError:
+        raise InvalidArgument(f"invalid publish mode {word!r}: ingress or host") from None
+
+
+def parse_mount(text: str | Mount) -> Mount:
+    """A mount of ``"source:target"`` or ``"source:target:ro"``; a name as source is a volume."""
+    if isinstance(text, Mount):
+        return text
+    parts = text.split(":") if isinstance(text, str) else []
+    if len(parts) == 1 and parts[0]:
+        return Mount(target=parts[0])
+    if len(parts) not in (2, 3) or not parts[1] or parts[2:] not in ([], ["ro"], ["rw"]):
+        raise InvalidArgument(f"invalid mount: {text!r}", hint='write it like "data:/var/lib:ro"')
+    kind = MountType.BIND if parts[0].startswith(("/", ".", "~")) else MountType.VOLUME
+    return Mount(target=parts[1], source=parts[0], type=kind, read_only=parts[2:] == ["ro"])
+
+
+def parse_preference(text: str | Preference) -> Preference:
+    """A placement preference of ``"spread=node.labels.zone"``."""
+    if isinstance(text, Preference):
+        return text
+    strategy, _, descriptor = str(text).partition("=")
+    if strategy != "spread" or not descriptor:
+        raise InvalidArgument(
+            f"invalid placement preference {text!r}", hint='write it like "spread=node.labels.zone"'
+        )
+    return Preference(descriptor)
