@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,19 @@ def modules() -> dict[str, Module]:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = parse(name, path, path.read_text(encoding="utf-8"))
     return found
+
+
+def strings(module: Module) -> Iterator[str]:
+    """Every literal string: a lazy table names modules in them."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def named_in_tests(prefix: str) -> set[str]:
+    """The dotted names below ``prefix`` that our own tests import."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("*.py")))
+    return {name for text in texts for name in re.findall(re.escape(prefix) + r"\.[.\w]+", text)}
 
 
 def inner_nodes(tree: ast.AST, name: str | None = None) -> set[int]:
