@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "model": VOCABULARY | {"cattrs", "msgpack"},
     "raft": VOCABULARY | {"msgpack"},
     "store": VOCABULARY | {"model", "msgpack"},
-    "scheduler": VOCABULARY | {"model", "yaml"},  # yaml: plan files, when one is not JSON
+    "scheduler": VOCABULARY | {"model"},
     "orchestrator": VOCABULARY | {"model", "store", "ipam", "scheduler"},
     "ipam": VOCABULARY | {"model"},
     "ca": VOCABULARY | {"model", "cryptography"},
@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "__init__": None,  # read by type checkers only; the test of the public names holds them
 }
 # Never at the head of a module, so that importing the package does not load them.
-ONLY_INSIDE_FUNCTIONS = {("cluster", "sim"), ("scheduler", "yaml"), ("env", "os")}
+ONLY_INSIDE_FUNCTIONS = {("cluster", "sim"), ("env", "os")}
 
 # What rings 0-2 may take from the standard library: it neither reads the world nor waits.
 # fmt: off

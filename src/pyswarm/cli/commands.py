@@ -61,11 +61,12 @@ def plan(file: str, as_json: bool) -> None:
     FILE is JSON or YAML with the keys `nodes`, `services` and, optionally, `existing`; `-` reads
     standard input.
     """
-    from pyswarm.scheduler import planfile
+    from pyswarm.cli.document import load_document
+    from pyswarm.scheduler.planfile import parse_plan, plan_to_dict
 
     with click.open_file(file, encoding="utf-8") as stream:
         text = stream.read()
-    answer = planfile.plan(planfile.load_plan_file(text, file))
+    answer = plan_to_dict(parse_plan(load_document(text, file), file).run())
     if as_json:
         click.echo(json.dumps(answer))
     else:
@@ -76,7 +77,8 @@ def print_plan(answer: Mapping[str, Any]) -> None:
     """A line for each service and node, then what found no place."""
     for service, nodes in answer["counts"].items():
         for node, count in nodes.items():
-            click.echo(f"{service}\t{node}\t{count}")
+            if count:
+                click.echo(f"{service}\t{node}\t{count}")
     for entry in answer["pending"]:
         click.echo(f"{entry['service']}\tpending\t{entry['count']}\t{entry['reason']}")
 

@@ -77,7 +77,7 @@ def test_plan_answers_in_json() -> None:
     code, out, _ = run("plan", "-", "--json", text=json.dumps(PLAN))
     answer = json.loads(out)
     assert code == 0
-    assert answer["counts"]["web"] == {"node-1": 2}
+    assert answer["counts"]["web"] == {"node-1": 2, "node-2": 0}
     [pending] = answer["pending"]
     assert (pending["service"], pending["count"]) == ("db", 1)
     assert pending["reason"].startswith("no suitable node (")
@@ -87,6 +87,7 @@ def test_plan_answers_in_lines() -> None:
     code, out, _ = run("plan", "-", text=json.dumps(PLAN))
     assert code == 0
     assert "web\tnode-1\t2\n" in out
+    assert "node-2" not in out
     assert "db\tpending\t1\tno suitable node (" in out
 
 
