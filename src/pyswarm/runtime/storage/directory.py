@@ -1,0 +1,244 @@
+"""A node's directory: the lock, the keys, the small state and the log, and one thread for all.
+
+::
+
+    lock        held (flock) as long as the node lives
+    keys        the ring of data keys, wrapped by the unlock key while autolock is on
+    state       the journal of the node's small state
+    raft/       a manager's log: manifest, segments (.wal), snapshots (.snap)
+
+A copy of the directory of a stopped node is a backup of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from pyswarm.env import Entropy, system_entropy
+from pyswarm.runtime.storage.disk import Deliver, DiskThread
+from pyswarm.runtime.storage.errors import DirectoryInUse, disk_errors
+from pyswarm.runtime.storage.files import Files, SystemFiles, remove_file
+from pyswarm.runtime.storage.filestorage import FileStorage
+from pyswarm.runtime.storage.keys import KeyRing
+from pyswarm.runtime.storage.protocol import BlobStorage, Identity, LogStorage
+from pyswarm.runtime.storage.statefile import StateFile
+from pyswarm.runtime.storage.wal import SEGMENT_BYTES
+from pyswarm.secretstore import UnlockKey
+
+
+class StateDirectory(Protocol):
+    """All that a node keeps."""
+
+    @property
+    def state(self) -> BlobStorage:
+        """The node's small state."""
+        ...
+
+    def log(self, identity: Identity) -> LogStorage:
+        """The log of ``identity``, to be loaded."""
+        ...
+
+    def has_log(self) -> bool:
+        """True if a log was ever written here."""
+        ...
+
+    async def remove_log(self) -> None:
+        """Forget the log and all snapshots: this node is no manager any more."""
+        ...
+
+    async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
+        """Wrap the data keys by ``unlock_key`` (None: not at all) from now on; see
+        :meth:`.keys.KeyRing.rewrap`. True if the node should take a snapshot soon, so that the old
+        data key can be forgotten."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what waits and let go of the directory."""
+        ...
+
+
+class FileDirectory:
+    """A :class:`StateDirectory` on disk. Made by :meth:`open`."""
+
+    def __init__(
+        self, path: Path, lock: int, ring: KeyRing, files: Files, deliver: Deliver | None
+    ) -> None:
+        self.path = path
+        self.ring = ring
+        self.disk = DiskThread(deliver)
+        self._lock = lock
+        self._files = files
+        self._log: FileStorage | None = None
+        self._state = StateFile(path / "state", ring, self.disk, files=files)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        unlock_key: UnlockKey | None = None,
+        entropy: Entropy = system_entropy,
+        files: Files | None = None,
+        deliver: Deliver | None = None,
+    ) -> FileDirectory:
+        """Take hold of ``path``; make it if it is not there. Blocking.
+
+        Raises ``DirectoryInUse``, ``StorageLocked``, ``WrongUnlockKey``, ``NewerFormat``,
+        ``DamagedRecords``, ``DiskFull`` and ``WriteFailed``; the directory is as it was then.
+        """
+        path = Path(path)
+        files = files or SystemFiles()
+        with disk_errors("the state directory"):
+            files.make_directory(path)
+            lock = hold(path / "lock")
+        try:
+            ring = open_ring(path, files, unlock_key, entropy)
+            return cls(path, lock, ring, files, deliver)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @staticmethod
+    def is_locked(path: str | os.PathLike[str]) -> bool:
+        """True if the directory exists and needs an unlock key."""
+        keys = Path(path) / "keys"
+        return keys.exists() and KeyRing.is_locked(keys, SystemFiles())
+
+    @property
+    def state(self) -> StateFile:
+        """The node's small state."""
+        return self._state
+
+    def log(self, identity: Identity, *, segment_bytes: int = SEGMENT_BYTES) -> FileStorage:
+        """The log of ``identity``; one at a time."""
+        self._log = FileStorage(
+            self.path / "raft",
+            identity,
+            self.ring,
+            self.disk,
+            files=self._files,
+            segment_bytes=segment_bytes,
+            cleared=self._forget_keys,
+        )
+        return self._log
+
+    def has_log(self) -> bool:
+        """True if a log was ever written here."""
+        return "manifest" in self._files.list(self.path / "raft")
+
+    async def remove_log(self) -> None:
+        """See :class:`StateDirectory`. The manifest goes last: until then it is a log with missing
+        parts, which nobody opens by mistake."""
+        if self._log is not None:
+            await self._log.aclose()
+            self._log = None
+
+        def remove() -> None:
+            raft = self.path / "raft"
+            with disk_errors("the state directory"):
+                names = self._files.list(raft)
+                for name in sorted(names, key=lambda name: name == "manifest"):
+                    remove_file(self._files, raft / name)
+                if names:
+                    self._files.sync_directory(raft)
+
+        await self._run(remove)
+
+    async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
+        """See :class:`StateDirectory`."""
+        newly_locked = False
+
+        def rewrap() -> None:
+            nonlocal newly_locked
+            newly_locked = self.ring.rewrap(unlock_key, version)
+
+        await self._run(rewrap)
+        if newly_locked:
+            await self.rotate_data_key()
+        return newly_locked and self._log is not None
+
+    async def rotate_data_key(self) -> None:
+        """Write everything under a new data key from now on. The old one is forgotten when the log
+        does not need it any more: after the next snapshot."""
+
+        def rotate() -> None:
+            self.ring.rotate()
+            if self._log is not None:
+                self._log.roll()
+
+        await self._run(rotate)
+        await self._run(self.state.rewrite)
+        await self._run(self._forget_keys)
+
+    def _forget_keys(self) -> None:
+        """On the disk's thread: drop the data keys that no file needs."""
+        needed = {self.state.key_id}
+        if self._log is not None:
+            needed |= self._log.data_keys_in_use()
+        elif self.has_log():
+            return  # not loaded: who knows what it needs
+        self.ring.forget(needed)
+
+    async def _run(self, job: Callable[[], None]) -> None:
+        """Run ``job`` on the disk's thread and raise what it raises."""
+        ended = trio.Event()
+        errors: list[BaseException] = []
+
+        def done(error: BaseException | None) -> None:
+            if error is not None:
+                errors.append(error)
+            ended.set()
+
+        self.disk.run(job, done)
+        await ended.wait()
+        if errors:
+            raise errors[0]
+
+    async def aclose(self) -> None:
+        """See :class:`StateDirectory`."""
+        await self.disk.aclose()
+        self._release()
+
+    def close(self) -> None:
+        """The same, blocking, for those without a loop."""
+        self.disk.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock >= 0:
+            if self._log is not None:
+                self._log.close_blocking()
+            self._state.close_blocking()
+            lock, self._lock = self._lock, -1
+            os.close(lock)
+
+
+def hold(path: Path) -> int:
+    """Lock the file ``path`` until it is closed or the process ends.
+
+    Raises ``DirectoryInUse``. The lock belongs to the open file: a second node of one process is
+    refused like another process.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise DirectoryInUse(str(path.parent)) from None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_ring(path: Path, files: Files, unlock_key: UnlockKey | None, entropy: Entropy) -> KeyRing:
+    """The ring of ``path``; a new one if nothing was written there yet."""
+    if "keys" in (names := files.list(path)) or "state" in names or "raft" in names:
+        return KeyRing.load(path / "keys", files, kek=unlock_key, entropy=entropy)
+    return KeyRing.create(path / "keys", files, kek=unlock_key, entropy=entropy)

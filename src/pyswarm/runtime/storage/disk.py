@@ -1,0 +1,177 @@
+"""One thread that writes, so that the loop never waits for a disk, and that commits in groups.
+
+Everything handed in while the disk is busy is taken at once when it is free: one write, one sync,
+one wake-up of the loop for all of it. So the busier it gets the more each sync carries, and nothing
+is ever delayed in the hope of company.
+
+The thread is an ordinary one and lives as long as the storage. Handing work over to trio's worker
+threads costs half again as much as the sync itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Any, Protocol
+
+import trio
+
+from pyswarm.errors import Cancelled
+from pyswarm.runtime.storage.protocol import Done
+
+Deliver = Callable[[Callable[[], None]], object]
+"""Runs a function soon, on the loop. May be called on any thread."""
+GROUP_ITEMS_MAX = 4096
+"""Items of one group: beyond that a group's encoding would keep the interpreter's lock too long."""
+_BUCKETS = 16
+
+
+class Writer(Protocol):
+    """Somebody who writes on the disk's thread."""
+
+    def write(self, items: list[Any]) -> BaseException | None:
+        """Write all of ``items`` as one group; the error if they are not on disk."""
+        ...
+
+
+class SyncTimes:
+    """How long groups took: ``buckets[i]`` counts those under ``2**i`` × 62.5 µs (the last: all
+    others), for a histogram."""
+
+    __slots__ = ("buckets", "groups", "items", "seconds")
+
+    def __init__(self) -> None:
+        self.groups = 0
+        self.items = 0
+        self.seconds = 0.0
+        self.buckets = [0] * _BUCKETS
+
+    def add(self, seconds: float, items: int) -> None:
+        self.groups += 1
+        self.items += items
+        self.seconds += seconds
+        bucket = int(seconds * 16_000).bit_length()
+        self.buckets[min(bucket, _BUCKETS - 1)] += 1
+
+
+class DiskThread:
+    """The thread. ``deliver`` brings answers to the loop; by default that of the trio run which
+    first submits something."""
+
+    def __init__(self, deliver: Deliver | None = None, name: str = "pyswarm disk") -> None:
+        self._deliver = deliver
+        self._name = name
+        self._queue: SimpleQueue[tuple[Writer, Any, Done | None] | None] = SimpleQueue()
+        self._background: list[tuple[Generator[object, None, None], Done]] = []
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.times = SyncTimes()
+
+    def submit(self, writer: Writer, item: Any, done: Done | None = None) -> None:
+        """Have ``writer`` write ``item``, after all that was submitted to it before."""
+        assert not self._closed, "the disk is closed"
+        if self._thread is None:
+            self._start()
+        self._queue.put((writer, item, done))
+
+    def run(self, job: Callable[[], object], done: Done | None = None) -> None:
+        """Run ``job`` on the disk's thread, between groups; its error goes to ``done``."""
+        self.submit(_Jobs(), job, done)
+
+    def run_in_slices(self, slices: Generator[object, None, None], done: Done) -> None:
+        """Exhaust ``slices`` on the disk's thread, one at a time, whenever no group waits."""
+        self.run(lambda: self._background.append((slices, done)))
+
+    def _start(self) -> None:
+        if self._deliver is None:
+            self._deliver = trio.lowlevel.current_trio_token().run_sync_soon
+        self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits and end the thread. Blocking."""
+        self._closed = True
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    async def aclose(self) -> None:
+        """The same, without blocking the loop; answers that were due are delivered."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.close)
+            await trio.lowlevel.checkpoint()
+
+    # -- on the thread
+
+    def _loop(self) -> None:
+        open = True
+        while open:
+            groups, open = self._take()
+            for writer, items, dones in groups:
+                started = perf_counter()
+                try:
+                    error = writer.write(items)
+                except BaseException as unexpected:
+                    error = unexpected
+                self.times.add(perf_counter() - started, len(items))
+                self._answer(dones, error)
+            if self._background:
+                self._slice()
+        for slices, done in self._background:
+            slices.close()
+            self._answer([done], Cancelled("the storage was closed"))
+
+    def _take(self) -> tuple[list[tuple[Writer, list[Any], list[Done]]], bool]:
+        """All that waits, by writer, in order of the writers' first items; False at the end."""
+        taken: dict[int, tuple[Writer, list[Any], list[Done]]] = {}
+        count = 0
+        with contextlib.suppress(Empty):
+            entry = self._queue.get(block=not self._background)
+            while entry is not None:
+                writer, item, done = entry
+                group = taken.setdefault(id(writer), (writer, [], []))
+                group[1].append(item)
+                if done is not None:
+                    group[2].append(done)
+                count += 1
+                if count == GROUP_ITEMS_MAX:
+                    return list(taken.values()), True
+                entry = self._queue.get_nowait()
+            return list(taken.values()), False
+        return list(taken.values()), True
+
+    def _slice(self) -> None:
+        slices, done = self._background[0]
+        try:
+            next(slices)
+        except StopIteration:
+            del self._background[0]
+            self._answer([done], None)
+        except BaseException as error:
+            del self._background[0]
+            self._answer([done], error)
+
+    def _answer(self, dones: list[Done], error: BaseException | None) -> None:
+        if not dones:
+            return
+        assert self._deliver is not None
+
+        def tell() -> None:
+            for done in dones:
+                done(error)
+
+        with contextlib.suppress(trio.RunFinishedError):  # then nobody is left to hear it
+            self._deliver(tell)
+
+
+class _Jobs:
+    """A writer whose items are functions. One for each job: their errors are their own."""
+
+    def write(self, items: list[Any]) -> BaseException | None:
+        for job in items:
+            job()
+        return None

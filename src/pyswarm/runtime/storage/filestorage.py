@@ -1,0 +1,184 @@
+"""One member's log and snapshots in a directory: :class:`~.protocol.LogStorage` on real files.
+
+The loop's side hands batches to the disk's thread; the thread's side (``write`` and what it calls)
+owns the files. They share nothing but the queue, and the number of failures, by which a batch that
+was submitted before its driver heard of one is told from the batches after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from pyswarm.errors import SwarmError
+from pyswarm.raft.records import HEADER_BYTES, damaged
+from pyswarm.raft.snapshot import Snapshot
+from pyswarm.runtime.storage.disk import DiskThread
+from pyswarm.runtime.storage.errors import WriteFailed
+from pyswarm.runtime.storage.files import Files, SystemFiles
+from pyswarm.runtime.storage.keys import KeyRing
+from pyswarm.runtime.storage.protocol import Batch, Done, Identity, Recovered
+from pyswarm.runtime.storage.snapshots import SnapshotFiles
+from pyswarm.runtime.storage.wal import SEGMENT_BYTES, WriteAheadLog, segment_name
+
+
+class FileStorage:
+    """The log of ``identity`` in ``directory``.
+
+    ``ring`` None writes without seals. ``load`` must be called before the first ``submit``.
+    ``cleared`` is called on the disk's thread when files were removed (old data keys may go then).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: Identity,
+        ring: KeyRing | None,
+        disk: DiskThread,
+        *,
+        files: Files | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        cleared: Callable[[], None] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.identity = identity
+        self.ring = ring
+        self.disk = disk
+        self._files = files or SystemFiles()
+        self._wal = WriteAheadLog(directory, identity, ring, self._files, segment_bytes)
+        self._snapshots = SnapshotFiles(directory, identity, ring, self._files)
+        self._snapshot_keys: dict[tuple[int, int], int] = {}  # (index, term) → data key, as saved
+        self._saving: dict[tuple[int, int], Generator[object, None, None]] = {}
+        self._cleared = cleared or (lambda: None)
+        self._loaded = False
+        self._heard = 0  # loop's side: failures the driver was told of
+        self._failures = 0  # thread's side: failures so far
+        self._error: BaseException | None = None  # thread's side: the latest of them
+        self._is_broken = False
+
+    def load(self) -> Recovered:
+        """Everything that was written, and nothing is changed.
+
+        Raises ``DamagedRecords``, ``MissingFile``, ``OtherNode``, ``NewerFormat``, ``WrongDataKey``
+        and ``OSError``.
+        """
+        assert not self._loaded, "a storage is loaded once"
+        wal = self._wal
+        wal.read()
+        snapshot = None
+        base = 0
+        if wal.mark is not None:
+            base = wal.mark.snapshot_index
+            key = (base, wal.mark.snapshot_term)
+            snapshot, self._snapshot_keys[key] = self._snapshots.read(*key)
+        entries, wal.entries = wal.entries, []
+        if entries and entries[0].index > base + 1:
+            name = segment_name(wal.segments[0].sequence)
+            raise damaged(name, HEADER_BYTES, f"entries from {base + 1} are missing")
+        behind = max(0, base + 1 - entries[0].index) if entries else 0
+        self._loaded = True
+        return Recovered(wal.hard_state, snapshot, tuple(entries[behind:]), tuple(wal.notes))
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """See :class:`~.protocol.LogStorage`."""
+        assert self._loaded, "load() comes first"
+        self.disk.submit(self, (batch, self._heard), self._hearing(done))
+
+    def _hearing(self, done: Done) -> Done:
+        def heard(error: BaseException | None) -> None:
+            if isinstance(error, SwarmError):
+                self._heard = max(self._heard, error.details.get("failure", 0))
+            done(error)
+
+        return heard
+
+    def save_snapshot(self, snapshot: Snapshot, done: Done) -> None:
+        """See :class:`~.protocol.LogStorage`."""
+        assert self._loaded, "load() comes first"
+        slices = self._save_in_slices(snapshot)
+
+        def begin() -> None:
+            self._saving.setdefault((snapshot.index, snapshot.term), slices)
+
+        self.disk.run(begin)
+        self.disk.run_in_slices(slices, done)
+
+    async def aclose(self) -> None:
+        """Write what waits and close the log's files. The disk stays."""
+        import trio
+
+        closed = trio.Event()
+        self.disk.run(self._wal.close, lambda error: closed.set())
+        with trio.CancelScope(shield=True):
+            await closed.wait()
+
+    def close_blocking(self) -> None:
+        """Close the log's files, once the disk's thread has ended."""
+        self._wal.close()
+
+    # -- on the disk's thread
+
+    def write(self, items: list[tuple[Batch, int]]) -> BaseException | None:
+        """One group."""
+        if self._is_broken or any(heard < self._failures for _, heard in items):
+            # Whoever wrote this did not know that something before it failed. If some of the group
+            # did know, they are refused with the rest, and try again.
+            return self._error
+        batches = [batch for batch, _ in items]
+        try:
+            for batch in batches:
+                if batch.snapshot is not None:
+                    self._save(batch.snapshot)
+            self._wal.write(batches)
+        except Exception as error:
+            return self._failed(error)
+        newest = next((b.snapshot for b in reversed(batches) if b.snapshot is not None), None)
+        if newest is not None:
+            self._clear_behind(newest)
+        return None
+
+    def _failed(self, error: Exception) -> BaseException:
+        if not isinstance(error, SwarmError):
+            broken = WriteFailed(f"cannot write the log: {error}", outcome="unknown")
+            broken.__cause__ = error
+            error = broken
+        self._failures += 1
+        self._is_broken = isinstance(error, WriteFailed)
+        error.details["failure"] = self._failures
+        self._error = error
+        return error
+
+    def _save(self, snapshot: Snapshot) -> None:
+        key = (snapshot.index, snapshot.term)
+        for _ in self._saving.get(key) or self._save_in_slices(snapshot):
+            pass
+
+    def _save_in_slices(self, snapshot: Snapshot) -> Generator[object, None, None]:
+        key = (snapshot.index, snapshot.term)
+        try:
+            if key not in self._snapshot_keys:
+                self._snapshot_keys[key] = yield from self._snapshots.save_in_slices(snapshot)
+        finally:
+            self._saving.pop(key, None)
+
+    def _clear_behind(self, snapshot: Snapshot) -> None:
+        """Remove what ``snapshot``, whose mark is on disk, stands for. What cannot be removed now
+        will be by the next one."""
+        key = (snapshot.index, snapshot.term)
+        try:
+            self._wal.drop(snapshot.index)
+            self._snapshots.remove_older(*key)
+            kept = {other: id for other, id in self._snapshot_keys.items() if other >= key}
+            self._snapshot_keys = kept
+            self._cleared()
+        except SwarmError as error:
+            self._wal.notes.append(str(error))
+
+    def roll(self) -> None:
+        """Go on in a new segment, under the current data key (on the disk's thread)."""
+        self._wal.roll()
+
+    def data_keys_in_use(self) -> set[int]:
+        """Ids of the data keys that some file of the log needs (on the disk's thread)."""
+        ids = {segment.key_id for segment in self._wal.segments}
+        return ids | set(self._snapshot_keys.values())

@@ -1,0 +1,107 @@
+"""What a replica's driver asks of a disk, whatever the disk is.
+
+``submit`` never waits and never raises: the answer comes through ``done``, on the loop that the
+storage was opened for, in the order of submission; ``done(None)`` says that this batch *and all
+before it* are on disk. After ``done(error)`` nothing of that batch counts as written, and the
+batches submitted before the driver heard of it fail with it, each through its own ``done``. The
+driver keeps what failed and submits it again, in order (``DiskFull``: when there is room), or stops
+(``WriteFailed``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from pyswarm.raft.entry import Entry, HardState
+from pyswarm.raft.snapshot import Snapshot
+
+Done = Callable[[BaseException | None], None]
+
+
+@attrs.frozen
+class Identity:
+    """Whose log it is: a swarm and a node of it."""
+
+    cluster: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"node {self.member} of swarm {self.cluster}"
+
+
+@attrs.frozen
+class Batch:
+    """What one Ready wants on disk, in this order: snapshot, hard state, entries.
+
+    Entries replace whatever the log has from the first one's index.
+    """
+
+    hard_state: HardState | None = None
+    entries: Sequence[Entry] = ()
+    snapshot: Snapshot | None = None
+
+
+@attrs.frozen
+class Recovered:
+    """What a restarted member knows. ``entries`` follow the snapshot without a gap."""
+
+    hard_state: HardState = HardState()
+    snapshot: Snapshot | None = None
+    entries: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
+    """For a log: what was cut or cleared away."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was ever written."""
+        return self == Recovered(notes=self.notes)
+
+
+class LogStorage(Protocol):
+    """Hard state, entries and the latest snapshot of one member."""
+
+    def load(self) -> Recovered:
+        """All of it. Blocking; to be called once, before the first ``submit``."""
+        ...
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """Write ``batch`` after all before it."""
+        ...
+
+    def save_snapshot(self, snapshot: Snapshot, done: Done) -> None:
+        """Write a snapshot ahead, in slices between batches, so that none waits for it.
+
+        A batch that brings the same snapshot afterwards only has to mark it.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Write what waits, and stop."""
+        ...
+
+
+class BlobStorage(Protocol):
+    """A node's small state by name: its identity, its agent's tasks."""
+
+    def load(self, name: str) -> bytes | None:
+        """The latest blob saved under ``name``, on disk or not yet."""
+        ...
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Names in use that begin with ``prefix``, in order."""
+        ...
+
+    def save(self, name: str, data: bytes, done: Done | None = None) -> None:
+        """Keep ``data`` under ``name``."""
+        ...
+
+    def delete(self, name: str, done: Done | None = None) -> None:
+        """Forget ``name``, if it is there."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until all that was saved before is on disk. Raises what the disk raised."""
+        ...
