@@ -273,6 +273,11 @@ class Office:
         if silent:
             self.do(SetNodeStates(silent))
 
+    @property
+    def reconcilers(self) -> list[Reconciling]:
+        """What decides, in the order of a round."""
+        return [one for one, _ in self._reconcilers]
+
     def wake_at(self) -> float | None:
         """Monotonic time of the next deadline of a reconciler or a session."""
         if self._turn is not None or self._membership is not None:

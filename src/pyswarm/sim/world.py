@@ -212,7 +212,7 @@ class World:
             log=log,
             saved_tasks=host.disk.tasks,
         )
-        host.machine = NodeMachine(config, self._local(host))
+        host.machine = NodeMachine(config, self.local(host))
         self._step(host, Wake(self._wall(host)))
 
     def _description(self, host: Host) -> NodeDescription:
@@ -285,7 +285,7 @@ class World:
 
     # -- the machinery ----------------------------------------------------------------------
 
-    def _local(self, host: Host) -> float:
+    def local(self, host: Host) -> float:
         """A host's own monotonic clock."""
         return self.now + LOCAL_OFFSET_S
 
@@ -297,7 +297,7 @@ class World:
         if machine is None:
             return
         self.steps += 1
-        for effect in machine.step(self._local(host), input):
+        for effect in machine.step(self.local(host), input):
             self._perform(host, effect)
             if host.machine is not machine:
                 return

@@ -1,0 +1,381 @@
+"""One seeded history: a swarm, a workload, faults; then healing, and the demand to converge.
+
+First *safety*: while messages are lost and machines crash, nothing that must never happen may
+happen. Then *liveness*: faults end, everything is started again, and within bounded virtual time
+every service must stand as its spec says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import attrs
+
+from pyswarm.env import Rng
+from pyswarm.machine import Effect
+from pyswarm.model import Replicated, Role, TaskState, UpdateState
+from pyswarm.node import Observed, Published
+from pyswarm.sim.checkers import (
+    Checker,
+    ForwardOnly,
+    OneLeaderPerTerm,
+    SameCommits,
+    Violation,
+    check_settled,
+    check_twins,
+    check_view,
+)
+from pyswarm.sim.faults import Faults
+from pyswarm.sim.workload import Workload
+from pyswarm.sim.world import Host, World
+
+FORM_MAX_S = 30.0
+"""How long the swarm may take to form, without faults."""
+
+CONVERGE_MAX_S = 240.0
+"""How long it may take to converge once the faults have ended: sessions are found again within
+30 s, tasks of lost nodes replaced after that, an update of 8 slots watched for a second each."""
+
+CATCH_UP_MAX_S = 10.0
+"""How long a follower may be behind, without faults."""
+
+VIEW_EVERY_S = 2.0
+"""How often the leader's store is looked at as a whole."""
+
+VIOLATIONS_MAX = 20
+"""After so many a history has proved its point."""
+
+
+@attrs.frozen
+class History:
+    """What became of one seed."""
+
+    seed: int
+    violations: tuple[Violation, ...]
+    virtual_s: float
+    steps: int
+    faults: dict[str, int]
+    digest: str
+    """Of every commit, election and crash with its time: the same wherever the seed is run."""
+
+
+class Simulation:
+    """A history under way. ``run`` does all of it; the parts may be called one by one."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        managers: int = 3,
+        workers: int = 5,
+        faults: Faults | None = None,
+        trace: list[str] | None = None,
+    ) -> None:
+        assert managers > 0 and workers >= 0
+        rng = Rng(seed)
+        self.seed = seed
+        self.faults = faults if faults is not None else Faults.drawn(rng.child("faults"))
+        self.world = World(
+            seed,
+            network=self.faults.network,
+            disk=self.faults.disk,
+            executor=self.faults.executor,
+        )
+        self.violations: list[Violation] = []
+        self.counts: dict[str, int] = {}
+        self.workload = Workload(self.world, rng.child("workload"))
+        self._rng = rng.child("adversary")
+        self._checkers: list[Checker] = [OneLeaderPerTerm(), SameCommits(), ForwardOnly()]
+        self._trace = trace
+        self._digest = hashlib.sha256()
+        self._calm = True
+        self.world.observers.append(self._observe)
+        skew = self.faults.clock_skew_max_s
+        for number in range(1, managers + workers + 1):
+            host = self.world.add_host(f"node-{number}")
+            host.clock_skew_s = self._rng.uniform(-skew, skew)
+        self._managers = managers
+
+    # -- the whole of it --------------------------------------------------------------------
+
+    def run(self, seconds: float = 60.0) -> History:
+        """Form, suffer for ``seconds``, heal, converge."""
+        if self.form():
+            self.suffer(seconds)
+            self.heal()
+            self.converge()
+        return self.history()
+
+    def form(self) -> bool:
+        """The swarm comes to be, without faults."""
+        world = self.world
+        first, *others = world.hosts.values()
+        world.network.faults, faulty = (
+            attrs.evolve(world.network.faults, loss=0.0, slow=0.0, duplication=0.0),
+            world.network.faults,
+        )
+        world.found(first)
+        world.run_until(lambda: world.leader() is not None, FORM_MAX_S)
+        for number, host in enumerate(others, 2):
+            role = Role.MANAGER if number <= self._managers else Role.WORKER
+            world.join(host, role, first)
+        formed = world.run_until(self._is_formed, FORM_MAX_S)
+        world.network.faults = faulty
+        if not formed:
+            self._violated(Violation("forming", f"not within {FORM_MAX_S:g} s"))
+        return formed
+
+    def _is_formed(self) -> bool:
+        leader = self.world.leader()
+        if leader is None or leader.machine is None:
+            return False
+        manager = leader.machine.manager
+        assert manager is not None
+        sessions = manager.office.dispatcher if manager.office is not None else None
+        return (
+            len(manager.replica.configuration.voters) == self._managers
+            and sessions is not None
+            and len(sessions.session_ids()) == len(self.world.hosts)
+        )
+
+    def suffer(self, seconds: float) -> None:
+        """Requests and faults for a while."""
+        self._calm = False
+        self.workload.start()
+        faults = self.faults
+        self._every(faults.crash_every_s, self._crash_one)
+        self._every(faults.partition_every_s, self._partition)
+        self._every(faults.kill_every_s, self._kill_one)
+        self._look()
+        self.world.run(seconds)
+
+    def heal(self) -> None:
+        """Faults end; everything that is down starts again."""
+        self._calm = True
+        self.workload.stop()
+        world = self.world
+        world.network.heal()
+        world.network.faults = attrs.evolve(
+            world.network.faults, loss=0.0, slow=0.0, duplication=0.0
+        )
+        world.disk_faults = attrs.evolve(world.disk_faults, stall=0.0)
+        world.executor_faults = attrs.evolve(
+            world.executor_faults, rejects=0.0, fails_to_start=0.0, mean_life_s=0.0
+        )
+        for host in world.hosts.values():
+            if host.executor is not None:
+                host.executor.faults = world.executor_faults
+            if not host.is_up and host.disk.record is not None:
+                world.start(host)
+
+    def converge(self) -> None:
+        """Everything must come to stand as people asked, and stay so."""
+        if not self.world.run_until(self._is_settled, CONVERGE_MAX_S):
+            self._violated(Violation("convergence", self._why_unsettled()))
+            return
+        leader = self.world.leader()
+        assert leader is not None and leader.machine is not None
+        self._check_twins(leader)
+        version = leader.machine.store.version
+        if not self.world.run_until(lambda: self._all_hold(version), CATCH_UP_MAX_S):
+            self._violated(Violation("convergence", f"a manager never held version {version}"))
+        self._check_members(leader)
+
+    def _all_hold(self, version: int) -> bool:
+        hosts = [host.machine for host in self.world.managers() if host.machine is not None]
+        return all(machine.store.version >= version for machine in hosts)
+
+    def history(self) -> History:
+        """What has been seen so far."""
+        counts = dict(self.counts)
+        for name, number in self.world.network.counts.items():
+            if name != "sent":
+                counts[f"messages {name}"] = number
+        return History(
+            self.seed,
+            tuple(self.violations),
+            round(self.world.now, 6),
+            self.world.steps,
+            counts,
+            self._digest.hexdigest(),
+        )
+
+    # -- convergence ------------------------------------------------------------------------
+
+    def _is_settled(self) -> bool:
+        leader = self.world.leader()
+        if leader is None or leader.machine is None or leader.machine.manager is None:
+            return False
+        office = leader.machine.manager.office
+        if office is None or office.dispatcher is None:
+            return False
+        if len(office.dispatcher.session_ids()) < len(self.world.hosts):
+            return False
+        store = leader.machine.store
+        if self._sample_at > self.world.now:
+            return False
+        self._sample_at = self.world.now + 0.25
+        return not self._unsettled_services(leader) and not check_settled(store)
+
+    _sample_at = 0.0
+
+    def _unsettled_services(self, leader: Host) -> list[str]:
+        assert leader.machine is not None
+        store = leader.machine.store
+        found = []
+        for service in store.services():
+            status = service.update_status
+            if status is not None and status.state in (
+                UpdateState.UPDATING,
+                UpdateState.ROLLBACK_STARTED,
+            ):
+                found.append(f"{service.spec.name} is {status.state}")
+            tasks = store.tasks_of_service(service.id)
+            live = [task for task in tasks if task.desired_state <= TaskState.RUNNING]
+            if isinstance(service.spec.mode, Replicated):
+                lacking = service.spec.mode.replicas - len(live)
+                if lacking:
+                    found.append(f"{service.spec.name} lacks {lacking} tasks")
+            for task in live:
+                pending = task.state is TaskState.PENDING and task.err.startswith("no suitable")
+                if task.state is not TaskState.RUNNING and not pending:
+                    found.append(f"{task.name} is {task.state} ({task.err})")
+        for task in store.tasks():
+            if task.desired_state > TaskState.RUNNING and task.state <= TaskState.RUNNING:
+                found.append(f"{task.name} should stop and is {task.state}")
+        return found
+
+    def _why_unsettled(self) -> str:
+        leader = self.world.leader()
+        if leader is None or leader.machine is None:
+            return f"no leader within {CONVERGE_MAX_S:g} s"
+        reasons = self._unsettled_services(leader)
+        reasons += [str(one) for one in check_settled(leader.machine.store)]
+        return "; ".join(reasons[:5]) or "not every node has a session"
+
+    def _check_members(self, leader: Host) -> None:
+        """Equal digests at equal versions, and nothing confirmed was lost."""
+        assert leader.machine is not None
+        store = leader.machine.store
+        for host in self.world.managers():
+            assert host.machine is not None
+            other = host.machine.store
+            if other.version == store.version and other.digest() != store.digest():
+                self._violated(Violation("equal digests", f"{host.name} differs at the end"))
+        last = max((version for _, _, version in self.workload.confirmed), default=0)
+        if store.version < last:
+            self._violated(
+                Violation("durability", f"version {last} was confirmed, {store.version} is left")
+            )
+
+    def _check_twins(self, leader: Host) -> None:
+        assert leader.machine is not None and leader.machine.manager is not None
+        office = leader.machine.manager.office
+        if office is None:
+            return
+        now = office.clock.at(self.world.local(leader))
+        for violation in check_twins(
+            leader.machine.store, now, office.reconcilers, self._rng.child("twins")
+        ):
+            self._violated(violation)
+
+    # -- the adversary ----------------------------------------------------------------------
+
+    def _every(self, mean_s: float, act: object) -> None:
+        """Do something again and again, ``mean_s`` apart on average, until the healing."""
+        if not mean_s:
+            return
+
+        def happen() -> None:
+            if not self._calm:
+                assert callable(act)
+                act()
+                self.world.at(2 * mean_s * self._rng.random(), happen)
+
+        self.world.at(2 * mean_s * self._rng.random(), happen)
+
+    def _crash_one(self) -> None:
+        hosts = [host for host in self.world.hosts.values() if host.is_up]
+        if not hosts:
+            return
+        host = self._rng.choice(hosts)
+        self._count("crashes")
+        self._note(f"crash {host.name}")
+        self.world.crash(host)
+
+        def start() -> None:
+            if not host.is_up:
+                self._note(f"start {host.name}")
+                self.world.start(host)
+
+        self.world.at(self.faults.down_max_s * self._rng.random(), start)
+
+    def _partition(self) -> None:
+        network = self.world.network
+        if network.is_cut:
+            return
+        names = list(self.world.hosts)
+        self._rng.shuffle(names)
+        size = 1 + self._rng.below(max(1, len(names) // 2))
+        one_side, other_side = names[:size], names[size:]
+        self._count("partitions")
+        self._note(f"partition {' '.join(one_side)}")
+        if self._rng.chance(self.faults.one_way):
+            for one in one_side:
+                for other in other_side:
+                    network.cut(one, other)
+        else:
+            network.partition(one_side, other_side)
+        self.world.at(self.faults.partition_max_s * self._rng.random(), network.heal)
+
+    def _kill_one(self) -> None:
+        running = [
+            (host, task_id)
+            for host in self.world.up()
+            if host.executor is not None
+            for task_id in host.executor.running
+        ]
+        if running:
+            host, task_id = self._rng.choice(running)
+            self._count("tasks killed")
+            self.world.kill_task(host, task_id)
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    # -- watching ---------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Now and then: the whole of the leader's store."""
+        leader = self.world.leader()
+        if leader is not None and leader.machine is not None:
+            for violation in check_view(leader.machine.store):
+                self._violated(violation)
+        if not self._calm:
+            self.world.at(VIEW_EVERY_S, self._look)
+
+    def _observe(self, now: float, host: Host, effect: Effect) -> None:
+        if isinstance(effect, Observed):
+            self._note(f"{host.name} {effect.event} {effect.fields.get('term', '')}")
+            if effect.event == "turn.failed":
+                self._violated(Violation("turns", f"{host.name}: {effect.fields['error']}"))
+        elif isinstance(effect, Published) and effect.commit is not None:
+            commit = effect.commit
+            what = " ".join(f"{c.kind}:{c.id[:6]}:{c.because}" for c in commit.changes)
+            self._note(f"{host.name} commit {commit.version} {commit.stamp:.6f} {what}")
+        else:
+            return
+        for checker in self._checkers:
+            for violation in checker.observe(now, host, effect):
+                self._violated(violation)
+
+    def _note(self, line: str) -> None:
+        text = f"{self.world.now:12.6f} {line}"
+        self._digest.update(text.encode())
+        if self._trace is not None:
+            self._trace.append(text)
+
+    def _violated(self, violation: Violation) -> None:
+        if len(self.violations) < VIOLATIONS_MAX and violation not in self.violations:
+            self.violations.append(violation)
+            self._note(f"VIOLATION {violation}")
