@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from unit.agent.world import World, make_task, performed
 
 from pyswarm.agent import Operation, Perform, SavedTask, Tick
 from pyswarm.agent.files import CONFIGS_ROOT, SECRETS_ROOT, target_path
@@ -11,6 +10,7 @@ from pyswarm.model.objects import TaskStatus
 from pyswarm.model.session import Dependency, Plain
 from pyswarm.model.specs import ConfigReference, ContainerSpec, SecretReference
 from pyswarm.model.states import TaskState
+from unit.agent.world import World, make_task, performed
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from unit.agent.world import World, make_task, performed, reports, saved
 
 from pyswarm.agent import (
     Exited,
@@ -20,6 +19,7 @@ from pyswarm.agent.progress import next_step
 from pyswarm.errors import Internal, SwarmError
 from pyswarm.model.objects import TaskStatus
 from pyswarm.model.states import DESIRED_STATES, TaskState
+from unit.agent.world import World, make_task, performed, reports, saved
 
 S, Op = TaskState, Operation
 

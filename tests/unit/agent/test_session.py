@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from unit.agent.world import LEADER, OTHER, World, make_task, opened, performed, reports, sent
 
 from pyswarm.agent import (
     AgentStopped,
@@ -31,6 +30,7 @@ from pyswarm.model.session import (
     StatusRecorded,
 )
 from pyswarm.model.states import TaskState
+from unit.agent.world import LEADER, OTHER, World, make_task, opened, performed, reports, sent
 
 
 def tick_until(world: World, kind: type, limit: float = 60.0) -> float:

@@ -77,21 +77,29 @@ class Log:
         return bool(lines)
 
     def append(self, stream: int, lines: "list[bytes]") -> None:
-        if self.fd < 0 or self.size >= self.size_max:
-            self.turn_over()
-        now, parts = time.time(), []
+        now, records, size = time.time(), [], 0
         for line in lines:
             for start in range(0, len(line) or 1, LINE_BYTES_MAX):
                 part = line[start : start + LINE_BYTES_MAX]
-                parts += [RECORD.pack(now, stream, len(part)), part]
-        records = b"".join(parts)
+                records += [RECORD.pack(now, stream, len(part)), part]
+                size += RECORD.size + len(part)
+                if self.size + size >= self.size_max:
+                    self.flush(b"".join(records))
+                    records, size = [], 0
+        if records:
+            self.flush(b"".join(records))
+
+    def flush(self, data: bytes) -> None:
         try:
-            while records:
-                written = os.write(self.fd, records)
+            if self.fd < 0 or self.size >= self.size_max:
+                self.turn_over()
+            while data:
+                written = os.write(self.fd, data)
                 self.size += written
-                records = records[written:]
+                data = data[written:]
         except OSError:
-            pass  # a full disk loses lines, never the task
+            # A full disk loses lines, never the task; what may be torn is left behind.
+            self.size = self.size_max
 
     def finish(self) -> None:
         """What was printed last may lack its newline."""
