@@ -45,10 +45,13 @@ class Reachability(Enum):
 class SnapshotSender:
     """A snapshot on its way to one follower."""
 
-    __slots__ = ("acked", "moved_tick", "next", "running", "snapshot")
+    __slots__ = ("acked", "moved_tick", "next", "running", "snapshot", "window", "window_max")
 
-    def __init__(self, snapshot: Snapshot, now: int) -> None:
+    def __init__(self, snapshot: Snapshot, window: int, now: int) -> None:
         self.snapshot = snapshot
+        self.window = self.window_max = window
+        """How many chunks may be ahead of the answers: one after a loss, then one more with each
+        answer."""
         self.acked = 0
         """Chunks before this one have arrived."""
         self.next = 0
@@ -80,7 +83,14 @@ class SnapshotSender:
         elif self.acked < next_chunk <= self.count:
             self.acked = next_chunk
             self.next = max(self.next, next_chunk)
+            self.window = min(self.window + 1, self.window_max)
             self.moved_tick = now
+
+    def resume(self, now: int) -> None:
+        """Nothing moved for long: what was sent last is lost, or came in too wild an order."""
+        self.next = self.acked
+        self.window = 1
+        self.moved_tick = now
 
 
 class Progress:
@@ -147,10 +157,10 @@ class Progress:
         self.sender = None
         self.inflight.clear()
 
-    def send_snapshot(self, snapshot: Snapshot, now: int) -> None:
+    def send_snapshot(self, snapshot: Snapshot, window: int, now: int) -> None:
         """What it needs is compacted away: sends a snapshot instead."""
         self.state = ProgressState.SNAPSHOT
-        self.sender = SnapshotSender(snapshot, now)
+        self.sender = SnapshotSender(snapshot, window, now)
         self.paused = False
         self.inflight.clear()
 

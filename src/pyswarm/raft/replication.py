@@ -49,7 +49,7 @@ def send_append(s: State, p: Progress, *, empty: bool = False) -> bool:
     prev_term = log.term_at(prev)
     if prev_term is None:
         assert s.snapshot is not None and prev < s.snapshot.index
-        p.send_snapshot(s.snapshot, s.now)
+        p.send_snapshot(s.snapshot, s.config.max_inflight_chunks, s.now)
         send_chunks(s, p)
         return False
     entries = () if empty else log.slice(p.next, s.config.max_append_bytes)
@@ -115,8 +115,7 @@ def push_stalled(s: State, m: HeartbeatReply) -> None:
     elif p.sender is not None:
         silence = s.now - p.sender.moved_tick
         if silence >= s.config.election_timeout_ticks:
-            p.sender.next = p.sender.acked
-            p.sender.moved_tick = s.now
+            p.sender.resume(s.now)
 
 
 # -- snapshots
@@ -127,7 +126,7 @@ def send_chunks(s: State, p: Progress) -> None:
     sender = p.sender
     assert sender is not None
     snapshot = sender.snapshot
-    end = min(sender.count, sender.acked + s.config.max_inflight_chunks)
+    end = min(sender.count, sender.acked + sender.window)
     while sender.next < end:
         number = sender.next
         data, running = sender.chunk(number)

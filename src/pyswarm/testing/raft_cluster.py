@@ -24,6 +24,7 @@ from pyswarm.raft import (
     Role,
     split_chunks,
 )
+from pyswarm.raft.message import TimeoutNow
 from pyswarm.testing.raft_host import Disk
 
 EPOCH = 1
@@ -210,17 +211,17 @@ class LocalRaft:
     # -- whole stories
 
     def elect(self, id: MemberID) -> Replica:
-        """Makes ``id`` the leader; the others must be willing."""
-        for other in self.up:
-            if other != id and self[other].leader is not None:
-                self.tick(other, self.nodes[other].config.election_timeout_ticks - 1)
-                self[other].step_down()
-        for other in self.leaders:
-            self[other].step_down()
-        self[id].campaign()
+        """Makes ``id`` stand for election as if the leader had asked it to, and win."""
+        replica = self[id]
+        other = next((other for other in self.nodes if other != id), id + 1)
+        if replica.role is not Role.FOLLOWER or len(replica.configuration.voters) == 1:
+            replica.step_down()
+            replica.campaign()
+        else:
+            replica.step(TimeoutNow(id, other, replica.term, replica.epoch))
         self.stabilize()
-        assert self[id].role is Role.LEADER, f"member {id} was not elected"
-        return self[id]
+        assert replica.role is Role.LEADER, f"member {id} was not elected"
+        return replica
 
     def propose(self, id: MemberID, *commands: bytes) -> None:
         """Proposes and lets everybody finish."""
