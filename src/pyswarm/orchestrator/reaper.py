@@ -15,14 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyswarm.env import Rng
+from pyswarm.model.defaults import TASK_HISTORY
 from pyswarm.model.objects import Service, Swarm, Task
 from pyswarm.model.states import TaskOrigin, TaskState, UpdateState
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import DEFAULT_POLICY, has_ended, is_job, recency, with_desired
 from pyswarm.store import Change, Reader, Transaction
-
-DEFAULT_HISTORY_LIMIT = 5
-"""Tasks a slot keeps while there is no swarm object to say otherwise: Swarm's default."""
 
 SlotName = tuple[str, int, str]
 """Service id, slot, and for slot 0 the node id."""
@@ -153,7 +151,7 @@ def history_limit(reader: Reader, service: Service) -> int | None:
     attempts = _max_attempts(service)
     if attempts > 0:
         return attempts + 1
-    limit = DEFAULT_HISTORY_LIMIT
+    limit = TASK_HISTORY
     if reader.has_swarm:
         limit = reader.swarm.spec.task_history_retention_limit
     return None if limit < 0 else max(limit, 1)

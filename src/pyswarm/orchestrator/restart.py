@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyswarm.env import Rng
+from pyswarm.model.defaults import OLD_TASK_TIMEOUT, restart_delay
 from pyswarm.model.objects import Node, Service, Task
 from pyswarm.model.specs import Global, GlobalJob
 from pyswarm.model.states import Availability, NodeState, TaskOrigin, TaskState
@@ -32,15 +33,10 @@ from pyswarm.orchestrator.task import (
     is_invalid_node,
     is_job,
     new_task,
-    restart_delay,
     should_restart,
     with_desired,
 )
 from pyswarm.store import Change, Reader, Transaction
-
-OLD_TASK_TIMEOUT = 60.0
-"""Seconds after its making at which a successor starts even if the old task has not stopped."""
-
 
 class Restarts:
     """Replaces ended tasks by the restart policy and starts what has waited long enough."""
@@ -160,7 +156,7 @@ class Restarts:
             node_id=task.node_id if _is_pinned(service) else "",
             desired=TaskState.READY,
             origin=TaskOrigin.RESTARTED,
-            start_after=now + (0.0 if drained else restart_delay(task)),
+            start_after=now + (0.0 if drained else restart_delay(task.spec.restart)),
             replaces="" if stopped else task.id,
         )
         tx.create(successor, because("restart", task.id))

@@ -20,6 +20,7 @@ from heapq import heapify, heappop, heappush
 
 import attrs
 
+from pyswarm.model.defaults import monitor
 from pyswarm.model.objects import Service, Task
 from pyswarm.model.specs import UpdateConfig
 from pyswarm.model.states import Availability, TaskOrigin, TaskState, UpdateState
@@ -35,12 +36,6 @@ from pyswarm.orchestrator.task import (
     updatable,
 )
 from pyswarm.store import Reader
-
-UPDATE_MONITOR = 30.0
-"""Seconds a new task is watched where an update says nothing, as the user's guide promises."""
-
-ROLLBACK_MONITOR = 5.0
-"""Seconds a new task is watched where a rollback says nothing."""
 
 FINAL_SLACK = 1.0
 """Seconds that the last period outlasts a delay that is not shorter than the monitor period."""
@@ -69,9 +64,7 @@ def settings(service: Service) -> UpdateConfig:
     """How the service's update, or the rollback under way, goes; ``monitor`` is a number."""
     rollback = is_rollback(service)
     config = (service.spec.rollback if rollback else service.spec.update) or _DEFAULT
-    if config.monitor is not None:
-        return config
-    return attrs.evolve(config, monitor=ROLLBACK_MONITOR if rollback else UPDATE_MONITOR)
+    return attrs.evolve(config, monitor=monitor(config, rollback=rollback))
 
 
 def living(tasks: list[Task], service: Service, reader: Reader) -> list[Task]:
@@ -202,10 +195,10 @@ class Rollout:
     def ends_at(self) -> float:
         """When the last period of an idle update is over."""
         delay = self.settings.delay
-        monitor = self.settings.monitor
-        assert monitor is not None
+        watched = self.settings.monitor
+        assert watched is not None
         done = max(self.up.values()) + delay if self.up else self.started_at
-        return done + (delay + FINAL_SLACK if delay >= monitor else monitor)
+        return done + (delay + FINAL_SLACK if delay >= watched else watched)
 
     def wake_at(self, now: float) -> float | None:
         """When time alone changes something."""

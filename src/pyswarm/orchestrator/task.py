@@ -36,9 +36,6 @@ from pyswarm.model.states import (
 from pyswarm.orchestrator.fit import meets
 from pyswarm.store import Reader, Transaction
 
-DEFAULT_RESTART_DELAY = 5.0
-"""Seconds between a task's end and its successor's start where the policy says nothing: Swarm's."""
-
 DEFAULT_POLICY = RestartPolicy()
 DEFAULT_ENDPOINT_SPEC = EndpointSpec()
 _BARE_ENDPOINT = Endpoint()
@@ -192,12 +189,6 @@ def should_restart(task: Task, slot_tasks: Iterable[Task]) -> bool:
         since = until - policy.window
         restarts = [other for other in restarts if since < other.created_at <= until]
     return len(restarts) < policy.max_attempts
-
-
-def restart_delay(task: Task) -> float:
-    """Seconds that the policy puts between the task's end and its successor's start."""
-    delay = (task.spec.restart or DEFAULT_POLICY).delay
-    return DEFAULT_RESTART_DELAY if delay is None else delay
 
 
 def updatable(slot_tasks: Sequence[Task], service: Service) -> list[Task]:

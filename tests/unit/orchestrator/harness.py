@@ -14,14 +14,23 @@ import attrs
 
 from pyswarm.env import Rng
 from pyswarm.machine import Because
-from pyswarm.model.objects import JobStatus, Node, NodeDescription, Service, Swarm, Task
-from pyswarm.model.objects import UpdateStatus
+from pyswarm.model.objects import (
+    JobStatus,
+    Network,
+    Node,
+    NodeDescription,
+    Service,
+    Swarm,
+    Task,
+    UpdateStatus,
+)
 from pyswarm.model.replace import replace
 from pyswarm.model.specs import (
     ContainerSpec,
     EndpointSpec,
     Global,
     GlobalJob,
+    NetworkSpec,
     NodeSpec,
     Replicated,
     ReplicatedJob,
@@ -31,87 +40,12 @@ from pyswarm.model.specs import (
     TaskSpec,
 )
 from pyswarm.model.states import Availability, NodeState, TaskState, UpdateState
-from pyswarm.orchestrator.global_ import GlobalServices
-from pyswarm.orchestrator.jobs import Jobs
-from pyswarm.orchestrator.orphan import Orphans
-from pyswarm.orchestrator.reaper import Reaper
-from pyswarm.orchestrator.replicated import Replicated as ReplicatedServices
-from pyswarm.orchestrator.restart import Restarts
-from pyswarm.orchestrator.update import Updates
+from pyswarm.orchestrator import RECONCILERS
+from pyswarm.orchestrator.allocate import allocate_network
 from pyswarm.store import Store, Transaction
 
 WHY = Because("test")
 ROUNDS_MAX = 32
-
-
-class TinyPlacer:
-    """A stand-in for the scheduler: PENDING tasks go to the fit node with the fewest tasks."""
-
-    def __init__(self, view: Any) -> None:
-        self.waiting = {
-            task.id: None for task in view.tasks() if task.state <= TaskState.PENDING
-        }
-        self.more = bool(self.waiting)
-
-    @classmethod
-    def rebuild(cls, view: Any, now: float) -> TinyPlacer:
-        return cls(view)
-
-    def wake_at(self) -> float | None:
-        return 0.0 if self.more else None
-
-    def reconcile(self, tx: Transaction, changed: Any, now: float, rng: Rng, /) -> None:
-        self.more = False
-        for change in changed:
-            if change.kind == "task" and change.new is not None:
-                self.waiting[change.new.id] = None
-        for task_id in sorted(self.waiting):
-            if tx.room <= 0:
-                self.more = True
-                return
-            task = tx.task(task_id)
-            if task is None or task.state > TaskState.PENDING:
-                del self.waiting[task_id]
-            elif self._place(tx, task):
-                del self.waiting[task_id]
-
-    def _place(self, tx: Transaction, task: Task) -> bool:
-        if task.state is TaskState.NEW:
-            task = tx.update(replace(task, state=TaskState.PENDING), WHY)
-        nodes = [
-            node
-            for node in tx.nodes()
-            if node.state is NodeState.READY
-            and node.spec.availability is Availability.ACTIVE
-            and (not task.node_id or node.id == task.node_id)
-            and "never" not in task.spec.placement.constraints
-        ]
-        if not nodes:
-            return False
-        load = {
-            node.id: sum(
-                1 for other in tx.tasks_of_node(node.id)
-                if other.desired_state <= TaskState.COMPLETE and other.state <= TaskState.RUNNING
-            )
-            for node in nodes
-        }
-        best = min(nodes, key=lambda node: (load[node.id], node.id))
-        tx.update(
-            replace(task, node_id=best.id, state=TaskState.ASSIGNED, status_at=tx.now), WHY
-        )
-        return True
-
-
-CORE = (
-    ReplicatedServices,
-    GlobalServices,
-    Jobs,
-    Updates,
-    Restarts,
-    TinyPlacer,
-    Reaper,
-    Orphans,
-)
 
 
 @attrs.define
@@ -138,13 +72,16 @@ class World:
         twins: bool = True,
         history: int = 5,
         changes_max: int | None = None,
+        ingress: bool = True,
+        pools: tuple[str, ...] = ("10.0.0.0/8",),
+        subnet_size: int = 24,
     ) -> None:
         self.store = Store()
         self.now = 1000.0
         self.seed = seed
         self.twins = twins
         self.changes_max = changes_max
-        self.classes = tuple(CORE if reconcilers is None else reconcilers)
+        self.classes = tuple(RECONCILERS if reconcilers is None else reconcilers)
         self.programs: dict[str, Program] = {}
         self.turns = 0
         self.log: list[str] = []
@@ -155,10 +92,19 @@ class World:
 
         def begin(tx: Transaction) -> None:
             tx.create(
-                Swarm(id="swarm", spec=SwarmSpec(task_history_retention_limit=history)), WHY
+                Swarm(
+                    id="swarm",
+                    spec=SwarmSpec(task_history_retention_limit=history),
+                    default_addr_pools=pools,
+                    subnet_size=subnet_size,
+                ),
+                WHY,
             )
             for number in range(1, nodes + 1):
                 tx.create(a_node(f"n{number}"), WHY)
+            if ingress:
+                spec = NetworkSpec(name="ingress", ingress=True)
+                tx.create(allocate_network(tx, Network(id="ingress", spec=spec)), WHY)
 
         self.turn(begin)
 
@@ -408,6 +354,16 @@ class World:
 
         self.turn(work)
 
+    def network(self, name: str, **fields: Any) -> Network:
+        """Create a network, its subnet allocated as the control API does."""
+
+        def work(tx: Transaction) -> Network:
+            network = Network(id=f"net-{name}", spec=NetworkSpec(name=name, **fields))
+            return tx.create(allocate_network(tx, network), WHY)
+
+        created: Network = self.turn(work)
+        return created
+
     def forget_node(self, node_id: str) -> None:
         self.turn(lambda tx: tx.delete("node", node_id, WHY))
 
@@ -491,6 +447,5 @@ def a_spec(name: str = "web", image: str = "app:1", **fields: Any) -> ServiceSpe
 
 
 __all__ = [
-    "Global", "GlobalJob", "Program", "Replicated", "ReplicatedJob", "RestartPolicy", "TinyPlacer",
-    "World", "a_node", "a_spec", "net", "reported",
+    "Global", "GlobalJob", "Program", "Replicated", "ReplicatedJob", "RestartPolicy", "World", "a_node", "a_spec", "net", "reported",
 ]

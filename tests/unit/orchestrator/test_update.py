@@ -256,7 +256,7 @@ def test_an_update_interrupts_an_update() -> None:
 
 def test_update_that_cannot_be_placed_blocks_until_the_next() -> None:
     world = begin(2, UpdateConfig(monitor=1.0))
-    world.change(WEB, image="app:2", placement=Placement(constraints=("never",)))
+    world.change(WEB, image="app:2", placement=Placement(constraints=("node.labels.never==x",)))
     world.run(600)
     assert state(world) is UpdateState.UPDATING
     assert images(world) == ["app:1"], "one slot is taken and waits, the other is untouched"
