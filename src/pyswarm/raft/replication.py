@@ -79,13 +79,17 @@ def on_append_reply(s: State, m: AppendReply) -> None:
     news = p.accepted(m.index)
     settle_state(s, p)
     if news:
-        if not p.caught_up:
-            timeout = s.config.election_timeout_ticks
-            p.note_catching_up(s.log.last_index, s.now, timeout)
+        measure_round(s, p)
         if m.index > s.log.commit_index:
             advance_commit(s)
         if s.role is Role.LEADER and s.transferee == p.id:
             push_transfer(s)
+
+
+def measure_round(s: State, p: Progress) -> None:
+    """A round of catching up may be over; also where nothing is left to send, and no reply comes."""
+    if not p.caught_up:
+        p.note_catching_up(s.log.last_index, s.now, s.config.election_timeout_ticks)
 
 
 def settle_state(s: State, p: Progress) -> None:
@@ -107,6 +111,7 @@ def push_stalled(s: State, m: HeartbeatReply) -> None:
     p = s.progress.get(m.from_)
     if p is None:
         return
+    measure_round(s, p)
     stalled, p.beat_match = p.beat_match == p.match, p.match
     if not stalled or p.match >= s.log.last_index:
         return
