@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .clock import SystemClock as SystemClock
 from .disk import Disk as Disk
-from .disk import MemoryDisk as MemoryDisk
+from .disk import Remembered as Remembered
+from .disk import open_disk as open_disk
 from .drive import Driver as Driver
 from .network import MemoryNetwork as MemoryNetwork
 from .network import Network as Network
@@ -20,11 +21,12 @@ __all__ = [
     "Counters",
     "Disk",
     "Driver",
-    "MemoryDisk",
     "MemoryNetwork",
     "Network",
     "Observer",
+    "Remembered",
     "RunningNode",
     "SystemClock",
+    "open_disk",
     "run_node",
 ]

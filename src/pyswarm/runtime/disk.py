@@ -1,21 +1,39 @@
-"""A node's disk, as its runtime sees it: the log, a few small records, the agent's tasks.
+"""A node's disk, as its runtime uses it: the log, a few small records, the agent's tasks.
 
-:class:`MemoryDisk` keeps everything in the process: for ``state_dir=None``. It outlives a node that
+The same over a directory and over memory (``state_dir=None``): both are a
+:class:`~pyswarm.runtime.storage.StateDirectory`. A :class:`MemoryDirectory` outlives a node that
 crashes, so a node can be started again from it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Protocol
 
 import attrs
+import msgpack
+import trio
 
 from pyswarm.agent import SavedTask
-from pyswarm.model import Task, TaskStatus
+from pyswarm.env import Entropy, system_entropy
+from pyswarm.errors import SwarmError
+from pyswarm.model import Identity, Task, TaskStatus
+from pyswarm.model.wire import decode_trusted, encode
 from pyswarm.node import NodeRecord, RecoveredLog
 from pyswarm.node.record import RECORD
-from pyswarm.raft import Entry, HardState, Ready, Snapshot
+from pyswarm.raft import Ready
+from pyswarm.runtime.storage import (
+    Batch,
+    FileDirectory,
+    LogStorage,
+    MemoryDirectory,
+    StateDirectory,
+)
+from pyswarm.runtime.storage import Identity as LogIdentity
+from pyswarm.secretstore import UnlockKey
+
+TASK_PREFIX = "task/"
+"""Names of the agent's records."""
 
 Done = Callable[[BaseException | None], None]
 """Told None once it is on disk, or what went wrong; called on the node's loop."""
@@ -23,7 +41,7 @@ Done = Callable[[BaseException | None], None]
 
 @attrs.frozen
 class Remembered:
-    """What a disk held when it was opened."""
+    """What a disk held when it was opened. ``record`` None: no node ever lived here."""
 
     record: NodeRecord | None = None
     log: RecoveredLog | None = None
@@ -31,92 +49,103 @@ class Remembered:
     notes: tuple[str, ...] = ()
 
 
-class Disk(Protocol):
-    """Where a node's state lives. Writes are queued and done in order."""
+class Disk:
+    """One node's state. Writes are queued and done in order, on the directory's own thread."""
 
-    def persist(self, ready: Ready, done: Done) -> None:
-        """Write a Ready's snapshot, hard state and entries, in that order, and sync."""
-        ...
-
-    def save(self, name: str, data: bytes | None) -> None:
-        """Keep a small record under ``name``, or forget it."""
-        ...
-
-    def save_task(self, task_id: str, task: Task | None, status: TaskStatus | None) -> None:
-        """Keep what the agent must know of a task after a restart, or forget it."""
-        ...
-
-    def drop_log(self) -> None:
-        """This member left for good: its log goes."""
-        ...
-
-    async def aclose(self) -> None:
-        """Finish what is queued and let go of the directory."""
-        ...
-
-
-class MemoryDisk:
-    """A disk that forgets with the process. ``done`` is called at once: nothing can be lost."""
-
-    def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
-        self._tasks: dict[str, SavedTask] = {}
-        self._hard_state = HardState()
-        self._snapshot: Snapshot | None = None
-        self._entries: list[Entry] = []
-
-    def persist(self, ready: Ready, done: Done) -> None:
-        if ready.snapshot is not None:
-            self._take_snapshot(ready.snapshot)
-        if ready.hard_state is not None:
-            self._hard_state = ready.hard_state
-        if ready.entries:
-            self._append(ready.entries)
-        done(None)
-
-    def _take_snapshot(self, snapshot: Snapshot) -> None:
-        """Entries behind a snapshot of our own log stay; another's replaces everything."""
-        base = self._entries[0].index if self._entries else snapshot.index + 1
-        place = snapshot.index - base
-        if 0 <= place < len(self._entries) and self._entries[place].term == snapshot.term:
-            del self._entries[: place + 1]
-        elif not self._entries or self._entries[0].index != snapshot.index + 1:
-            self._entries.clear()
-        self._snapshot = snapshot
-
-    def _append(self, entries: tuple[Entry, ...]) -> None:
-        if self._entries:
-            del self._entries[max(0, entries[0].index - self._entries[0].index) :]
-        self._entries.extend(entries)
-
-    def save(self, name: str, data: bytes | None) -> None:
-        if data is None:
-            self._blobs.pop(name, None)
-        else:
-            self._blobs[name] = data
-
-    def save_task(self, task_id: str, task: Task | None, status: TaskStatus | None) -> None:
-        if task is None or status is None:
-            self._tasks.pop(task_id, None)
-        else:
-            self._tasks[task_id] = SavedTask(task, status)
-
-    def drop_log(self) -> None:
-        self._hard_state, self._snapshot = HardState(), None
-        self._entries.clear()
+    def __init__(self, directory: StateDirectory) -> None:
+        self.directory = directory
+        self._identity: Identity | None = None
+        self._log: LogStorage | None = None
 
     def load(self) -> Remembered:
-        """What is here now."""
-        blob = self._blobs.get(RECORD)
+        """What is here. Blocking; once, before anything is written."""
+        blob = self.directory.state.load(RECORD)
         if blob is None:
             return Remembered()
         record = NodeRecord.from_bytes(blob)
-        log = None
+        self.belongs_to(record.identity)
+        log: RecoveredLog | None = None
+        notes: tuple[str, ...] = ()
         if record.member_id:
-            log = RecoveredLog(
-                record.member_id, self._hard_state, self._snapshot, tuple(self._entries)
-            )
-        return Remembered(record, log, dict(self._tasks))
+            found = self._open_log().load()
+            log = RecoveredLog(record.member_id, found.hard_state, found.snapshot, found.entries)
+            notes = found.notes
+        return Remembered(record, log, dict(self._load_tasks()), notes)
+
+    def _load_tasks(self) -> list[tuple[str, SavedTask]]:
+        found = []
+        for name in self.directory.state.names(TASK_PREFIX):
+            blob = self.directory.state.load(name)
+            if blob is not None:
+                task, status = msgpack.unpackb(blob, strict_map_key=False)
+                saved = SavedTask(decode_trusted(Task, task), decode_trusted(TaskStatus, status))
+                found.append((name.removeprefix(TASK_PREFIX), saved))
+        return found
+
+    def belongs_to(self, identity: Identity) -> None:
+        """Whose disk this is: the log is bound to its node and swarm."""
+        self._identity = identity
+
+    def _open_log(self) -> LogStorage:
+        assert self._identity is not None, "whose log?"
+        identity = LogIdentity(self._identity.swarm_id, self._identity.node_id)
+        self._log = self.directory.log(identity)
+        return self._log
+
+    def persist(self, ready: Ready, done: Done) -> None:
+        """Write a Ready's snapshot, hard state and entries, in that order, and sync."""
+        if self._log is None:
+            self._open_log().load()
+        assert self._log is not None
+        self._log.submit(Batch(ready.hard_state, ready.entries, ready.snapshot), done)
+
+    def save(self, name: str, data: bytes | None) -> None:
+        """Keep a small record under ``name``, or forget it."""
+        if data is None:
+            self.directory.state.delete(name)
+        else:
+            self.directory.state.save(name, data)
+
+    def save_task(self, task_id: str, task: Task | None, status: TaskStatus | None) -> None:
+        """Keep what the agent must know of a task after a restart, or forget it."""
+        if task is None or status is None:
+            self.save(TASK_PREFIX + task_id, None)
+        else:
+            self.save(TASK_PREFIX + task_id, msgpack.packb([encode(task), encode(status)]))
+
+    async def drop_log(self) -> None:
+        """This member left for good: its log goes."""
+        self._log = None
+        await self.directory.remove_log()
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Finish what is queued and let go of the directory."""
+        with trio.CancelScope(shield=True):
+            await self.directory.aclose()
+
+
+def open_disk(
+    state_dir: str | os.PathLike[str] | MemoryDirectory | None,
+    *,
+    unlock_key: UnlockKey | None = None,
+    entropy: Entropy = system_entropy,
+) -> tuple[Disk, Remembered]:
+    """The disk at ``state_dir`` (None: in memory, forgotten with the process), and what it holds.
+
+    Blocking; to be called on the loop that the node will run on. Raises what
+    :meth:`FileDirectory.open` and :meth:`FileStorage.load` raise, and then holds on to nothing.
+    """
+    directory: StateDirectory
+    if state_dir is None:
+        directory = MemoryDirectory().open()
+    elif isinstance(state_dir, MemoryDirectory):
+        directory = state_dir.open()
+    else:
+        directory = FileDirectory.open(state_dir, unlock_key=unlock_key, entropy=entropy)
+    disk = Disk(directory)
+    try:
+        return disk, disk.load()
+    except (SwarmError, OSError):
+        if isinstance(directory, FileDirectory):
+            directory.close()
+        raise

@@ -105,6 +105,7 @@ class RunningNode:
         self._news: dict[Callable[[], None], None] = {}
         self._sealer: tuple[Any, Sealer] | None = None
         self._bridge: ExecutorBridge | None = None
+        self._nursery: trio.Nursery | None = None
         self._halted = trio.Event()
         self.taps: dict[type, Callable[[Any, str, Any], None]] = {}
         """Messages of the runtime's own (logs), by class: they never reach the machine."""
@@ -247,7 +248,7 @@ class RunningNode:
             case Reply(token, value, error):
                 self._reply(token, value, error)
             case Perform():
-                self.bridge.perform(self._opened(effect))
+                self.bridge.perform(effect)
             case Published():
                 for ring in tuple(self._news):
                     ring()
@@ -256,7 +257,8 @@ class RunningNode:
             case SaveBlob(name, data):
                 self._disk.save(name, data)
             case DropLog():
-                self._disk.drop_log()
+                assert self._nursery is not None
+                self._nursery.start_soon(self._disk.drop_log)
             case Observed(event, fields, level):
                 log_event(self.machine.config.description.hostname, event, level, fields)
                 self.observer.event(event, fields)
@@ -278,13 +280,6 @@ class RunningNode:
             )
         if not self.endpoint.send(addr, message):
             self.driver.post(SessionBroken(addr))
-
-    def _opened(self, effect: Perform) -> Perform:
-        """The leader's own agent gets its payloads as the store holds them."""
-        if not any(isinstance(one.payload, Sealed) for one in effect.files):
-            return effect
-        files = tuple(attrs.evolve(one, payload=self._plain(one.payload)) for one in effect.files)
-        return attrs.evolve(effect, files=files)
 
     def _plain(self, payload: Sealed | Plain) -> Plain:
         if isinstance(payload, Plain):
@@ -343,8 +338,12 @@ class RunningNode:
 
     async def run(self, executor: Any, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Drive the machine until it halts; cancelling this ends all tasks within their grace."""
-        async with open_bridge(executor, self._from_executor) as bridge:
+        async with (
+            trio.open_nursery() as nursery,
+            open_bridge(executor, self._from_executor, unseal=self.open_sealed) as bridge,
+        ):
             self._bridge = bridge
+            self._nursery = nursery
             task_status.started()
             try:
                 await self.driver.run()

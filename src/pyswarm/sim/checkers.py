@@ -231,7 +231,8 @@ def _replicas(view: Reader, service: Service, replicas: int) -> Iterator[Violati
     if len(slots) != replicas or len(dict.fromkeys(slots)) != replicas:
         yield Violation("slots", f"service {service.spec.name}: slots {slots} for {replicas}")
     for task in wanted:
-        if task.state is not TaskState.RUNNING and not task.err.startswith("no suitable node"):
+        unplaceable = task.state is TaskState.PENDING and bool(task.err)
+        if task.state is not TaskState.RUNNING and not unplaceable:
             yield Violation("slots", f"task {task.name} is {task.state}: {task.err}")
 
 

@@ -237,8 +237,8 @@ class Simulation:
                 if lacking:
                     found.append(f"{service.spec.name} lacks {lacking} tasks")
             for task in live:
-                pending = task.state is TaskState.PENDING and task.err.startswith("no suitable")
-                if task.state is not TaskState.RUNNING and not pending:
+                unplaceable = task.state is TaskState.PENDING and bool(task.err)
+                if task.state is not TaskState.RUNNING and not unplaceable:
                     found.append(f"{task.name} is {task.state} ({task.err})")
         for task in store.tasks():
             if task.desired_state > TaskState.RUNNING and task.state <= TaskState.RUNNING:
