@@ -128,6 +128,10 @@ class Watch:
         if not commits:
             return []
         self._cursor += len(commits)
+        if commits[0].version <= self.version:  # this watch began ahead of the store
+            commits = [commit for commit in commits if commit.version > self.version]
+            if not commits:
+                return []
         self.version = commits[-1].version
         if self.kinds is None:
             return commits
