@@ -1,7 +1,8 @@
 """Identifiers: 25 characters of ``[0-9a-z]``, drawn from the injected randomness.
 
 Swarm's form: 17 random bytes with the top bit set, read as one integer, printed in base 36, without
-the first character (it is not evenly distributed). An id that is taken is drawn again by the caller.
+the first character (it is not evenly distributed). An id that is taken is drawn again by whoever
+asked for it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,16 @@ class Barrier:
     """
 
 
+@attrs.frozen
+class Leave:
+    """Give this node's membership up: say so to the leader, end the tasks, and halt."""
+
+
+@attrs.frozen
+class HandOver:
+    """If this node leads, let another manager lead: this one cannot keep time."""
+
+
 @attrs.define
 class _Forwarded:
     done: Done

@@ -15,27 +15,35 @@ from pyswarm.errors import Internal, PermissionDenied
 from pyswarm.model import Identity, Role
 from pyswarm.model.requests import (
     CreateConfig,
+    CreateExtension,
     CreateNetwork,
+    CreateResource,
     CreateSecret,
     CreateService,
+    CreateVolume,
     JoinNode,
     LeaveNode,
     RecordStatuses,
     RegisterNode,
     RemoveConfig,
+    RemoveExtension,
     RemoveNetwork,
     RemoveNode,
+    RemoveResource,
     RemoveSecret,
     RemoveService,
     RemoveTask,
+    RemoveVolume,
     SetNodeStates,
     UpdateConfig_,
     UpdateNode,
+    UpdateResource,
     UpdateSecret,
     UpdateService,
     UpdateSwarm,
+    UpdateVolume,
 )
-from pyswarm.node import networks, nodes, payloads, services, settings
+from pyswarm.node import custom, networks, nodes, payloads, services, settings, volumes
 from pyswarm.store import Transaction
 
 CONTROL: dict[type, Callable[[Transaction, Any, Rng], Any]] = {
@@ -51,6 +59,14 @@ CONTROL: dict[type, Callable[[Transaction, Any, Rng], Any]] = {
     CreateConfig: payloads.create_config,
     UpdateConfig_: payloads.update_config,
     RemoveConfig: payloads.remove_config,
+    CreateVolume: volumes.create_volume,
+    UpdateVolume: volumes.update_volume,
+    RemoveVolume: volumes.remove_volume,
+    CreateExtension: custom.create_extension,
+    RemoveExtension: custom.remove_extension,
+    CreateResource: custom.create_resource,
+    UpdateResource: custom.update_resource,
+    RemoveResource: custom.remove_resource,
     UpdateNode: nodes.update_node,
     RemoveNode: nodes.remove_node,
     JoinNode: nodes.join_node,

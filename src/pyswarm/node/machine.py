@@ -30,9 +30,10 @@ from pyswarm.agent import (
 from pyswarm.agent import Stop as StopAgent
 from pyswarm.env import Rng
 from pyswarm.errors import FailedPrecondition, SwarmError, Unavailable
+from pyswarm.ids import new_id
 from pyswarm.machine import Effect
 from pyswarm.model import Identity, Node, Request, Role
-from pyswarm.model.requests import JoinNode, RegisterNode
+from pyswarm.model.requests import JoinNode, LeaveNode, RegisterNode
 from pyswarm.model.session import (
     Heartbeat,
     ManagerAddress,
@@ -45,7 +46,7 @@ from pyswarm.model.session import (
     ToLeader,
 )
 from pyswarm.node import control
-from pyswarm.node.calls import Barrier, Calls, Done
+from pyswarm.node.calls import Barrier, Calls, Done, HandOver, Leave
 from pyswarm.node.config import NodeConfig, RecoveredLog
 from pyswarm.node.effects import DropLog, Halted, SaveBlob
 from pyswarm.node.inputs import (
@@ -60,6 +61,7 @@ from pyswarm.node.inputs import (
 )
 from pyswarm.node.manager import Manager
 from pyswarm.node.messages import (
+    Farewell,
     ForwardReply,
     ForwardRequest,
     JoinReply,
@@ -95,6 +97,7 @@ class NodeMachine:
         self._calls = Calls(self._out, self._rng.child("calls"))
         self._managers = config.managers
         self._stopping = False
+        self._leaving = False
         self._halt_by: float | None = None
         self._left_seats: tuple[int, ...] = ()
         self.manager: Manager | None = None
@@ -192,7 +195,7 @@ class NodeMachine:
             self._follow_leader()
         self._check_seat()
         if self._halt_by is not None and (now >= self._halt_by or not self.is_leader):
-            self._halt("stopped")
+            self._halt("left" if self._leaving else "stopped")
 
     def _deliver_to_self(self) -> bool:
         """Messages of this node's parts to each other, without a network between."""
@@ -221,6 +224,9 @@ class NodeMachine:
                 self._serve_forwarded(identity, addr, number, request)
             case ForwardReply(number, value, error):
                 self._calls.answered(number, value, error)
+            case Farewell(request_id, force):
+                body = LeaveNode(identity.node_id, force)
+                self._submit(Request(request_id, body, identity), _nobody, None)
             case JoinReply():
                 pass
             case SessionRefused():
@@ -306,6 +312,11 @@ class NodeMachine:
         token = call.token
         if self._stopping:
             self._out.reply(token, error=Unavailable("this node is stopping"))
+        elif isinstance(call.body, Leave):
+            self._leave(token)
+        elif isinstance(call.body, HandOver):
+            self._hand_over()
+            self._out.reply(token)
         elif self.manager is None:
             self._out.reply(token, error=FailedPrecondition(NOT_A_MANAGER))
         elif isinstance(call.body, Barrier):
@@ -363,7 +374,8 @@ class NodeMachine:
                         node_id = self.node_id
                     self._out.send(node_id, manager.addr, message)
                 case AgentStopped():
-                    self._halt_by = self._now + HAND_OVER_S
+                    hands_over = self.manager is not None and self.manager.replica.transferee
+                    self._halt_by = self._now + (HAND_OVER_S if hands_over else 0.0)
                 case _:
                     self._out.add(effect)
 
@@ -445,10 +457,23 @@ class NodeMachine:
         if self._stopping:
             return
         self._stopping = True
+        self._hand_over()
+        self._tell_agent(StopAgent())
+
+    def _hand_over(self) -> None:
         if self.is_leader and self.manager is not None:
             with contextlib.suppress(SwarmError):
                 self.manager.replica.transfer_leadership()
-        self._tell_agent(StopAgent())
+
+    def _leave(self, token: int) -> None:
+        """A worker says goodbye to its leader; a manager has given up its seat before."""
+        self._leaving = True
+        manager = self.agent.manager
+        if self.manager is None and manager is not None:
+            farewell = Farewell(new_id(self._rng))
+            self._out.send(manager.node_id, manager.addr, farewell)
+        self._out.reply(token)
+        self._stop()
 
     def _halt(self, reason: str, error: SwarmError | None = None) -> None:
         if self.halted:
@@ -458,3 +483,7 @@ class NodeMachine:
         self._calls.close()
         self.halted = True
         self._out.add(Halted(reason, error))
+
+
+def _nobody(value: object, error: SwarmError | None) -> None:
+    """For what nobody waits for."""

@@ -37,7 +37,7 @@ from pyswarm.node.networks import create_predefined
 from pyswarm.node.outbox import Outbox
 from pyswarm.node.seats import Seats, manager_addresses
 from pyswarm.node.turn import TURN_BYTES_MAX, Reconciling, Turn, Work, decide
-from pyswarm.orchestrator import RECONCILERS
+from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.raft import Replica
 from pyswarm.store import TURN_CHANGES_MAX, Change, Commit, Store, Transaction, expire_requests
 

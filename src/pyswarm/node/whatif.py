@@ -20,7 +20,7 @@ from pyswarm.node import control
 from pyswarm.node.lookup import find
 from pyswarm.node.nodes import set_node_state
 from pyswarm.node.turn import reconcile
-from pyswarm.orchestrator import RECONCILERS
+from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.orchestrator.place import Placer
 from pyswarm.scheduler.plan import PendingTask, Plan
 from pyswarm.store import Change, Store, Transaction

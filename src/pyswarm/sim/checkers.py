@@ -19,7 +19,7 @@ from pyswarm.model import Availability, Global, NodeState, Replicated, Service, 
 from pyswarm.model.states import PublishMode
 from pyswarm.node import Observed, Published
 from pyswarm.node.turn import reconcile
-from pyswarm.orchestrator import RECONCILERS
+from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.store import Commit, Reader, Store
 
 

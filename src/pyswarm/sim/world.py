@@ -278,9 +278,9 @@ class World:
         for host in self.managers():
             assert host.machine is not None
             manager = host.machine.manager
-            if manager is not None and manager.office is not None:
-                if manager.office.term > best_term:
-                    best, best_term = host, manager.office.term
+            office = manager.office if manager is not None else None
+            if office is not None and office.term > best_term:
+                best, best_term = host, office.term
         return best
 
     # -- the machinery ----------------------------------------------------------------------

@@ -40,7 +40,7 @@ from pyswarm.model.specs import (
     TaskSpec,
 )
 from pyswarm.model.states import Availability, NodeState, TaskState, UpdateState
-from pyswarm.orchestrator import RECONCILERS
+from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.orchestrator.allocate import allocate_network
 from pyswarm.store import Store, Transaction
 
@@ -447,5 +447,15 @@ def a_spec(name: str = "web", image: str = "app:1", **fields: Any) -> ServiceSpe
 
 
 __all__ = [
-    "Global", "GlobalJob", "Program", "Replicated", "ReplicatedJob", "RestartPolicy", "World", "a_node", "a_spec", "net", "reported",
+    "Global",
+    "GlobalJob",
+    "Program",
+    "Replicated",
+    "ReplicatedJob",
+    "RestartPolicy",
+    "World",
+    "a_node",
+    "a_spec",
+    "net",
+    "reported",
 ]

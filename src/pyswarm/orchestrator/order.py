@@ -1,0 +1,57 @@
+"""All reconcilers, in the order of a round: who wants tasks, who changes them, who serves them, who
+clears up.
+
+The order decides nothing but how many rounds a turn takes: every one of them is asked again until
+none writes any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+from pyswarm.env import Rng
+from pyswarm.orchestrator.allocate import Allocator
+from pyswarm.orchestrator.enforce import Enforcer
+from pyswarm.orchestrator.global_ import GlobalServices
+from pyswarm.orchestrator.jobs import Jobs
+from pyswarm.orchestrator.orphan import Orphans
+from pyswarm.orchestrator.place import Placer
+from pyswarm.orchestrator.reaper import Reaper
+from pyswarm.orchestrator.replicated import Replicated
+from pyswarm.orchestrator.restart import Restarts
+from pyswarm.orchestrator.update import Updates
+from pyswarm.store import Change, Reader, Transaction
+
+
+class StoreReconciler(Protocol):
+    """A reconciler over the store: see :class:`pyswarm.machine.Reconciler`."""
+
+    @classmethod
+    def rebuild(cls, view: Reader, now: float) -> Self:
+        """One that decides, from ``view``, what a long-lived one would."""
+        ...
+
+    def reconcile(
+        self, tx: Transaction, changed: Sequence[Change], now: float, rng: Rng, /
+    ) -> None:
+        """Write what should follow from what changed, and from what is due."""
+        ...
+
+    def wake_at(self) -> float | None:
+        """Cluster time of the next deadline."""
+        ...
+
+
+RECONCILERS: tuple[type[StoreReconciler], ...] = (
+    Replicated,
+    GlobalServices,
+    Jobs,
+    Updates,
+    Restarts,
+    Enforcer,
+    Allocator,
+    Placer,
+    Reaper,
+    Orphans,
+)
