@@ -13,9 +13,9 @@ from pyswarm.model import ContainerSpec, Service, ServiceSpec, Task, TaskSpec, T
 from pyswarm.store import Store, Transaction
 
 WHY = Because("test", ("web", 3, 0.5))
-SPEC = ServiceSpec(
-    "web", TaskSpec(ContainerSpec("host", env=("A=" + "b" * 300,))), labels={"a": "b"}
-)
+CONTAINER = ContainerSpec("host", env=("A=" + "b" * 300,))
+SPEC = ServiceSpec("web", TaskSpec(CONTAINER), labels={"a": "b"})
+SERVICE = "s" * 25
 TASKS = 50
 
 
