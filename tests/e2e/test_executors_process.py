@@ -106,11 +106,13 @@ async def test_a_killed_task_is_seen(tmp_path: Path) -> None:
 
 async def test_a_killed_supervisor_takes_its_task_along() -> None:
     async with open_bench() as bench:
-        id = await bench.start(SHELL.shell("sleep 1000 & echo $$ $! $PPID; wait"))
-        main, child, supervisor = map(int, (await first_line(bench, id)).split())
+        script = "sleep 1000 & a=$!; setsid sleep 1000 & echo $$ $a $! $PPID; wait"
+        id = await bench.start(SHELL.shell(script))
+        *below, supervisor = map(int, (await first_line(bench, id)).split())
+        assert all(map(is_alive, below))
         os.kill(supervisor, signal.SIGKILL)
         assert (await bench.executor.wait(id)).code == 137
-        await until(lambda: not is_alive(main) and not is_alive(child))
+        await until(lambda: not any(map(is_alive, below)))
 
 
 NODE = """
@@ -125,14 +127,25 @@ async def main():
     id = await bench.start(shell.shell(sys.argv[1]), files=(secret,))
     async for line in bench.executor.logs(id, follow=True):
         print(line.data.decode(), flush=True)
+if sys.argv[2:]:  # a fork that keeps the node's descriptors, as `multiprocessing` makes them
+    import os, time
+    real = trio.lowlevel.spawn_system_task
+    def fork_then(*args):
+        trio.lowlevel.spawn_system_task = real
+        if os.fork() == 0:
+            time.sleep(1000)
+        return real(*args)
+    trio.lowlevel.spawn_system_task = fork_then
 trio.run(main)
 """
 
 
+@pytest.mark.parametrize("forked", [(), ("fork",)], ids=["alone", "forked"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_no_task_survives_its_node(number: int) -> None:
+async def test_no_task_survives_its_node(number: int, forked: tuple[str, ...]) -> None:
     script = f"echo $PYSWARM_SECRETS_DIR; {FAMILY}"
-    node = subprocess.Popen([sys.executable, "-c", NODE, script], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", NODE, script, *forked]
+    node = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     with node:
         assert node.stdout is not None
         try:
@@ -146,6 +159,9 @@ async def test_no_task_survives_its_node(number: int) -> None:
             node.kill()
     await until(lambda: not any(map(is_alive, pids)))
     await until(lambda: not secrets.exists())
+    if forked:
+        os.killpg(node.pid, signal.SIGKILL)  # the fork itself is not ours to end
+        await until(lambda: sweep(secrets.parent.parent.parent) or not secrets.parents[1].exists())
     sweep(secrets.parent.parent.parent)
     assert not secrets.parent.parent.exists()
 
@@ -338,6 +354,20 @@ async def test_secrets_are_for_the_user_of_the_task() -> None:
         await bench.executor.remove(task.id)
         assert not top.exists()
     assert not top.parent.exists()
+
+
+async def test_a_task_that_ended_keeps_no_secret() -> None:
+    secret = TaskFile("secret", "s", "/run/secrets/a/s", b"x")
+    async with open_bench() as bench:
+        script = "touch $PYSWARM_SECRETS_DIR/own; echo $PYSWARM_SECRETS_DIR"
+        (directory,) = await bench.run(SHELL.shell(script), files=(secret,))
+        assert not Path(directory).parent.exists()
+        task = bench.task(SHELL.says("x"), files=(secret,))
+        await bench.executor.prepare(task)
+        place = Path(directory).parents[1] / task.id
+        assert place.exists()
+        await bench.executor.shutdown(task.id)
+        assert not place.exists()
 
 
 async def test_both_streams_and_long_lines() -> None:

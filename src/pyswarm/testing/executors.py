@@ -342,6 +342,23 @@ async def shows_lines_as_they_come(bench: Bench) -> None:
     assert [line.data for line in seen] == [b"here"]
 
 
+async def follows_from_before_the_start(bench: Bench) -> None:
+    task, never = bench.task(bench.behaviours.says("a", "b")), bench.task(bench.behaviours.exits(0))
+    told: dict[str, list[bytes]] = {}
+
+    async def follow(id: str) -> None:
+        told[id] = [line.data async for line in bench.executor.logs(id, follow=True)]
+
+    async with trio.open_nursery() as nursery:
+        for one in (task, never):
+            await bench.executor.prepare(one)
+            nursery.start_soon(follow, one.id)
+        await trio.testing.wait_all_tasks_blocked()
+        await bench.executor.start(task.id)
+        await bench.executor.shutdown(never.id)
+    assert told == {task.id: [b"a", b"b"], never.id: []}
+
+
 async def stops_what_listens(bench: Bench) -> None:
     id = await bench.running(grace=CHECK_SECONDS_MAX * 2)
     await bench.executor.shutdown(id)
@@ -454,6 +471,7 @@ EXECUTOR_CHECKS: tuple[Check, ...] = (
     takes_repeated_calls_as_done,
     keeps_what_a_task_prints,
     shows_lines_as_they_come,
+    follows_from_before_the_start,
     stops_what_listens,
     ends_what_does_not_listen,
     terminates_at_once,

@@ -93,6 +93,7 @@ class _Run:
     log: TaskLog
     ended: trio.Event
     news: trio.Event
+    began: trio.Event = attrs.field(factory=trio.Event)
     exited: Exited | None = None
     started: bool = False
     scope: trio.CancelScope | None = None
@@ -152,10 +153,15 @@ class CallableExecutor:
 
     async def start(self, task_id: str, /) -> Started:
         run = self._get(task_id)
+        if self._closed:
+            raise TaskFailed("the executor was closed")
         if self._loop is None:
             self._loop = _Loop(self._own_thread)
         if not run.started:
+            if run.began.is_set():
+                raise TaskFailed("the task was stopped before it was started")
             run.started = True
+            run.began.set()
             self._loop.start(run)
         await trio.lowlevel.checkpoint()
         return Started(task_id)
@@ -200,6 +206,8 @@ class CallableExecutor:
             lines = [line for line in lines if line.time >= since]
             for line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
                 yield line
+            if follow:
+                await run.began.wait()
             while follow and run.started:
                 if run.news.is_set():
                     run.news = trio.Event()
@@ -227,6 +235,8 @@ class CallableExecutor:
         if self._loop is not None:
             with trio.CancelScope(shield=True):
                 await self._loop.aclose()
+        for run in self._runs.values():
+            run.began.set()
         self._runs.clear()
 
     def kill(self) -> None:
@@ -254,6 +264,7 @@ class CallableExecutor:
 
     async def _stop(self, run: _Run, grace_seconds: float) -> None:
         """Cancel it and give it ``grace_seconds`` to clean up, then give it up."""
+        run.began.set()
         if not run.started or run.ended.is_set() or self._loop is None:
             await trio.lowlevel.checkpoint()
             return

@@ -91,10 +91,14 @@ class Directories:
 
     def remove(self, task_id: str) -> None:
         """Everything of this task."""
-        if self._memory is not None:
-            shutil.rmtree(self._memory / task_id, ignore_errors=True)
+        self.remove_files(task_id)
         if self.has(task_id):
             shutil.rmtree(self.task(task_id), ignore_errors=True)
+
+    def remove_files(self, task_id: str) -> None:
+        """The secrets and configs of a task that does not run any more."""
+        if self._memory is not None:
+            shutil.rmtree(self._memory / task_id, ignore_errors=True)
 
     def close(self) -> None:
         """Remove what only lives as long as the node; with a state directory, logs stay."""

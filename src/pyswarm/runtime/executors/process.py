@@ -58,12 +58,16 @@ PLUGINS = (
 
 @attrs.define(eq=False)
 class _Task:
-    """One task here: what was prepared, and its process once it was started."""
+    """One task here: what was prepared, and its process once it was started.
+
+    ``begun`` is set when it was started, or will never be.
+    """
 
     context: TaskContext
     launch: Launch
     stop_signal: int
     process: Supervised | None = None
+    begun: trio.Event = attrs.field(factory=trio.Event)
 
 
 class ProcessExecutor:
@@ -97,6 +101,8 @@ class ProcessExecutor:
         self._launcher = OwnThread("pyswarm launcher")
         self._files = OwnThread("pyswarm files")
         self._closed = False
+        self._launching = 0
+        self._launched = trio.Event()
 
     def describe(self) -> NodeDescription:
         from pyswarm import __version__
@@ -122,9 +128,10 @@ class ProcessExecutor:
     async def start(self, task_id: str, /) -> Started:
         task = self._get(task_id)
         if task.process is None:
-            task.process = await Supervised.launch(task.launch, self._python, self._launcher)
-            if self._closed:
-                task.process.kill()
+            if self._closed or task.begun.is_set():
+                raise TaskFailed("the task was stopped before it was started")
+            task.process = await self._launch(task.launch)
+            task.begun.set()
         return Started(task_id, await task.process.begun())
 
     async def wait(self, task_id: str, /) -> Exited:
@@ -136,15 +143,15 @@ class ProcessExecutor:
             task.process.signal(task.stop_signal)
             with trio.move_on_after(task.context.stop_grace_seconds):
                 await task.process.wait()
-        await self._end(task.process)
+        await self._end(task)
 
     async def terminate(self, task_id: str, /) -> None:
-        await self._end(self._get(task_id).process)
+        await self._end(self._get(task_id))
 
     async def remove(self, task_id: str, /) -> None:
         task = self._tasks.get(task_id)
         if task is not None:
-            await self._end(task.process)
+            await self._end(task)
         await self._files.run(self._directories.remove, task_id)
         self._tasks.pop(task_id, None)
 
@@ -165,6 +172,8 @@ class ProcessExecutor:
         try:
             for line in await self._files.run(last_lines, reader, since, tail):
                 yield line
+            if follow and task is not None:
+                await task.begun.wait()
             while follow and task is not None and task.process is not None:
                 ended = not task.process.is_live
                 while lines := await self._files.run(reader.read):
@@ -186,9 +195,11 @@ class ProcessExecutor:
             return
         self._closed = True
         with trio.CancelScope(shield=True):
+            while self._launching:
+                await self._launched.wait()
             async with trio.open_nursery() as nursery:
                 for task in self._tasks.values():
-                    nursery.start_soon(self._end, task.process)
+                    nursery.start_soon(self._end, task)
             await self._files.run(self._directories.close)
         self._tasks.clear()
         self._launcher.stop()
@@ -220,16 +231,32 @@ class ProcessExecutor:
             raise TaskFailed("the task was not started")
         return process
 
-    async def _end(self, process: Supervised | None) -> None:
-        if process is None or not process.is_live:
+    async def _launch(self, launch: Launch) -> Supervised:
+        """A new supervisor; closing the executor waits for it."""
+        self._launching += 1
+        self._launched = trio.Event()
+        try:
+            return await Supervised.launch(launch, self._python, self._launcher)
+        finally:
+            self._launching -= 1
+            if not self._launching:
+                self._launched.set()
+
+    async def _end(self, task: _Task) -> None:
+        """Kill what runs of a task; one that was not started never will be."""
+        process = task.process
+        task.begun.set()
+        if process is None:
+            await self._files.run(self._directories.remove_files, task.context.id)
+        elif process.is_live:
+            process.kill()
+            with trio.move_on_after(CLOSE_SECONDS):
+                await process.wait()
+            if process.is_live:
+                process.kill_supervisor()
+                await process.wait()
+        else:
             await trio.lowlevel.checkpoint()
-            return
-        process.kill()
-        with trio.move_on_after(CLOSE_SECONDS):
-            await process.wait()
-        if process.is_live:
-            process.kill_supervisor()
-            await process.wait()
 
     def _make(self, task: TaskContext, image: Image, argv: tuple[str, ...]) -> _Task:
         """Directories and files, and everything looked up. Runs in the files thread."""

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -107,6 +107,7 @@ class Supervised:
         self.exited: Exited | None = None
         self._error: TaskFailed | None = None
         self._program = ""
+        self._mark = b""
 
     @classmethod
     async def launch(cls, launch: Launch, python: str, thread: OwnThread) -> Supervised:
@@ -114,6 +115,7 @@ class Supervised:
         process, line = await thread.run(_spawn, python, launch.frame())
         one = cls(process, line)
         one._program = launch.argv[0]
+        one._mark = f"PYSWARM_TASK_ID={launch.env.get('PYSWARM_TASK_ID')}".encode()
         trio.lowlevel.spawn_system_task(one._read, thread, launch.directory)
         return one
 
@@ -196,7 +198,7 @@ class Supervised:
         """Reap the supervisor; one that did not say goodbye was killed, so end its session."""
         if self.exited is None and self._error is None:
             self._process.kill()
-            kill_session(self.supervisor_pid)
+            kill_rest(self.supervisor_pid, self._mark)
         self._process.wait()
 
     def _finish(self) -> None:
@@ -229,37 +231,28 @@ def start_error(step: str, number: int, program: str, directory: str) -> TaskFai
     return TaskFailed(f"starting container failed: {why}")
 
 
-def session_members(session: int) -> Iterable[int]:
-    """The processes of a session."""
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as file:
-                words = file.read().rpartition(")")[2].split()
-            if int(words[3]) == session:
-                yield int(name)
-        except (OSError, IndexError, ValueError):
-            continue
-
-
-def kill_session(session: int) -> None:
-    """Kill every process of a session, until none is found."""
-    while pids := [pid for pid in session_members(session) if pid != session]:
-        alive = 0
+def kill_rest(session: int, mark: bytes) -> None:
+    """Kill every process of a session, or with ``mark`` in its environment, until none is left."""
+    while pids := [pid for pid in _running() if _belongs(pid, session, mark)]:
         for pid in pids:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                alive += not _is_zombie(pid)
-            except ProcessLookupError:
-                pass
-        if not alive:
-            return
 
 
-def _is_zombie(pid: int) -> bool:
+def _running() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _belongs(pid: int, session: int, mark: bytes) -> bool:
+    """Whether a process that can be killed is one of these; a zombie cannot."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
-    except (OSError, IndexError):
-        return True
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            words = stat.read().rpartition(b")")[2].split()
+        if words[0] in b"ZX" or pid == session:
+            return False
+        if int(words[3]) == session:
+            return True
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return mark in environ.read().split(b"\0")
+    except (OSError, IndexError, ValueError):
+        return False  # it ended, or belongs to somebody else

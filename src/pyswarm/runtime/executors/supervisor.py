@@ -6,7 +6,7 @@ as it can, because one of it starts with each task. It
 - leads a session of its own and is *subreaper*: what a task leaves behind when a parent of it ends
   becomes a child of this process, so that all of it can be found and ended with the task;
 - ends with its node: when the node closes the line, or the thread that started this process ends
-  (a parent-death signal), everything below is killed, and the task's secret files are removed;
+  (a parent-death signal), everything below is killed, then its secret files are removed;
 - has its task end with itself: the task's process asks for a parent-death signal too;
 - writes what the task prints to log files that turn over by size.
 
@@ -226,6 +226,7 @@ class Supervisor:
             while fd in self.outputs and self.take_output(fd):
                 pass
         self.log.finish()
+        self.remove_secrets()
         self.say(f"exit {self.code()}")
 
     def on_terminate(self, *_: object) -> None:
@@ -316,15 +317,18 @@ class Supervisor:
             pass  # nobody listens any more
 
     def remove_secrets(self) -> None:
-        """Only when the node did not live to do it."""
-        if self.dying and self.secrets_dir:
+        """A task that ended keeps no secret on its node, and neither does a node that ended."""
+        try:
             for root, directories, files in os.walk(self.secrets_dir, topdown=False):
                 for name in files:
                     os.unlink(f"{root}/{name}")
                 for name in directories:
                     path = f"{root}/{name}"
                     (os.unlink if os.path.islink(path) else os.rmdir)(path)
-            os.rmdir(self.secrets_dir)
+            if self.secrets_dir:
+                os.rmdir(self.secrets_dir)
+        except OSError:
+            pass  # the node removes what is left, now or when it starts again
 
 
 def children() -> "list[int]":
@@ -376,10 +380,7 @@ def main(parent: int) -> None:
     try:
         supervisor.run()
     finally:
-        try:
-            supervisor.remove_secrets()
-        except OSError:
-            pass  # the node sweeps what is left when it starts again
+        supervisor.remove_secrets()
         os._exit(0)
 
 
