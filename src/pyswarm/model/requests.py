@@ -16,12 +16,9 @@ from pyswarm.model.identity import Identity
 from pyswarm.model.labels import Labels, no_labels
 from pyswarm.model.objects import (
     Certificate,
-    ManagerStatus,
-    Node,
     NodeDescription,
     RootCAState,
     Sealed,
-    Swarm,
     TaskStatus,
 )
 from pyswarm.model.specs import (
@@ -245,15 +242,6 @@ class LeaveNode:
 
 @value
 @attrs.frozen(weakref_slot=False)
-class CreateSwarm:
-    """The very first entry: the swarm object and its first manager."""
-
-    swarm: Swarm
-    node: Node
-
-
-@value
-@attrs.frozen(weakref_slot=False)
 class RegisterNode:
     """An agent opened a session: what it says of itself, and where it comes from."""
 
@@ -279,40 +267,6 @@ class SetNodeStates:
     """What the leader sees of nodes: (node id, state, message)."""
 
     states: tuple[tuple[str, NodeState, str], ...] = ()
-
-
-@value
-@attrs.frozen(weakref_slot=False)
-class SetManager:
-    """A node's place in Raft as the committed membership says; None = it has none."""
-
-    node_id: str
-    manager: ManagerStatus | None = None
-
-
-@value
-@attrs.frozen(weakref_slot=False)
-class PromoteLearners:
-    """These nodes caught up with the log and may vote."""
-
-    node_ids: tuple[str, ...] = ()
-
-
-@value
-@attrs.frozen(weakref_slot=False)
-class RecordCertificate:
-    """A node's certificate request, or the answer to it."""
-
-    node_id: str
-    certificate: Certificate
-
-
-@value
-@attrs.frozen(weakref_slot=False)
-class RotateNetworkKeys:
-    """New keys of the data plane, drawn by the leader's runtime."""
-
-    keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
 
 UserBody = (
@@ -342,16 +296,7 @@ UserBody = (
     | JoinNode
     | LeaveNode
 )
-InternalBody = (
-    CreateSwarm
-    | RegisterNode
-    | RecordStatuses
-    | SetNodeStates
-    | SetManager
-    | PromoteLearners
-    | RecordCertificate
-    | RotateNetworkKeys
-)
+InternalBody = RegisterNode | RecordStatuses | SetNodeStates
 Body = UserBody | InternalBody
 
 
