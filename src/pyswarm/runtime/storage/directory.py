@@ -26,7 +26,7 @@ from pyswarm.runtime.storage.errors import DirectoryInUse, disk_errors
 from pyswarm.runtime.storage.files import Files, SystemFiles, remove_file
 from pyswarm.runtime.storage.filestorage import FileStorage
 from pyswarm.runtime.storage.keys import KeyRing
-from pyswarm.runtime.storage.protocol import BlobStorage, Identity, LogStorage
+from pyswarm.runtime.storage.protocol import BlobStorage, Done, Identity, LogStorage
 from pyswarm.runtime.storage.statefile import StateFile
 from pyswarm.runtime.storage.wal import SEGMENT_BYTES
 from pyswarm.secretstore import UnlockKey
@@ -135,11 +135,20 @@ class FileDirectory:
     async def remove_log(self) -> None:
         """See :class:`StateDirectory`. The manifest goes last: until then it is a log with missing
         parts, which nobody opens by mistake."""
-        if self._log is not None:
-            await self._log.aclose()
-            self._log = None
+        ended = trio.Event()
+        errors: list[BaseException] = []
+        self.drop_log(collecting(ended, errors))
+        await ended.wait()
+        if errors:
+            raise errors[0]
+
+    def drop_log(self, done: Done | None = None) -> None:
+        """The same without waiting."""
+        log, self._log = self._log, None
 
         def remove() -> None:
+            if log is not None:
+                log.close_blocking()
             raft = self.path / "raft"
             with disk_errors("the state directory"):
                 names = self._files.list(raft)
@@ -148,7 +157,7 @@ class FileDirectory:
                 if names:
                     self._files.sync_directory(raft)
 
-        await self._run(remove)
+        self.disk.run(remove, done)
 
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """See :class:`StateDirectory`."""
@@ -189,13 +198,7 @@ class FileDirectory:
         """Run ``job`` on the disk's thread and raise what it raises."""
         ended = trio.Event()
         errors: list[BaseException] = []
-
-        def done(error: BaseException | None) -> None:
-            if error is not None:
-                errors.append(error)
-            ended.set()
-
-        self.disk.run(job, done)
+        self.disk.run(job, collecting(ended, errors))
         await ended.wait()
         if errors:
             raise errors[0]
@@ -217,6 +220,17 @@ class FileDirectory:
             self._state.close_blocking()
             lock, self._lock = self._lock, -1
             os.close(lock)
+
+
+def collecting(ended: trio.Event, errors: list[BaseException]) -> Done:
+    """A ``done`` that notes the error and sets ``ended``."""
+
+    def done(error: BaseException | None) -> None:
+        if error is not None:
+            errors.append(error)
+        ended.set()
+
+    return done
 
 
 def hold(path: Path) -> int:

@@ -66,6 +66,7 @@ class DiskThread:
         self._name = name
         self._queue: SimpleQueue[tuple[Writer, Any, Done | None] | None] = SimpleQueue()
         self._background: list[tuple[Generator[object, None, None], Done]] = []
+        self._held: tuple[Writer, Any, Done | None] | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
         self.times = SyncTimes()
@@ -78,8 +79,9 @@ class DiskThread:
         self._queue.put((writer, item, done))
 
     def run(self, job: Callable[[], object], done: Done | None = None) -> None:
-        """Run ``job`` on the disk's thread, between groups; its error goes to ``done``."""
-        self.submit(_Jobs(), job, done)
+        """Run ``job`` on the disk's thread: after everything that was submitted before, whoever
+        writes it, and before everything after. Its error goes to ``done``."""
+        self.submit(_JOBS, job, done)
 
     def run_in_slices(self, slices: Generator[object, None, None], done: Done) -> None:
         """Exhaust ``slices`` on the disk's thread, one at a time, whenever no group waits."""
@@ -130,9 +132,16 @@ class DiskThread:
         taken: dict[int, tuple[Writer, list[Any], list[Done]]] = {}
         count = 0
         with contextlib.suppress(Empty):
-            entry = self._queue.get(block=not self._background)
+            entry, self._held = self._held, None
+            if entry is None:
+                entry = self._queue.get(block=not self._background)
             while entry is not None:
                 writer, item, done = entry
+                if writer is _JOBS and taken:  # nobody overtakes a job, and it overtakes nobody
+                    self._held = entry
+                    return list(taken.values()), True
+                if writer is _JOBS:
+                    return [(writer, [item], [done] if done else [])], True
                 group = taken.setdefault(id(writer), (writer, [], []))
                 group[1].append(item)
                 if done is not None:
@@ -169,9 +178,12 @@ class DiskThread:
 
 
 class _Jobs:
-    """A writer whose items are functions. One for each job: their errors are their own."""
+    """The writer whose items are functions, each a group of its own."""
 
     def write(self, items: list[Any]) -> BaseException | None:
         for job in items:
             job()
         return None
+
+
+_JOBS = _Jobs()

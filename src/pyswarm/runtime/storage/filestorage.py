@@ -79,6 +79,11 @@ class FileStorage:
         self._loaded = True
         return Recovered(wal.hard_state, snapshot, tuple(entries[behind:]), tuple(wal.notes))
 
+    def start_empty(self) -> None:
+        """In place of ``load``: a log of nothing, whatever may lie there."""
+        assert not self._loaded, "a storage is loaded once"
+        self._loaded = True
+
     def submit(self, batch: Batch, done: Done) -> None:
         """See :class:`~.protocol.LogStorage`."""
         assert self._loaded, "load() comes first"

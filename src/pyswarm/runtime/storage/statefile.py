@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,18 @@ class StateFile:
         """See :class:`~.protocol.BlobStorage`."""
         self.update({name: None}, done)
 
-    def update(self, changes: Mapping[str, bytes | None], done: Done | None = None) -> None:
-        """Save and delete (None) several names at once: on disk all of them are there, or none."""
+    def update(
+        self,
+        changes: Mapping[str, bytes | None],
+        done: Done | None = None,
+        *,
+        in_order: bool = False,
+    ) -> None:
+        """Save and delete (None) several names at once: on disk all of them are there, or none.
+
+        ``in_order``: and before anything that is submitted to the disk's thread afterwards, a log's
+        batches included; else they may overtake it, since each writer forms groups of its own.
+        """
         for name, data in changes.items():
             if data is None:
                 if self._blobs.pop(name, None) is not None:
@@ -121,7 +132,15 @@ class StateFile:
                 if name not in self._blobs:
                     insort(self._names, name)
                 self._blobs[name] = data
-        self.disk.submit(self, dict(changes), done)
+        if in_order:
+            self.disk.run(partial(self._write_alone, dict(changes)), done)
+        else:
+            self.disk.submit(self, dict(changes), done)
+
+    def _write_alone(self, changes: dict[str, bytes | None]) -> None:
+        error = self.write([changes])
+        if error is not None:
+            raise error
 
     async def flush(self) -> None:
         """See :class:`~.protocol.BlobStorage`."""
