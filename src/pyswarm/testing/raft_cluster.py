@@ -157,8 +157,7 @@ class LocalRaft:
         self, *ids: MemberID, choose: Callable[[Message], bool] = lambda message: True
     ) -> list[Message]:
         """Delivers the messages that wait for ``ids`` (all if none are given)."""
-        taken = [m for m in self.messages if (not ids or m.to in ids) and choose(m)]
-        self.messages = [m for m in self.messages if m not in taken]
+        taken = self.drop(*ids, choose=choose)
         for message in taken:
             node = self.nodes.get(message.to)
             link = (message.from_, message.to)
@@ -170,8 +169,12 @@ class LocalRaft:
         self, *ids: MemberID, choose: Callable[[Message], bool] = lambda message: True
     ) -> list[Message]:
         """Loses the messages that wait for ``ids`` (all if none are given)."""
-        lost = [m for m in self.messages if (not ids or m.to in ids) and choose(m)]
-        self.messages = [m for m in self.messages if m not in lost]
+        lost: list[Message] = []
+        rest: list[Message] = []
+        for message in self.messages:
+            chosen = (not ids or message.to in ids) and choose(message)
+            (lost if chosen else rest).append(message)
+        self.messages = rest
         return lost
 
     def stabilize(self, *ids: MemberID) -> None:
