@@ -118,6 +118,12 @@ class Disk:
         self._log = None
         await self.directory.remove_log()
 
+    async def forget(self) -> None:
+        """The node left its swarm: nothing of it stays here."""
+        await self.drop_log()
+        for name in self.directory.state.names():
+            self.directory.state.delete(name)
+
     async def aclose(self) -> None:
         """Finish what is queued and let go of the directory."""
         with trio.CancelScope(shield=True):

@@ -1,0 +1,232 @@
+"""The front door: a swarm in your program, as a table of contents.
+
+``async with Cluster.init() as cluster`` founds a swarm with this node as its first manager;
+``Cluster.join`` makes this node part of one, ``Cluster.open`` starts again what a state directory
+holds. Nouns are attributes (``cluster.services``), verbs are theirs, and each body here is one call
+into :mod:`pyswarm.runtime.front`, where the verbs live.
+
+Leaving the block stops this node; it stays a member of its swarm (``await cluster.leave()`` gives
+membership up). All arguments are keyword-only and checked at once. Errors are those of
+:mod:`pyswarm.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyswarm.model import Availability, Role, Swarm
+from pyswarm.runtime import front
+
+if TYPE_CHECKING:
+    from pyswarm.sim.checkers import Violation
+
+T = TypeVar("T")
+
+
+class Cluster:
+    """One node of a swarm, and through it the swarm. Made by the class methods."""
+
+    def __init__(self, member: front.Member) -> None:
+        self._member = member
+        self.services = front.Services(member)
+        self.tasks = front.Tasks(member)
+        self.nodes = front.Nodes(member)
+        self.networks = front.Networks(member)
+        self.secrets = front.Secrets(member)
+        self.configs = front.Configs(member)
+
+    # -- ways in
+
+    @classmethod
+    def init(
+        cls,
+        *,
+        state_dir: front.StateDir | None = None,
+        network: front.Network | None = None,
+        executor: front.Executor | None = None,
+        advertise_addr: str | None = None,
+        availability: Availability | str = "active",
+        default_addr_pools: Sequence[str] = ("10.0.0.0/8",),
+        subnet_size: int = 24,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        own_thread: bool = False,
+        observer: front.Observer | None = None,
+        raft: front.RaftConfig | None = None,
+    ) -> AbstractAsyncContextManager[Cluster]:
+        """Found a swarm; this node is its first manager, and leads when the block begins.
+
+        ``state_dir`` None keeps everything in memory. ``network`` joins the nodes of one process
+        (:class:`~pyswarm.runtime.MemoryNetwork`); None is one of its own. ``executor`` None runs
+        processes on Linux. ``advertise_addr`` is where others find this node in the network, None
+        any free address. ``name`` (default: the host's) and ``labels`` (``engine.labels.*``) are
+        what the node says of itself. ``own_thread`` runs it in a trio loop of its own. ``observer``
+        is told of events and measured values, ``raft`` overrides timings (its id is not used).
+
+        Raises ``InvalidArgument`` at once, ``FailedPrecondition`` if the directory holds a node.
+        """
+        settings = front.settings(
+            dict(
+                state_dir=state_dir,
+                network=network,
+                executor=executor,
+                advertise_addr=advertise_addr,
+                availability=availability,
+                name=name,
+                labels=labels,
+                own_thread=own_thread,
+                observer=observer,
+                raft=raft,
+            )
+        )
+        swarm = front.new_swarm(default_addr_pools=default_addr_pools, subnet_size=subnet_size)
+        return cls._enter(settings, front.found(settings, swarm), front.until_ready)
+
+    @classmethod
+    def join(
+        cls, remote_addrs: str | Sequence[str], token: str, **options: Any
+    ) -> AbstractAsyncContextManager[Cluster]:
+        """Join the swarm whose managers listen at ``remote_addrs``; the token decides the role.
+
+        Options as in :meth:`init`, without pools; ``network`` is needed. The block begins when the
+        node has a session with the leader and, as a manager, its vote. Raises ``InvalidArgument``
+        (a wrong token), ``Unavailable`` (nobody answers), ``FailedPrecondition``.
+        """
+        settings = front.settings(options)
+        prepare = front.join(settings, front.remotes(remote_addrs, options), front.checked_token(token))
+        return cls._enter(settings, prepare, front.until_joined)
+
+    @classmethod
+    def open(
+        cls, state_dir: front.StateDir, **options: Any
+    ) -> AbstractAsyncContextManager[Cluster]:
+        """Start again the node whose state is in ``state_dir``; options as in :meth:`join`.
+
+        The block begins as soon as the node runs: ``await cluster.wait_ready()`` waits until the
+        swarm has a leader again. Raises ``FailedPrecondition`` if there is no node in it.
+        """
+        settings = front.settings({**options, "state_dir": state_dir})
+        return cls._enter(settings, front.reopen(settings), front.at_once)
+
+    @classmethod
+    def open_or_init(
+        cls,
+        state_dir: front.StateDir,
+        *,
+        default_addr_pools: Sequence[str] = ("10.0.0.0/8",),
+        subnet_size: int = 24,
+        **options: Any,
+    ) -> AbstractAsyncContextManager[Cluster]:
+        """What an application's main wants: :meth:`open` if there is something, else :meth:`init`."""
+        settings = front.settings({**options, "state_dir": state_dir})
+        swarm = front.new_swarm(default_addr_pools=default_addr_pools, subnet_size=subnet_size)
+        return cls._enter(settings, front.reopen_or_found(settings, swarm), front.at_once)
+
+    @classmethod
+    @asynccontextmanager
+    async def _enter(
+        cls, settings: front.Settings, prepare: front.Prepare, wait: front.Wait
+    ) -> AsyncIterator[Cluster]:
+        async with front.entered(settings, prepare, wait) as member:
+            yield cls(member)
+
+    # -- this node
+
+    @property
+    def node_id(self) -> str:
+        """This node's id."""
+        return self._member.node_id
+
+    @property
+    def addr(self) -> str:
+        """Where other nodes find this one."""
+        return self._member.addr
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether this node is a manager now."""
+        return self._member.is_manager
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads now."""
+        return self._member.is_leader
+
+    @property
+    def node(self) -> front.NodeHandle:
+        """This node, as the swarm last described it."""
+        return front.own_node(self._member)
+
+    async def status(self) -> front.Status:
+        """This node's view of itself and the swarm; never waits. For workers too."""
+        return await front.status(self._member)
+
+    async def wait_ready(self, *, timeout: float | None = None) -> None:
+        """Until there is a leader and this node is ready. Raises ``DeadlineExceeded``."""
+        await front.wait_ready(self._member, timeout)
+
+    async def wait_stopped(self) -> str:
+        """Until the node has stopped by itself (it left, or was removed); the reason."""
+        return await self._member.wait_stopped()
+
+    async def leave(self, *, force: bool = False) -> None:
+        """Give membership up; the node stops and forgets the swarm. A manager needs ``force``."""
+        await front.leave(self._member, force=force)
+
+    # -- the swarm
+
+    async def swarm(self) -> Swarm:
+        """The swarm's own object: settings and pools, without keys and tokens."""
+        return await front.swarm_object(self._member)
+
+    async def join_token(self, role: Role | str = "worker") -> str:
+        """What lets a node in as ``"worker"`` or ``"manager"``. Handle it like a password."""
+        return await front.join_token(self._member, role)
+
+    async def rotate_join_token(self, role: Role | str = "worker") -> str:
+        """A new token; the old one lets nobody in any more."""
+        return await front.rotate_join_token(self._member, role)
+
+    async def update(self, **settings: Any) -> Swarm:
+        """Change settings: ``labels``, ``task_history_retention_limit``, ``heartbeat_period``
+        (seconds), ``default_log_driver``, ``node_cert_expiry`` (seconds), ``snapshot_interval``,
+        ``keep_old_snapshots``, ``log_entries_for_slow_followers`` (entries)."""
+        return await front.update(self._member, settings)
+
+    def events(
+        self, after: int | None = None, *, kinds: Collection[str] | None = None
+    ) -> AsyncIterator[front.Event]:
+        """Every change after version ``after`` (None: from now on), tasks included.
+
+        Resume with the version of an event that ``is_last``. Raises ``Compacted`` where the history
+        does not reach back, and for a reader that is too slow: list, and watch anew.
+        """
+        return front.events(self._member, after, kinds)
+
+    async def plan(self, change: front.Hypothesis | Sequence[front.Hypothesis]) -> front.WhatIf:
+        """What ``change`` would do at once, without doing it: :class:`Drain`, :class:`Lose`,
+        :class:`Scale`, :class:`AddService`, :class:`ChangeService`, :class:`Remove`."""
+        return await front.plan(self._member, change)
+
+    async def explain(self, what: Any) -> Any:
+        """Why a task (a handle, a ``Task``, an id) is where it is or has no node; of a service
+        (also by name), one :class:`Explanation` for each task it wants."""
+        return await front.explain(self._member, what)
+
+    async def check(self) -> list[Violation]:
+        """The invariants that the swarm's state breaks: none, or it is a bug of pyswarm."""
+        return await front.check(self._member)
+
+    def __repr__(self) -> str:
+        return f"<Cluster node={self.node_id} addr={self.addr}>"
+
+
+async def run_in_asyncio(main: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Run ``await main(*args)``, a trio function, inside a running asyncio program.
+
+    trio is a guest of asyncio's loop then: both go on in one thread. Cancelling the asyncio task
+    cancels ``main``, and waits for it.
+    """
+    return await front.run_in_asyncio(main, *args)

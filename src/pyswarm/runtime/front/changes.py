@@ -1,0 +1,134 @@
+"""A service's spec with some keywords changed: ``update(image="v2", parallelism=2)``.
+
+The keywords are those of :func:`pyswarm.model.build.service_spec`, and mean the same; what is not
+named stays. Of a group (``update_…``, ``rollback_…``, ``restart_…``, ports and endpoint mode) only
+the part that is named changes. Lists and mappings are replaced as wholes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from pyswarm.model import (
+    ReplicatedJob,
+    ServiceSpec,
+)
+from pyswarm.model.build import ServiceOptions, service_spec
+
+Path = tuple[str, ...]
+
+SHORT = {
+    "parallelism": "update_parallelism",
+    "delay": "update_delay",
+    "failure_action": "update_failure_action",
+    "monitor": "update_monitor",
+    "max_failure_ratio": "update_max_failure_ratio",
+    "order": "update_order",
+}
+"""In an update, these words are about the update."""
+
+CONTAINER = ("task", "container")
+PLACEMENT = ("task", "placement")
+LIMITS, RESERVED = ("task", "resources", "limits"), ("task", "resources", "reservations")
+
+PATHS: dict[str, tuple[Path, ...]] = {
+    **{
+        key: ((*CONTAINER, key),)
+        for key in (
+            *("image", "command", "args", "env", "dir", "user", "groups", "hostname", "mounts"),
+            *("secrets", "configs", "stop_signal", "stop_grace_period", "healthcheck", "tty"),
+            *("open_stdin", "read_only", "init", "hosts", "sysctls"),
+        )
+    },
+    "workdir": ((*CONTAINER, "dir"),),
+    "container_labels": ((*CONTAINER, "labels"),),
+    "cap_add": ((*CONTAINER, "capability_add"),),
+    "cap_drop": ((*CONTAINER, "capability_drop"),),
+    "labels": (("labels",),),
+    "networks": (("task", "networks"),),
+    "ports": (("endpoint",),),
+    "endpoint_mode": (("endpoint",),),
+    **{key: (("mode",),) for key in ("mode", "replicas", "max_concurrent")},
+    "constraints": ((*PLACEMENT, "constraints"),),
+    "preferences": ((*PLACEMENT, "preferences"),),
+    "max_replicas_per_node": ((*PLACEMENT, "max_replicas"),),
+    "reserve_cpu": ((*RESERVED, "nano_cpus"),),
+    "reserve_memory": ((*RESERVED, "memory_bytes"),),
+    "generic": ((*RESERVED, "generic"),),
+    "limit_cpu": ((*LIMITS, "nano_cpus"),),
+    "limit_memory": ((*LIMITS, "memory_bytes"),),
+    "limit_pids": ((*LIMITS, "pids"),),
+    "cpu": ((*LIMITS, "nano_cpus"), (*RESERVED, "nano_cpus")),
+    "memory": ((*LIMITS, "memory_bytes"), (*RESERVED, "memory_bytes")),
+    "log_driver": (("task", "log_driver"),),
+    "log_options": (("task", "log_driver"),),
+    "force_update": (("task", "force_update"),),
+}
+"""Keyword → the fields of the spec that it sets."""
+
+GROUPS: dict[str, Path] = {
+    "restart": ("task", "restart"),
+    "update": ("update",),
+    "rollback": ("rollback",),
+}
+"""Prefix → the part of the spec that its keywords set together."""
+
+
+def changed(spec: ServiceSpec, changes: Mapping[str, Any]) -> ServiceSpec:
+    """``spec`` with the keywords of ``changes``. Raises ``InvalidArgument`` for a value that cannot
+    be right, ``TypeError`` for a keyword that does not exist."""
+    options = {SHORT.get(key, key): value for key, value in changes.items()}
+    for key in options:
+        if key not in ServiceOptions.__annotations__:
+            raise TypeError(f"update() got an unexpected keyword argument {key!r}")
+    wanted = service_spec(spec.name, **{**_kept(spec, options), **options})
+    for key in options:
+        for path in _paths(key):
+            spec = _put(spec, path, _get(wanted, path))
+    return spec
+
+
+def _paths(key: str) -> tuple[Path, ...]:
+    if key in PATHS:
+        return PATHS[key]
+    return (GROUPS[key.partition("_")[0]],)
+
+
+def _kept(spec: ServiceSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group has now, under the parts that change."""
+    kept: dict[str, Any] = {}
+    for prefix, path in GROUPS.items():
+        now = _get(spec, path)
+        if now is not None and any(key.startswith(f"{prefix}_") for key in options):
+            kept[prefix] = now
+    if spec.endpoint is not None:
+        kept["ports"] = spec.endpoint.ports
+        kept["endpoint_mode"] = spec.endpoint.mode
+    log = spec.task.log_driver
+    if log is not None:
+        kept["log_driver"] = log.name
+        kept["log_options"] = log.options
+    if isinstance(spec.mode, ReplicatedJob):
+        kept["mode"] = "replicated-job"
+        kept["max_concurrent"] = spec.mode.max_concurrent
+        if spec.mode.total_completions is not None:
+            kept["replicas"] = spec.mode.total_completions
+    elif "replicas" in options and "mode" not in options:
+        kept["mode"] = type(spec.mode).__name__.lower()
+    return kept
+
+
+def _get(value: Any, path: Path) -> Any:
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def _put(value: Any, path: Path, content: Any) -> Any:
+    name, *rest = path
+    if rest:
+        content = _put(getattr(value, name), tuple(rest), content)
+    return attrs.evolve(value, **{name: content})

@@ -1,0 +1,361 @@
+"""How a node comes to be: it founds a swarm, joins one, or starts again from its directory.
+
+Everything that must not be reproducible (keys, tokens, the seed of a node's chance) is drawn here,
+from the system's entropy, and handed to the machine as values.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from pyswarm.agent import Executor
+from pyswarm.ca import JoinToken, RootCA
+from pyswarm.env import Rng, system_entropy
+from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError, Unavailable
+from pyswarm.ids import new_id
+from pyswarm.ipam.pool import check_pools
+from pyswarm.model import Availability, Identity, NodeDescription, Role, RootCAState, Swarm
+from pyswarm.model.session import ManagerAddress
+from pyswarm.node import NodeConfig, NodeMachine, RecoveredLog
+from pyswarm.node.messages import JoinReply, JoinRequest
+from pyswarm.node.record import RECORD
+from pyswarm.raft import RaftConfig
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.disk import Disk, Remembered, open_disk
+from pyswarm.runtime.network import MemoryNetwork, Network
+from pyswarm.runtime.observe import Observer
+from pyswarm.runtime.storage import MemoryDirectory
+from pyswarm.secretstore import new_sealing_key
+
+StateDir = str | os.PathLike[str] | MemoryDirectory
+"""Where a node's state is kept: a directory, or one in memory that outlives the node."""
+
+SEED_BYTES = 16
+
+JOIN_TIMEOUT_S = 20.0
+"""How long joining is tried: Docker's own limit."""
+
+JOIN_ANSWER_S = 3.0
+"""How long one manager may take to answer before the next one is asked."""
+
+JOIN_PAUSE_S = 0.2
+"""Between two rounds through all managers."""
+
+ALREADY_PART = (
+    "This node is already part of a swarm. Leave it first, or open its state directory "
+    "(Cluster.open) to go on."
+)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What every way in takes; checked when it is made, before anything runs."""
+
+    state_dir: StateDir | None = None
+    network: Network = attrs.field(factory=MemoryNetwork)
+    executor: Executor | None = None
+    advertise_addr: str | None = None
+    availability: Availability = Availability.ACTIVE
+    name: str | None = None
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    own_thread: bool = False
+    observer: Observer | None = None
+    raft: RaftConfig | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.name is not None and not self.name:
+            raise InvalidArgument("a node's name must not be empty")
+        if self.advertise_addr is not None and not self.advertise_addr:
+            raise InvalidArgument("the advertised address must not be empty")
+        NodeDescription(hostname=self.name or "", engine_labels=self.labels)
+        if self.executor is not None and not isinstance(self.executor, Executor):
+            raise InvalidArgument(
+                f"not an executor: {self.executor!r}", hint="see pyswarm.agent.Executor"
+            )
+
+
+def settings(options: Mapping[str, Any]) -> Settings:
+    """Settings from a front door's keyword arguments; None means the default."""
+    given = {key: value for key, value in options.items() if value is not None}
+    word = given.get("availability")
+    if isinstance(word, str):
+        if word not in map(str, Availability):
+            raise InvalidArgument(f'invalid Availability: "{word}"')
+        given["availability"] = Availability[word.upper()]
+    return Settings(**given)
+
+
+@attrs.frozen
+class Prepared:
+    """A node that is ready to run."""
+
+    machine: NodeMachine
+    disk: Disk
+    executor: Executor
+
+
+Prepare = Callable[[], Awaitable[Prepared]]
+"""Run in the loop that the node will run in."""
+
+
+def default_executor(settings: Settings) -> Executor:
+    """Processes where there are any (Linux), async functions elsewhere."""
+    if sys.platform.startswith("linux"):
+        from pyswarm.runtime.executors import ProcessExecutor
+
+        state_dir = settings.state_dir
+        own = isinstance(state_dir, (str, os.PathLike))
+        return ProcessExecutor(Path(state_dir) / "tasks" if own else None)  # type: ignore[arg-type]
+    from pyswarm.runtime.executors import CallableExecutor
+
+    return CallableExecutor()
+
+
+def _described(settings: Settings, executor: Executor) -> NodeDescription:
+    """What the executor says of the node, under the name and labels it was given."""
+    found = executor.describe()
+    return attrs.evolve(
+        found,
+        hostname=settings.name or found.hostname,
+        engine_labels={**found.engine_labels, **settings.labels},
+    )
+
+
+def _address(settings: Settings, preferred: str | None = None) -> str:
+    """The address the node will have; a free one of the network where none was asked for."""
+    wanted = settings.advertise_addr or preferred
+    place = settings.network.attach(wanted, lambda: None, lambda *_: None)
+    place.close()
+    return place.addr
+
+
+def _seed() -> int:
+    return int.from_bytes(system_entropy(SEED_BYTES), "big")
+
+
+# -- founding
+
+
+def found(settings: Settings, swarm: Swarm) -> Prepare:
+    """A new swarm with this node as its first manager."""
+
+    async def prepare() -> Prepared:
+        disk, remembered = open_disk(settings.state_dir)
+        async with _closing(disk):
+            _check_new(remembered)
+            executor = settings.executor or default_executor(settings)
+            identity = Identity(new_id(Rng(_seed())), Role.MANAGER, swarm.id)
+            config = NodeConfig(
+                identity=identity,
+                addr=_address(settings),
+                description=_described(settings, executor),
+                seed=_seed(),
+                bootstrap=swarm,
+                availability=settings.availability,
+                log=RecoveredLog(1),
+                raft=settings.raft,
+            )
+            return _prepared(config, disk, executor)
+
+    return prepare
+
+
+def new_swarm(
+    *, default_addr_pools: Sequence[str], subnet_size: int, spec: Mapping[str, Any] | None = None
+) -> Swarm:
+    """The swarm object of a new swarm, with fresh keys. Raises ``InvalidPool``."""
+    if isinstance(default_addr_pools, str):
+        raise InvalidArgument("default_addr_pools must be a list of CIDRs")
+    check_pools(default_addr_pools, subnet_size)
+    root = RootCA.create(SystemClock().realtime())
+    assert root.key_pem is not None
+    return Swarm(
+        id=new_id(Rng(_seed())),
+        root_ca=RootCAState(
+            cert=root.cert_pem,
+            key=root.key_pem,
+            digest=root.digest,
+            worker_token=str(JoinToken.generate(root)),
+            manager_token=str(JoinToken.generate(root)),
+        ),
+        sealing_keys=(new_sealing_key(),),
+        default_addr_pools=tuple(default_addr_pools),
+        subnet_size=subnet_size,
+    )
+
+
+def _check_new(remembered: Remembered) -> None:
+    if remembered.record is not None:
+        raise FailedPrecondition(ALREADY_PART)
+
+
+def _prepared(config: NodeConfig, disk: Disk, executor: Executor) -> Prepared:
+    machine = NodeMachine(config, SystemClock().monotonic())
+    disk.belongs_to(config.identity)
+    disk.save(RECORD, machine.record().to_bytes())
+    return Prepared(machine, disk, executor)
+
+
+class _closing:
+    """Close the disk if preparing fails; a prepared node closes it when it ends."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            await self._disk.aclose()
+
+
+# -- joining
+
+
+def remotes(addrs: str | Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where to ask, checked. Raises ``InvalidArgument``."""
+    listed = (addrs,) if isinstance(addrs, str) else tuple(addrs)
+    if not listed or not all(isinstance(addr, str) and addr for addr in listed):
+        raise InvalidArgument("joining needs the address of a manager")
+    if options.get("network") is None:
+        raise InvalidArgument(
+            "joining needs the network that the swarm's managers are in",
+            hint="give every node of a process the same MemoryNetwork()",
+        )
+    return listed
+
+
+def checked_token(text: str) -> str:
+    """A join token's text, checked. Raises ``InvalidJoinToken``."""
+    return str(JoinToken.parse(text))
+
+
+def join(settings: Settings, remotes: Sequence[str], token: str) -> Prepare:
+    """A member of the swarm that is found at one of ``remotes``; the token decides the role."""
+
+    async def prepare() -> Prepared:
+        disk, remembered = open_disk(settings.state_dir)
+        async with _closing(disk):
+            _check_new(remembered)
+            executor = settings.executor or default_executor(settings)
+            description = _described(settings, executor)
+            addr = _address(settings)
+            request = JoinRequest(
+                new_id(Rng(_seed())), token, addr, description, settings.availability
+            )
+            reply = await ask_to_join(settings.network, addr, remotes, request)
+            config = NodeConfig(
+                # A manager-to-be is a worker until its seat is confirmed.
+                identity=Identity(reply.node_id, Role.WORKER, reply.swarm_id),
+                addr=addr,
+                description=description,
+                seed=_seed(),
+                availability=settings.availability,
+                managers=reply.managers or tuple(ManagerAddress("", one) for one in remotes),
+                raft=settings.raft,
+            )
+            return _prepared(config, disk, executor)
+
+    return prepare
+
+
+async def ask_to_join(
+    network: Network, addr: str, remotes: Sequence[str], request: JoinRequest
+) -> JoinReply:
+    """Show the token to one manager after the other until one answers.
+
+    Raises what the swarm answered, or ``Unavailable`` when nobody did. A repeated try has the same
+    id, so it finds the node of the first one.
+    """
+    send, answers = trio.open_memory_channel[JoinReply](16)
+    home = trio.lowlevel.current_trio_token()
+
+    def post(message: JoinReply) -> None:
+        try:
+            send.send_nowait(message)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            pass  # an answer more than anyone waits for
+
+    def receive(_: object, __: str, message: object) -> None:
+        if isinstance(message, JoinReply) and message.request_id == request.request_id:
+            home.run_sync_soon(post, message)
+
+    endpoint = network.attach(addr, lambda: None, receive)
+    last: SwarmError = Unavailable(f"no manager answers at {', '.join(remotes)}")
+    try:
+        with trio.move_on_after(JOIN_TIMEOUT_S):
+            while True:
+                for remote in remotes:
+                    if not endpoint.send(remote, request):
+                        continue
+                    with trio.move_on_after(JOIN_ANSWER_S):
+                        reply = await answers.receive()
+                        if reply.error is None:
+                            return reply
+                        if not isinstance(reply.error, Unavailable):
+                            raise reply.error
+                        last = reply.error
+                await trio.sleep(JOIN_PAUSE_S)
+    finally:
+        endpoint.close()
+    raise last
+
+
+# -- starting again
+
+
+def reopen(settings: Settings) -> Prepare:
+    """The node whose state is in the directory, as it was."""
+
+    async def prepare() -> Prepared:
+        assert settings.state_dir is not None
+        disk, remembered = open_disk(settings.state_dir)
+        async with _closing(disk):
+            if remembered.record is None:
+                raise FailedPrecondition(
+                    f"{settings.state_dir} holds no node",
+                    hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
+                )
+            return _reopened(settings, disk, remembered)
+
+    return prepare
+
+
+def reopen_or_found(settings: Settings, swarm: Swarm) -> Prepare:
+    """The node whose state is in the directory, or the first one of a new swarm."""
+
+    async def prepare() -> Prepared:
+        disk, remembered = open_disk(settings.state_dir)
+        if remembered.record is None:
+            await disk.aclose()
+            return await found(settings, swarm)()
+        async with _closing(disk):
+            return _reopened(settings, disk, remembered)
+
+    return prepare
+
+
+def _reopened(settings: Settings, disk: Disk, remembered: Remembered) -> Prepared:
+    record = remembered.record
+    assert record is not None
+    executor = settings.executor or default_executor(settings)
+    config = NodeConfig(
+        identity=record.identity,
+        addr=_address(settings, record.addr),
+        description=_described(settings, executor),
+        seed=_seed(),
+        incarnation=record.incarnation + 1,
+        managers=record.managers,
+        log=remembered.log,
+        saved_tasks=remembered.tasks,
+        raft=settings.raft,
+    )
+    return _prepared(config, disk, executor)

@@ -1,0 +1,138 @@
+"""Reading logs: of one task, or of a service with the tasks it gets while one reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+
+import attrs
+import trio
+
+from pyswarm.errors import SwarmError, Unavailable
+from pyswarm.model import Task, TaskState
+from pyswarm.runtime.front.logdesk import Lines, Wish
+from pyswarm.runtime.front.member import Member
+from pyswarm.store import Store
+
+Which = Callable[[Store], Iterable[Task]]
+"""The tasks whose lines are wanted, as of now."""
+
+BATCHES_AHEAD = 4
+"""Batches fetched before the reader asks for them."""
+
+
+@attrs.frozen
+class TaskLine:
+    """One line that a task wrote. ``time`` is seconds since the epoch, by its node's clock."""
+
+    task_id: str
+    task_name: str
+    node_id: str
+    stream: str
+    time: float
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The line as text; what is not UTF-8 is marked."""
+        return self.data.decode(errors="replace")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _Reading:
+    """One ``async for`` over logs: its sources run in the node's loop."""
+
+    def __init__(self, member: Member, which: Which, wish: Wish, *, is_one: bool) -> None:
+        self._member = member
+        self._which = which
+        self._wish = wish
+        self._is_one = is_one
+        self._scope = trio.CancelScope()
+        self._send, self._receive = trio.open_memory_channel[list[TaskLine]](BATCHES_AHEAD)
+        self._seen: dict[str, None] = {}
+        self._problem: SwarmError | None = None
+
+    async def open(self) -> _Reading:
+        """Start the sources; raises ``FailedPrecondition`` on a worker."""
+        await self._member.node.barrier()
+        self._member.nursery.start_soon(self._run)
+        return self
+
+    async def _run(self) -> None:
+        with self._scope:
+            async with self._send, trio.open_nursery() as nursery:
+                try:
+                    await self._find(nursery)
+                except SwarmError as problem:
+                    self._problem = problem
+
+    async def _find(self, nursery: trio.Nursery) -> None:
+        """Open a source for each task that has begun; while following, for those to come too."""
+        node = self._member.node
+        while True:
+            pending = False
+            for task in self._which(node.store):
+                if task.id in self._seen:
+                    continue
+                if not task.node_id or task.state < TaskState.STARTING:
+                    pending = True
+                    continue
+                self._seen[task.id] = None
+                nursery.start_soon(self._read, task)
+            if not self._wish.follow or (self._is_one and not pending):
+                return
+            self._member.check_alive()
+            await node.wait_changed()
+
+    async def _read(self, task: Task) -> None:
+        async def put(lines: Lines) -> None:
+            await self._send.send(
+                [
+                    TaskLine(task.id, task.name, task.node_id, line.stream, line.time, line.data)
+                    for line in lines
+                ]
+            )
+
+        node = self._member.node.store.node(task.node_id)
+        wish = attrs.evolve(self._wish, task_id=task.id)
+        try:
+            if node is None:
+                raise Unavailable(f"node {task.node_id} is not part of the swarm any more")
+            await self._member.desk.fetch(task.node_id, node.addr, wish, put)
+        except SwarmError as problem:
+            if self._is_one:
+                self._problem = problem
+
+    async def take(self) -> list[TaskLine] | None:
+        """The next lines, or None at the end."""
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            if self._problem is not None:
+                raise self._problem from None
+            return None
+
+    async def close(self) -> None:
+        """Stop the sources."""
+        self._scope.cancel()
+        self._receive.close()
+
+
+async def read_logs(
+    member: Member, which: Which, wish: Wish, *, is_one: bool = False
+) -> AsyncIterator[TaskLine]:
+    """The lines of the tasks that ``which`` finds, as they come in.
+
+    Of one task, an unreachable node is an error (``Unavailable``); of a service it is left out.
+    """
+    reading = _Reading(member, which, wish, is_one=is_one)
+    await member.loop.run(reading.open)
+    try:
+        while (lines := await member.loop.run(reading.take)) is not None:
+            for line in lines:
+                yield line
+    finally:
+        with trio.CancelScope(shield=True), suppress(SwarmError):
+            await member.loop.run(reading.close)

@@ -1,0 +1,387 @@
+"""The swarm as a whole: readiness, tokens, settings, status, what-if, checks, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from pyswarm.ca import JoinToken
+from pyswarm.env import Rng, system_entropy
+from pyswarm.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    OutOfSequence,
+    SwarmError,
+)
+from pyswarm.model import Node, NodeState, Role, Service, Swarm, SwarmSpec, Task
+from pyswarm.model.requests import LeaveNode, UpdateSwarm
+from pyswarm.node.calls import Leave
+from pyswarm.node.lookup import find
+from pyswarm.node.explain import explain_service, explain_task
+from pyswarm.node.whatif import Hypothesis, WhatIf, what_if
+from pyswarm.raft import Role as RaftRole
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.front.events import blanked
+from pyswarm.runtime.front.handles import CHANGE_TRIES, Handle
+from pyswarm.runtime.front.member import Member, limited
+from pyswarm.runtime.front.nodes import NodeHandle
+from pyswarm.runtime.node import RunningNode
+from pyswarm.scheduler.explain import Explanation
+from pyswarm.store import Reader, Store
+
+PAUSE_S = 0.01
+"""Between two looks at what no commit tells: a session, a vote."""
+
+LEAVE_S = 10.0
+"""How long a manager that leaves waits until its seat is given up."""
+
+LEAVING_MANAGER = (
+    "You are attempting to leave the swarm on a node that is participating as a manager. "
+)
+LAST_MANAGER = (
+    "Removing the last manager erases all current state of the swarm. "
+    "Use `--force` to ignore this message. "
+)
+
+
+def own_node(member: Member) -> NodeHandle:
+    """This node as last seen here: by a manager in its store, by a worker in its session."""
+    machine = member.node.machine
+    known = machine.agent.node
+    if machine.manager is not None:
+        known = machine.store.node(machine.node_id) or known
+    return NodeHandle(member, known or Node(machine.node_id, addr=member.addr))
+
+
+async def swarm_object(member: Member) -> Swarm:
+    """The swarm's object, without what must not be seen."""
+    found: Swarm = blanked(await member.read(lambda store: store.swarm))
+    return found
+
+
+# -- readiness
+
+
+async def wait_ready(member: Member, timeout: float | None) -> None:
+    """Until this node has a session, and a manager a leader that says the node is ready."""
+
+    def late() -> SwarmError:
+        reason = member.node.machine.agent.reason or "there is no leader"
+        return DeadlineExceeded(f"the node is not ready within {timeout:g} s: {reason}")
+
+    async def wait() -> None:
+        while not _is_ready(member.node):
+            member.check_alive()
+            await trio.sleep(PAUSE_S)
+        if member.is_manager:
+            await member.node.barrier()
+
+    await member.loop.run(limited, wait, timeout, late)
+
+
+def _is_ready(node: RunningNode) -> bool:
+    machine = node.machine
+    if not machine.agent.session_id:
+        return False
+    if machine.manager is None:
+        return True
+    own = machine.store.node(machine.node_id)
+    return own is not None and own.state is NodeState.READY
+
+
+async def wait_joined(member: Member, role: Role, timeout: float) -> None:
+    """Until the node that joined has a session and, as a manager, a vote."""
+
+    async def wait() -> None:
+        while not (_is_ready(member.node) and (role is Role.WORKER or _votes(member.node))):
+            member.check_alive()
+            await trio.sleep(PAUSE_S)
+
+    def late() -> SwarmError:
+        return DeadlineExceeded(f"the node did not become a {role} within {timeout:g} s")
+
+    await member.loop.run(limited, wait, timeout, late)
+
+
+def _votes(node: RunningNode) -> bool:
+    manager = node.machine.manager
+    if manager is None:
+        return False
+    replica = manager.replica
+    return replica.id in replica.configuration.voters
+
+
+# -- tokens and settings
+
+
+def _role(role: Role | str) -> Role:
+    if isinstance(role, Role):
+        return role
+    for known in Role:
+        if role == str(known):
+            return known
+    raise InvalidArgument(f"unknown role {role}", hint="worker or manager")
+
+
+async def join_token(member: Member, role: Role | str) -> str:
+    """The token that lets a node in as ``role``."""
+    wanted = _role(role)
+
+    def look(store: Reader) -> str:
+        root = store.swarm.root_ca
+        return root.manager_token if wanted is Role.MANAGER else root.worker_token
+
+    return await member.read(look)
+
+
+async def rotate_join_token(member: Member, role: Role | str) -> str:
+    """A new token for ``role``; the old one lets nobody in any more."""
+    wanted = _role(role)
+    token = JoinToken.parse(await join_token(member, wanted)).rotated()
+    name = f"rotate_{wanted}_token"
+    await _change(member, lambda swarm: UpdateSwarm(swarm.version, swarm.spec, **{name: str(token)}))
+    return str(token)
+
+
+RAFT_SETTINGS = ("snapshot_interval", "keep_old_snapshots", "log_entries_for_slow_followers")
+SETTINGS = (
+    *("labels", "task_history_retention_limit", "heartbeat_period", "default_log_driver"),
+    "node_cert_expiry",
+    *RAFT_SETTINGS,
+)
+"""What ``update`` takes: fields of ``SwarmSpec``, of its ``raft`` and of its ``ca``."""
+
+
+async def update(member: Member, settings: Mapping[str, Any]) -> Swarm:
+    """Change settings of the swarm; the object as it is then (without its keys)."""
+    for name in settings:
+        if name not in SETTINGS:
+            raise InvalidArgument(
+                f"the swarm has no setting '{name}'", hint=f"it has {', '.join(SETTINGS)}"
+            )
+    _changed(SwarmSpec(), settings)
+    written: Swarm = blanked(
+        await _change(
+            member, lambda swarm: UpdateSwarm(swarm.version, _changed(swarm.spec, settings))
+        )
+    )
+    return written
+
+
+def _changed(spec: SwarmSpec, settings: Mapping[str, Any]) -> SwarmSpec:
+    fields = dict(settings)
+    raft = {name: fields.pop(name) for name in RAFT_SETTINGS if name in fields}
+    if raft:
+        fields["raft"] = attrs.evolve(spec.raft, **raft)
+    if "node_cert_expiry" in fields:
+        expiry = fields.pop("node_cert_expiry")
+        fields["ca"] = attrs.evolve(spec.ca, node_cert_expiry=expiry)
+    return attrs.evolve(spec, **fields)
+
+
+async def _change(member: Member, make: Any) -> Swarm:
+    for left in reversed(range(CHANGE_TRIES)):
+        current = await member.read(lambda store: store.swarm)
+        try:
+            written: Swarm = await member.request(make(current))
+            return written
+        except OutOfSequence:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+# -- questions
+
+
+async def plan(member: Member, changes: Hypothesis | Sequence[Hypothesis]) -> WhatIf:
+    """What ``changes`` would do, decided on a fork and dropped."""
+    rng = Rng(int.from_bytes(system_entropy(8), "big"))
+
+    def ask(store: Store) -> WhatIf:
+        return what_if(store, changes, SystemClock().realtime(), rng)
+
+    return await member.read(ask)
+
+
+async def explain(member: Member, what: Handle[Any] | Task | Service | str) -> Any:
+    """Why a task is where it is; of a service, why each of its tasks is."""
+    id = what if isinstance(what, str) else what.id
+
+    def ask(store: Store) -> Explanation | tuple[Explanation, ...]:
+        if (task := store.task(id)) is not None:
+            return explain_task(store, task)
+        return explain_service(store, find(store, "service", id))
+
+    return await member.read(ask)
+
+
+async def check(member: Member) -> list[Any]:
+    """The invariants of the whole state that do not hold; none, if all is well."""
+    from pyswarm.sim.checkers import check_view
+
+    return await member.read(lambda store: list(check_view(store)))
+
+
+# -- status
+
+
+@attrs.frozen
+class ManagerState:
+    """One manager, as this node sees it."""
+
+    node_id: str
+    hostname: str
+    addr: str
+    is_leader: bool
+    reachability: str
+    """``reachable``, ``unreachable`` or ``unknown``; only the leader knows of the others."""
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """One node's view of itself and its swarm. On a worker, what it cannot know is empty."""
+
+    node_id: str
+    hostname: str
+    swarm_id: str
+    addr: str
+    role: Role
+    is_leader: bool
+    leader_id: str
+    """The node that leads, "" while there is none or it is not known."""
+    has_session: bool
+    """Whether this node's agent has a session with the leader."""
+    reason: str
+    """Why it has none."""
+    term: int
+    """Raft's term; grows with each election."""
+    version: int
+    """The last entry installed in this member's store."""
+    commit_index: int
+    managers: tuple[ManagerState, ...]
+    nodes: Mapping[str, int]
+    """Number of nodes by state (ready, down, unknown, disconnected)."""
+    services: int
+    tasks: Mapping[str, int]
+    """Number of tasks by observed state."""
+    lag_s: float
+    """How late the loop has woken this node of late, in seconds."""
+    counters: Mapping[str, float]
+    """What the default observer has counted; empty with one of your own."""
+
+
+async def status(member: Member) -> Status:
+    """This node as it is now; never waits for a leader."""
+
+    async def look() -> Status:
+        return _status(member.node)
+
+    return await member.loop.run(look)
+
+
+def _status(node: RunningNode) -> Status:
+    machine = node.machine
+    manager, agent = machine.manager, machine.agent
+    counts: dict[str, dict[str, int]] = {"node": {}, "task": {}}
+    services = version = term = commit_index = 0
+    managers: tuple[ManagerState, ...] = ()
+    leader_id = agent.manager.node_id if agent.session_id and agent.manager else ""
+    if manager is not None:
+        store = manager.store
+        version, services = store.version, store.count("service")
+        for kind, found in counts.items():
+            for thing in store.all(kind):
+                found[str(thing.state)] = found.get(str(thing.state), 0) + 1
+        raft = manager.replica.status()
+        term, commit_index = raft.term, raft.commit_index
+        leader_id = manager.leader.node_id if manager.leader is not None else ""
+        managers = _managers(node, store, leader_id)
+    return Status(
+        node_id=machine.node_id,
+        hostname=machine.config.description.hostname,
+        swarm_id=machine.identity.swarm_id,
+        addr=machine.config.addr,
+        role=machine.identity.role,
+        is_leader=machine.is_leader,
+        leader_id=leader_id,
+        has_session=bool(agent.session_id),
+        reason="" if agent.session_id else agent.reason,
+        term=term,
+        version=version,
+        commit_index=commit_index,
+        managers=managers,
+        nodes=counts["node"],
+        services=services,
+        tasks=counts["task"],
+        lag_s=node.lag_s,
+        counters=dict(getattr(node.observer, "values", {})),
+    )
+
+
+def _managers(node: RunningNode, store: Store, leader_id: str) -> tuple[ManagerState, ...]:
+    manager = node.machine.manager
+    assert manager is not None
+    raft = manager.replica.status()
+    seen = {follower.id: follower.reachability.name.lower() for follower in raft.followers}
+    if manager.replica.role is RaftRole.LEADER:
+        seen[manager.replica.id] = "reachable"
+    found = []
+    for one in store.nodes():
+        if one.manager is not None:
+            state = seen.get(one.manager.member_id, "unknown")
+            is_leader = one.id == leader_id
+            found.append(ManagerState(one.id, one.hostname, one.manager.addr, is_leader, state))
+    return tuple(found)
+
+
+# -- leaving
+
+
+async def leave(member: Member, *, force: bool) -> None:
+    """Give this node's membership up; it stops, and forgets the swarm.
+
+    A manager leaves with ``force`` only, and gives up its seat first while there is another.
+    """
+    if member.is_manager:
+        last = await _is_last_manager(member)
+        if not force:
+            raise FailedPrecondition(
+                LEAVING_MANAGER + (LAST_MANAGER if last else ""),
+                hint="demote the node first, or leave(force=True)",
+            )
+        if not last:
+            await _give_up_seat(member)
+    await member.call(Leave())
+    await member.loop.run(member.node.wait_halted)
+    await member.forget()
+
+
+async def _is_last_manager(member: Member) -> bool:
+    async def look() -> bool:
+        manager = member.node.machine.manager
+        return manager is not None and len(manager.replica.configuration.voters) <= 1
+
+    return await member.loop.run(look)
+
+
+async def _give_up_seat(member: Member) -> None:
+    """Ask to be a worker and wait for it; a swarm without a quorum cannot be asked."""
+
+    async def wait() -> None:
+        await member.node.request(LeaveNode(member.node_id, True), timeout_s=LEAVE_S)
+        while member.is_manager:
+            await trio.sleep(PAUSE_S)
+
+    async def bounded() -> None:
+        with trio.move_on_after(LEAVE_S):
+            await wait()
+
+    try:
+        await member.loop.run(bounded)
+    except SwarmError:
+        pass  # forced: the seat stays on the others' books until they demote the node
