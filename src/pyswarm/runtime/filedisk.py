@@ -20,7 +20,7 @@ import msgpack
 
 from pyswarm.agent import SavedTask
 from pyswarm.env import Entropy, system_entropy
-from pyswarm.errors import InvalidArgument
+from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import Task, TaskStatus
 from pyswarm.model.wire import decode_trusted, encode
 from pyswarm.node import NodeRecord, RecoveredLog
@@ -117,7 +117,9 @@ class FileDisk:
         """See :class:`~pyswarm.runtime.disk.Disk`."""
         number = ready.number
         if self._refused_from is not None and number > self._refused_from:
-            refusal = InvalidArgument(f"Ready {self._refused_from} was not written: it comes first")
+            refusal = FailedPrecondition(
+                f"Ready {self._refused_from} was not written: it comes first"
+            )
             self.directory.disk.run(lambda: None, lambda _: done(refusal))
             return
         self._refused_from = None

@@ -14,6 +14,19 @@ from pathlib import Path
 from pyswarm.runtime.storage.files import SystemFiles
 
 
+class QuietFiles(SystemFiles):
+    """Real files that are not synced: for lives at whose end nobody pulls the plug."""
+
+    def write(self, fd: int, data: bytes, offset: int, *, sync: bool) -> None:
+        super().write(fd, data, offset, sync=False)
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_directory(self, path: Path) -> None:
+        pass
+
+
 class PowerLost(BaseException):
     """The machine is gone. Not an ``Exception``: nobody handles it."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from storage_crash_files import CrashFiles, PowerLost
+from storage_crash_files import CrashFiles, PowerLost, QuietFiles
 from storage_helpers import IDENTITY, Log, batch, entries, entry, snapshot
 
 from pyswarm.env import Rng
@@ -107,7 +107,7 @@ def test_every_operation_cut_in_turn(tmp_path, how) -> None:
 
 
 def check_and_go_on(root: Path, acknowledged: int, cut: int) -> None:
-    log = Log(root, segment_bytes=SEGMENT_BYTES)
+    log = Log(root, files=QuietFiles(), segment_bytes=SEGMENT_BYTES)
     found = log.recovered
     # The group that was under way may be there whole; nothing between, since it was one group.
     groups = next(
@@ -125,7 +125,7 @@ def check_and_go_on(root: Path, acknowledged: int, cut: int) -> None:
 def test_two_crashes_in_a_row(tmp_path, how) -> None:
     """The second while the first is being recovered from."""
     total = operations(tmp_path / "whole")
-    for cut in range(20, total, 7):
+    for cut in range(20, total, 11):
         root, after = tmp_path / f"{cut}", tmp_path / f"{cut}-after"
         files = CrashFiles(cut)
         first = run(Log(root, files=files, segment_bytes=SEGMENT_BYTES))
@@ -254,7 +254,7 @@ def test_small_state_cut_in_turn(tmp_path, how) -> None:
         done = life(root, files)
         files.survive(root, after, how)
         ring = KeyRing.load(after / "keys", CrashFiles())
-        state = StateFile(after / "state", ring, DiskThread())
+        state = StateFile(after / "state", ring, DiskThread(), files=QuietFiles())
         found = {name: state.load(name) for name in state.names()}
         assert found in (expected(done), expected(done + 1)), cut
         assert state.write([{"more": b"1"}]) is None

@@ -81,7 +81,7 @@ def test_the_log_goes_on_after_a_torn_tail(tmp_path, sealed) -> None:
 def test_a_flipped_bit_in_an_earlier_group_is_damage(tmp_path, sealed) -> None:
     path, ends = three_groups(tmp_path, sealed)
     whole = path.read_bytes()
-    for place in range(ends[1]):
+    for place in (*range(300), *range(300, ends[1], 3)):
         flipped = bytearray(whole)
         flipped[place] ^= 0x10
         path.write_bytes(flipped)
