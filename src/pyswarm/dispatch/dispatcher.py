@@ -99,14 +99,16 @@ class Dispatcher:
             return False
         attempts = self._attempts.get(node_id)
         if attempts is None or now - attempts.since > RATE_WINDOW_S:
-            self._attempts[node_id] = _Attempts(now, 0)
-            return True
+            self._attempts[node_id] = attempts = _Attempts(now, -1)
         attempts.count += 1
         if attempts.count > RATE_COUNT:
             text = f"node {node_id} exceeded rate limit count of registrations"
             self._refuse(node_id, addr, "unavailable", text)
             return False
         attempts.since = now
+        # Not silent: were its old deadline to pass before the registration is settled, the node
+        # would be down with an open session.
+        self._expect(node_id, now + GRACE_PERIODS * self._period)
         return True
 
     def opened(

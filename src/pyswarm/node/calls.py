@@ -39,6 +39,7 @@ class HandOver:
 
 @attrs.define
 class _Forwarded:
+    node_id: str
     done: Done
     deadline: float
 
@@ -64,14 +65,18 @@ class Calls:
         limit = now + FORWARD_TIMEOUT_S
         if deadline is not None:
             limit = min(limit, deadline)
-        self._forwarded[self._next] = _Forwarded(done, limit)
+        self._forwarded[self._next] = _Forwarded(leader.node_id, done, limit)
         self._out.send(leader.node_id, leader.addr, ForwardRequest(self._next, request))
 
-    def answered(self, number: int, value: Any, error: SwarmError | None) -> None:
-        """The leader answered; a second answer means nothing."""
-        call = self._forwarded.pop(number, None)
-        if call is not None:
-            call.done(value, error)
+    def answered(self, node_id: str, number: int, value: Any, error: SwarmError | None) -> None:
+        """``node_id`` answered. A second answer, or one from a node that was not asked, means
+        nothing."""
+        call = self._forwarded.get(number)
+        if call is not None and call.node_id == node_id:
+            self._finish(number, value, error)
+
+    def _finish(self, number: int, value: Any, error: SwarmError | None) -> None:
+        self._forwarded.pop(number).done(value, error)
 
     def expire(self, now: float) -> None:
         """Give up on what took too long."""
@@ -82,7 +87,7 @@ class Calls:
                     outcome="unknown",
                     hint="retry with the same request id",
                 )
-                self.answered(number, None, error)
+                self._finish(number, None, error)
 
     def wake_at(self) -> float | None:
         """The next deadline."""
@@ -91,4 +96,4 @@ class Calls:
     def close(self) -> None:
         """The node stops: nobody will answer."""
         for number in list(self._forwarded):
-            self.answered(number, None, Unavailable("the node stops", outcome="unknown"))
+            self._finish(number, None, Unavailable("the node stops", outcome="unknown"))

@@ -223,7 +223,7 @@ class NodeMachine:
             case ForwardRequest(number, request):
                 self._serve_forwarded(identity, addr, number, request)
             case ForwardReply(number, value, error):
-                self._calls.answered(number, value, error)
+                self._calls.answered(identity.node_id, number, value, error)
             case Farewell(request_id, force):
                 body = LeaveNode(identity.node_id, force)
                 self._submit(Request(request_id, body, identity), _nobody, None)

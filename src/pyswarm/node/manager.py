@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from pyswarm.env import Rng
-from pyswarm.errors import Internal, SwarmError, Unavailable
+from pyswarm.errors import ResourceExhausted, SwarmError, Unavailable
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node.config import NodeConfig, RecoveredLog
 from pyswarm.node.effects import PersistLog, Published
@@ -39,9 +39,6 @@ from pyswarm.store import Store
 DISK_RETRY_S = 1.0
 """How long to wait before a write that failed (a full disk) is tried again."""
 
-READ_RETRY_S = 0.5
-"""A read whose index does not come (a lost message) is asked for again after this."""
-
 READ_TIMEOUT_S = 5.0
 """A read that cannot be proved linearizable for so long is refused."""
 
@@ -54,7 +51,6 @@ NO_LEADER = (
 @attrs.define
 class _Read:
     done: Callable[[SwarmError | None], None]
-    asked_at: float
     deadline: float
 
 
@@ -78,17 +74,16 @@ class Manager:
         self._taker: SnapshotTaker | None = None
         self._snapshot_index = log.snapshot.index if log.snapshot else 0
         self._peers: dict[int, ManagerAddress] = {}
-        self._leads = False
+        self._heard: dict[int, float] = {}
         self.store = restore(log.snapshot.chunks) if log.snapshot else Store()
+        self._timings = attrs.evolve(config.raft or RaftConfig(id=1), id=log.member_id)
         self.replica = self._replica(log)
         if len(self.replica.configuration.voters) == 1:
             self.replica.campaign()
 
     def _replica(self, log: RecoveredLog) -> Replica:
-        config = self.config
-        timings = config.raft or RaftConfig(id=log.member_id)
         return Replica(
-            attrs.evolve(timings, id=log.member_id),
+            self._timings,
             self._rng.child("raft"),
             hard_state=log.hard_state,
             snapshot=log.snapshot,
@@ -110,6 +105,7 @@ class Manager:
     def received(self, peer: ManagerAddress, message: Message) -> None:
         """A Raft message came from a peer."""
         self._peers[message.from_] = peer
+        self._heard[message.from_] = self._now
         self.replica.step(message)
 
     def advance_time(self, now: float) -> None:
@@ -200,7 +196,7 @@ class Manager:
         for number, _ in ready.reads:
             self._end_read(number, None)
         for number in ready.aborted_reads:
-            self._ask_again(number)
+            self._end_read(number, self.no_leader())
 
     def _apply_entry(self, entry: Entry) -> None:
         if entry.kind is EntryKind.NORMAL:
@@ -291,22 +287,14 @@ class Manager:
     def read(self, done: Callable[[SwarmError | None], None], now: float) -> None:
         """Call ``done`` once the store holds everything that was settled before this moment."""
         self._next_read += 1
-        read = _Read(done, now, now + READ_TIMEOUT_S)
-        self._ask(self._next_read, read, now)
-
-    def _ask(self, number: int, read: _Read, now: float) -> None:
-        read.asked_at = now
         try:
-            self.replica.read_index(number)
+            self.replica.read_index(self._next_read)
+        except ResourceExhausted as error:
+            done(error)
         except SwarmError:
-            read.done(self.no_leader())
-            return
-        self._reads[number] = read
-
-    def _ask_again(self, number: int) -> None:
-        read = self._reads.pop(number, None)
-        if read is not None:
-            read.done(self.no_leader())
+            done(self.no_leader())
+        else:
+            self._reads[self._next_read] = _Read(done, now + READ_TIMEOUT_S)
 
     def _end_read(self, number: int, error: SwarmError | None) -> None:
         read = self._reads.pop(number, None)
@@ -331,7 +319,9 @@ class Manager:
         )
 
     def _hears(self, member_id: int) -> bool:
-        return member_id in self._peers
+        """Lately: within three election timeouts every member that is up stands or votes."""
+        timeout_s = self._timings.election_timeout_ticks * self.config.tick_s
+        return self._now - self._heard.get(member_id, float("-inf")) <= 3 * timeout_s
 
     @property
     def leader(self) -> ManagerAddress | None:
@@ -345,8 +335,3 @@ class Manager:
         for number in list(self._reads):
             self._end_read(number, Unavailable("the node stops"))
         assert not self._reads
-
-
-def internal(problem: Exception) -> Internal:
-    """An exception of our own, for a caller."""
-    return Internal(f"{type(problem).__name__}: {problem}", hint="please report it")

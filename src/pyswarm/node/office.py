@@ -17,7 +17,7 @@ from typing import Any
 
 from pyswarm.dispatch import Dispatcher
 from pyswarm.env import Rng
-from pyswarm.errors import SwarmError, Unavailable
+from pyswarm.errors import Internal, SwarmError, Unavailable
 from pyswarm.machine import Because
 from pyswarm.model import (
     Identity,
@@ -36,7 +36,15 @@ from pyswarm.node.config import NodeConfig
 from pyswarm.node.networks import create_predefined
 from pyswarm.node.outbox import Outbox
 from pyswarm.node.seats import Seats, manager_addresses
-from pyswarm.node.turn import TURN_BYTES_MAX, Reconciling, Turn, Work, decide
+from pyswarm.node.turn import (
+    TURN_BYTES_MAX,
+    Reconciling,
+    Turn,
+    Work,
+    decide,
+    internal,
+    kind_of,
+)
 from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.raft import Replica
 from pyswarm.store import TURN_CHANGES_MAX, Change, Commit, Store, Transaction, expire_requests
@@ -155,17 +163,34 @@ class Office:
             return False
         works = self._collect()
         version = self._replica.last_index + 1
-        turn = decide(self._store, version, cluster_now, works, self._reconcilers)
-        expire_requests(turn.tx, cluster_now)
+        try:
+            turn = decide(self._store, version, cluster_now, works, self._reconcilers)
+            expire_requests(turn.tx, cluster_now)
+            entry = b"" if turn.tx.is_empty else self._store.encode(turn.tx)
+        except Exception as problem:
+            for work in works:
+                work.done(None, internal(problem))
+            raise
+        self._report_bugs(turn)
         if turn.tx.is_empty:
             if not works:
                 self._quiet_until = cluster_now + self._config.tick_s
             self._answer(turn)
             return True
-        index = self._replica.propose(self._store.encode(turn.tx))
+        self._turn = turn  # First: if proposing fails, those who wait are told at the resignation.
+        index = self._replica.propose(entry)
         assert index == version, f"proposed at {index}, decided for {version}"
-        self._turn = turn
         return False
+
+    def _report_bugs(self, turn: Turn) -> None:
+        for answer in turn.answers:
+            if isinstance(answer.error, Internal) and answer.error.__cause__ is not None:
+                self._out.observe(
+                    "request.failed",
+                    "critical",
+                    error=answer.error.message,
+                    exc=answer.error.__cause__,
+                )
 
     def _collect(self) -> list[Work]:
         """The waiting work that fits one turn, and what agents reported."""
@@ -240,17 +265,23 @@ class Office:
             if change.kind == "swarm" and change.new is not None and self.dispatcher:
                 self.dispatcher.set_period(change.new.spec.heartbeat_period)
 
-    @staticmethod
-    def _answer(turn: Turn) -> None:
+    def _answer(self, turn: Turn) -> None:
         for answer in turn.answers:
-            answer.work.done(answer.value, answer.error)
+            answer.work.done(self._as_settled(answer.value), answer.error)
+
+    def _as_settled(self, value: Any) -> Any:
+        """What a request wrote, with what the reconcilers added to it in the same turn."""
+        if value is None:
+            return None
+        found = self._store.get(kind_of(value), value.id)
+        return found if found is not None and found.version == value.version else value
 
     # -- seats ------------------------------------------------------------------------------
 
     def _propose_membership(self) -> bool:
-        if self.seats is None or not self._store.has_swarm:
-            return False
         configuration = self._replica.configuration
+        if self.seats is None or self.seats.is_still(configuration):
+            return False
         if self.seats.behind(self._store, configuration):
             seats = self.seats
             self._queue.appendleft(Work(lambda tx: seats.write(tx, configuration), _nobody))

@@ -45,13 +45,15 @@ class Seats:
     def __init__(self, view: Reader) -> None:
         self._wanted: dict[str, None] = {}
         self._seated: dict[str, None] = {}
+        self._still: Configuration | None = None
         for node in view.nodes():
             self._note(node.id, node)
 
     def committed(self, changes: Iterable[Change]) -> None:
         """Nodes came, went, or are wanted in another role."""
         for change in changes:
-            if change.kind == "node":
+            if change.kind == "node" and _concerns_seats(change.old, change.new):
+                self._still = None
                 self._note(change.id, change.new)
 
     def _note(self, node_id: str, node: Node | None) -> None:
@@ -63,6 +65,10 @@ class Seats:
             self._seated[node_id] = None
         else:
             self._seated.pop(node_id, None)
+
+    def is_still(self, configuration: Configuration) -> bool:
+        """True if nothing has changed since nothing was left to do: asked in every turn."""
+        return self._still is configuration
 
     def next_change(
         self, view: Reader, configuration: Configuration, caught_up: Iterable[int]
@@ -79,6 +85,8 @@ class Seats:
                 return RemoveMember(member.id)
             if not member.voter and member.id in ready:
                 return PromoteMember(member.id)
+        if all(member.voter for member in configuration.members):
+            self._still = configuration
         return None
 
     def behind(self, view: Reader, configuration: Configuration) -> bool:
@@ -106,6 +114,16 @@ class Seats:
             node = tx.node(node_id)
             if node is not None and node_id not in seats:
                 tx.update(replace(node, role=Role.WORKER, manager=None), Because("no-seat"))
+
+
+def _concerns_seats(old: Node | None, new: Node | None) -> bool:
+    return (
+        old is None
+        or new is None
+        or old.spec.desired_role is not new.spec.desired_role
+        or old.role is not new.role
+        or old.manager != new.manager
+    )
 
 
 def manager_addresses(configuration: Configuration) -> tuple[ManagerAddress, ...]:

@@ -119,6 +119,10 @@ def _run(tx: Transaction, work: Work) -> Answer:
     except SwarmError as refused:
         tx.rollback(savepoint)
         error = refused
+    except Exception as bug:
+        # Of one request: it leaves nothing, not even its record, and harms nobody else's.
+        tx.rollback(savepoint)
+        return Answer(work, None, internal(bug))
     if work.request_id:
         _record(tx, work.request_id, value, error)
     return Answer(work, value, error)
@@ -127,7 +131,7 @@ def _run(tx: Transaction, work: Work) -> Answer:
 def _record(tx: Transaction, request_id: str, value: Any, error: SwarmError | None) -> None:
     written: tuple[tuple[str, str, int], ...] = ()
     if value is not None:
-        written = ((_kind(value), value.id, value.version),)
+        written = ((kind_of(value), value.id, value.version),)
     wire = error.to_wire() if error is not None else None
     tx.create(
         RequestRecord(id=request_id, written=written, error=wire), Because("request", (request_id,))
@@ -143,5 +147,19 @@ def _recorded(tx: Transaction, work: Work, record: Any) -> Answer:
     return Answer(work, None, None)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """The kind of an object of the store."""
     return type(value).__name__.lower()
+
+
+def internal(problem: Exception) -> SwarmError:
+    """An exception of our own, for a caller: nothing of the request was applied."""
+    if isinstance(problem, Internal):
+        return problem
+    error = Internal(
+        f"{type(problem).__name__}: {problem}",
+        hint="please report it, with the log",
+        details={"outcome": "not_applied"},
+    )
+    error.__cause__ = problem
+    return error
