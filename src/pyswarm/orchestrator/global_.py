@@ -19,8 +19,8 @@ from collections.abc import Iterable, Sequence
 from pyswarm.env import Rng
 from pyswarm.model.objects import Node, Service, Task
 from pyswarm.model.states import Availability, TaskState, UpdateState
-from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.fit import meets
+from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
     Outdated,
     has_ended,

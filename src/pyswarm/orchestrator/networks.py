@@ -17,7 +17,6 @@ from pyswarm.ipam import (
     AddressesExhausted,
     AddressInUse,
     AddressPool,
-    PoolOverlap,
     Subnet,
     VxlanIds,
 )

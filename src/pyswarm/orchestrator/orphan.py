@@ -13,8 +13,8 @@ from pyswarm.env import Rng
 from pyswarm.model.objects import Node, Task
 from pyswarm.model.replace import replace
 from pyswarm.model.states import NodeState, TaskState
-from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.deadlines import Deadlines
+from pyswarm.orchestrator.reasons import because
 from pyswarm.store import Change, Reader, Transaction
 
 ORPHAN_AFTER = 24 * 3600.0

@@ -24,9 +24,9 @@ from pyswarm.model.defaults import OLD_TASK_TIMEOUT, restart_delay
 from pyswarm.model.objects import Node, Service, Task
 from pyswarm.model.specs import Global, GlobalJob
 from pyswarm.model.states import Availability, NodeState, TaskOrigin, TaskState
-from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.deadlines import Deadlines
 from pyswarm.orchestrator.fit import meets
+from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
     has_ended,
     has_stopped,
@@ -37,6 +37,7 @@ from pyswarm.orchestrator.task import (
     with_desired,
 )
 from pyswarm.store import Change, Reader, Transaction
+
 
 class Restarts:
     """Replaces ended tasks by the restart policy and starts what has waited long enough."""

@@ -267,10 +267,8 @@ class Outdated:
         difference = self._difference(task.spec)
         if difference == self.PLACEMENT:
             node = reader.node(task.node_id) if task.node_id else None
-            if node is None or not meets(node, service.spec.task.placement.constraints):
-                return True
-            # Swarm leaves such a task alone, whatever else changed around it.
-            return False
+            # Swarm leaves a task that still fits alone, whatever else changed around it.
+            return node is None or not meets(node, service.spec.task.placement.constraints)
         if difference == self.CREDENTIALS:
             pulled = TaskState.READY <= task.state <= TaskState.RUNNING
             if not (pulled and task.desired_state <= TaskState.RUNNING):

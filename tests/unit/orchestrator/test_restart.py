@@ -90,7 +90,7 @@ def test_window_forgets_old_restarts() -> None:
     world = World()
     world.programs["app:1"] = Program(ends_after=4.0, exit_code=1)
     policy = RestartPolicy(delay=1.0, max_attempts=2, window=3.0)
-    service_id = world.create(a_spec(replicas=1, restart=policy))
+    world.create(a_spec(replicas=1, restart=policy))
     world.run(60)
     assert sum("1 running/running" in line for line in world.log) > 8
 
