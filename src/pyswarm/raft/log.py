@@ -26,6 +26,11 @@ from pyswarm.raft.entry import Entry, EntryKind, MemberID
 from pyswarm.raft.snapshot import Snapshot
 
 
+COMMITTED_ENTRIES_MAX = 4096
+"""Entries handed out to be applied at once: after a restart there may be very many, and heartbeats
+must go between them."""
+
+
 class Write:
     """One Ready on its way to the disk: what will be true when it is there."""
 
@@ -267,8 +272,9 @@ class RaftLog:
         first = self.applied_index + 1
         if first > self.commit_index:
             return ()
-        self.applied_index = self.commit_index
-        return self.range(first, self.commit_index)
+        last = min(self.commit_index, self.applied_index + COMMITTED_ENTRIES_MAX)
+        self.applied_index = last
+        return self.range(first, last)
 
     # -- configurations
 

@@ -414,3 +414,17 @@ def test_a_member_starts_from_a_disk_with_a_kept_tail() -> None:
     )
     assert replica.commit_index == replica.applied_index == snapshot.index
     assert replica.last_index == entries[-1].index
+
+
+def test_very_many_committed_entries_come_in_portions() -> None:
+    """After a restart; heartbeats and reads go between them."""
+    cluster = LocalRaft(1)
+    give_log(cluster, 1, [2] * 10_000)
+    cluster[1].campaign()
+    portions: list[int] = []
+    while (ready := cluster[1].ready()) is not None:
+        cluster[1].advance(ready)
+        portions.append(len(ready.committed))
+    assert sum(portions) == 10_002
+    assert max(portions) == 4096
+    assert cluster[1].is_leader_ready
