@@ -79,6 +79,7 @@ class Driver:
         self._thread = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._news.set()
+        self._step(self._wake())  # the first step: a machine may have something to say unasked
         while not self._stopped:
             await self._rest()
             self._breathe()
