@@ -21,7 +21,6 @@ from pyswarm.agent.vocabulary import (
     ManagersKnown,
     OperationDone,
     SavedTask,
-    SaveTask,
     SessionLost,
     Stop,
     ToManager,
@@ -131,9 +130,6 @@ class Agent:
                 pass
         out += self._worker.due(now)
         out += self._session.due(now)
-        for effect in out:
-            if isinstance(effect, SaveTask) and effect.task is None:
-                self._reporter.forget(effect.task_id)
         return out + self._report(now)
 
     # -- inside

@@ -70,23 +70,30 @@ def moved(status: TaskStatus, step: Step) -> TaskStatus:
     return attrs.evolve(status, state=step.to, message=step.message, err="")
 
 
-def started(status: TaskStatus, step: Step, how: Started) -> TaskStatus:
-    """The status of a task that runs now."""
-    return attrs.evolve(
-        moved(status, step), container_id=how.container_id, pid=how.pid, ports=how.ports
-    )
-
-
 def exit_error(how: Exited) -> str:
     """Swarm's sentence for a task that ended badly."""
     return f"task: non-zero exit ({how.code})" + (f": {how.reason}" if how.reason else "")
 
 
-def ended(status: TaskStatus, step: Step, how: Exited) -> TaskStatus:
-    """The status of a task whose main process ended by itself."""
-    if how.code == 0:
-        return attrs.evolve(moved(status, step), exit_code=0)
-    return attrs.evolve(status, state=TaskState.FAILED, err=exit_error(how), exit_code=how.code)
+def advanced(status: TaskStatus, step: Step, result: Started | Exited | None) -> TaskStatus:
+    """The status after the executor did what ``step`` asks for, with what it told."""
+    if isinstance(result, Started):
+        return attrs.evolve(
+            moved(status, step),
+            container_id=result.container_id,
+            pid=result.pid,
+            ports=result.ports,
+        )
+    if isinstance(result, Exited) and result.code != 0:
+        err = exit_error(result)
+        return attrs.evolve(status, state=TaskState.FAILED, err=err, exit_code=result.code)
+    return moved(status, step)
+
+
+def stopped(status: TaskStatus, step: Step, result: Started | Exited | None) -> TaskStatus:
+    """The status of a task that was asked to stop and did; the executor may tell how."""
+    status = moved(status, step)
+    return attrs.evolve(status, exit_code=result.code) if isinstance(result, Exited) else status
 
 
 def broken(status: TaskStatus, err: str) -> TaskStatus:

@@ -36,18 +36,18 @@ class Reporter:
         """Whether the leader has recorded everything it should know."""
         return not self._waiting and self._flying is None
 
-    def add(self, task_id: str, status: TaskStatus) -> None:
-        """The task's status is now ``status``; a lower state than before is not news."""
+    def add(self, task_id: str, status: TaskStatus | None) -> None:
+        """The task's status is now ``status`` (a lower state than before is not news); None: the
+        task is no longer this node's, nobody wants to hear of it."""
+        if status is None:
+            self._latest.pop(task_id, None)
+            self._waiting.pop(task_id, None)
+            return
         known = self._latest.get(task_id)
         if known is not None and (status.state < known.state or status == known):
             return
         self._latest[task_id] = status
         self._waiting[task_id] = status
-
-    def forget(self, task_id: str) -> None:
-        """The task is no longer this node's: nobody wants to hear of it."""
-        self._latest.pop(task_id, None)
-        self._waiting.pop(task_id, None)
 
     def restart(self, statuses: Iterable[tuple[str, TaskStatus]]) -> None:
         """A new session: all of them again."""

@@ -16,17 +16,17 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from pyswarm.agent.executor import Exited, Started, TaskGone, TaskRejected, TemporaryFailure
+from pyswarm.agent.executor import Exited, TaskGone, TaskRejected, TemporaryFailure
 from pyswarm.agent.files import Dependencies
 from pyswarm.agent.progress import (
     NODE_RESTARTED,
     STEPS,
+    advanced,
     broken,
-    ended,
     moved,
     next_step,
     sentence,
-    started,
+    stopped,
 )
 from pyswarm.agent.vocabulary import (
     FileSource,
@@ -48,7 +48,8 @@ RETRY_SECONDS = 1.0
 FILES_PATIENCE_SECONDS = 20.0
 """How long a resumed task waits for the secrets it needs to be sent again by a session."""
 
-Report = Callable[[str, TaskStatus], None]
+Report = Callable[[str, TaskStatus | None], None]
+"""Told a task's status, or None when nobody wants to hear of it any more."""
 
 
 @attrs.define(eq=False)
@@ -265,18 +266,14 @@ class Worker:
     def _advance(self, now: float, work: Work, answer: OperationDone, out: list[Effect]) -> None:
         before = work.status
         step = STEPS.get(before.state)
-        if answer.operation in (Operation.SHUTDOWN, Operation.TERMINATE):
-            work.failing = False
-            step = next_step(before.state, TaskState.SHUTDOWN)
         if answer.operation is Operation.PREPARE:
             work.prepared = True
-        if step is not None:
-            if isinstance(answer.result, Started):
-                work.status = started(before, step, answer.result)
-            elif isinstance(answer.result, Exited):
-                work.status = ended(before, step, answer.result)
-            elif step.operation is not None:
-                work.status = moved(before, step)
+        if answer.operation in (Operation.SHUTDOWN, Operation.TERMINATE):
+            work.failing = False
+            if (step := next_step(before.state, TaskState.SHUTDOWN)) is not None:
+                work.status = stopped(before, step, answer.result)
+        elif step is not None and step.operation is answer.operation:
+            work.status = advanced(before, step, answer.result)
         self._settle(work, before, out)
         self._proceed(now, work, out)
 
@@ -340,7 +337,10 @@ class Worker:
             return
         work.removing = True
         work.retry_at = None
-        out.append(SaveTask(task_id, None, None))
+        self._report(task_id, None)
+        # Kept until it is done, so that a node that ends meanwhile does it in its next life.
+        work.task = attrs.evolve(work.task, desired_state=TaskState.REMOVE)
+        out.append(SaveTask(task_id, work.task, work.status))
         self._perform(work, Operation.REMOVE, out)
 
     def _removed(self, now: float, work: Work, answer: OperationDone, out: list[Effect]) -> None:
@@ -348,5 +348,6 @@ class Worker:
             self._put_off(now, work, RETRY_SECONDS)
             return
         del self._works[work.task.id]
+        out.append(SaveTask(work.task.id, None, None))
         if work.successor is not None:
             self._take(now, work.successor, out)

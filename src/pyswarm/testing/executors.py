@@ -147,11 +147,13 @@ class CallableBehaviours:
 
     def release(self) -> None:
         self._released.set()
+        self._released = threading.Event()
 
     async def _ignores(self, task: TaskContext) -> None:
+        released = self._released
         task.log(task.args[0])
         with trio.CancelScope(shield=True):
-            while not self._released.is_set():  # noqa: ASYNC110 (set from another thread)
+            while not released.is_set():  # noqa: ASYNC110 (set from another thread)
                 await trio.sleep(0.01)
 
 
@@ -231,6 +233,11 @@ class Bench:
         assert exited.code == 0, f"it ended with {exited}, after printing {lines}"
         return lines
 
+    async def ended(self, id: str, code: int) -> None:
+        """The task ends with this exit code."""
+        exited = await self.executor.wait(id)
+        assert exited.code == code, f"expected exit code {code}, got {exited}"
+
     async def line(self, id: str, text: str) -> None:
         """Wait until the task has printed ``text``."""
         async with aclosing(self.executor.logs(id, follow=True)) as lines:
@@ -274,7 +281,7 @@ async def tells_exit_codes(bench: Bench) -> None:
     for code in (0, 3):
         id = await bench.start(bench.behaviours.exits(code))
         for _ in range(2):  # also when it has long ended
-            assert (await bench.executor.wait(id)).code == code
+            await bench.ended(id, code)
 
 
 async def refuses_unknown_images(bench: Bench) -> None:
@@ -370,14 +377,14 @@ async def ends_what_does_not_listen(bench: Bench) -> None:
         id = await bench.start(bench.behaviours.ignores_stop("stubborn"), grace=grace)
         await bench.line(id, "stubborn")
         await bench.executor.shutdown(id)
-        assert (await bench.executor.wait(id)).code == 137
+        await bench.ended(id, 137)
 
 
 async def terminates_at_once(bench: Bench) -> None:
     id = await bench.start(bench.behaviours.ignores_stop("stubborn"), grace=1000.0)
     await bench.line(id, "stubborn")
     await bench.executor.terminate(id)
-    assert (await bench.executor.wait(id)).code == 137
+    await bench.ended(id, 137)
 
 
 async def stops_what_never_ran(bench: Bench) -> None:
@@ -393,7 +400,7 @@ async def stops_what_has_ended(bench: Bench) -> None:
     await bench.executor.wait(id)
     await bench.executor.shutdown(id)
     await bench.executor.terminate(id)
-    assert (await bench.executor.wait(id)).code == 5, "how it ended is not forgotten"
+    await bench.ended(id, 5)  # how it ended is not forgotten
 
 
 async def removes_everything(bench: Bench) -> None:

@@ -184,6 +184,16 @@ def test_shutting_down(at: TaskState) -> None:
     assert status.exit_code == (143 if at is S.RUNNING else 0)
 
 
+def test_the_exit_code_may_come_with_the_end() -> None:
+    world = World()
+    world.open()
+    world.assign(make_task())
+    run_to(world, S.RUNNING)
+    world.assign(make_task(desired=S.SHUTDOWN))
+    world.done(Op.SHUTDOWN, Exited(143))
+    assert world.agent.status("t1") == TaskStatus(S.SHUTDOWN, "shutdown", "", 0.0, "c1", 77, 143)
+
+
 def test_the_exit_code_may_come_after_the_end() -> None:
     world = World()
     world.open()
@@ -233,9 +243,11 @@ def test_what_left_the_assignments_is_removed() -> None:
     world.assign(make_task("t1"), make_task("t2"))
     assert performed(world.assign(removed=("t1",))) == [Op.REMOVE]
     assert world.agent.status("t1") is None
-    assert list(saved(world.effects)) == ["t2"]
+    kept = saved(world.effects)["t1"]  # a next life has to know of it
+    assert kept.task.desired_state is S.REMOVE
     world.done(Op.PREPARE)  # too late
     world.done(Op.REMOVE)
+    assert list(saved(world.effects)) == ["t2"]
     assert performed(world.assign(full=True)) == [Op.REMOVE]
     world.done(Op.REMOVE, error=TemporaryFailure("busy"), task_id="t2")
     world.now += 1
@@ -299,6 +311,21 @@ def test_what_was_prepared_is_prepared_again_and_started() -> None:
     assert world.state() is S.READY
     assert performed(world.done(Op.PREPARE)) == [Op.START]
     assert world.state() is S.STARTING
+
+
+def test_a_removal_that_was_cut_short_is_done_in_the_next_life() -> None:
+    world = World()
+    world.open()
+    world.assign(make_task())
+    run_to(world, S.RUNNING)
+    world.assign(full=True)
+    again = World(saved(world.effects))
+    assert performed(again.step(Tick())) == [Op.SHUTDOWN]
+    again.done(Op.SHUTDOWN, error=TaskGone("no such task"))
+    again.open()
+    assert performed(again.assign(full=True)) == [Op.REMOVE]
+    again.done(Op.REMOVE)
+    assert saved(world.effects + again.effects) == {}
 
 
 def test_a_task_this_node_forgot_counts_as_resumed() -> None:

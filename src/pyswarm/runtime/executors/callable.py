@@ -103,12 +103,13 @@ class _Run:
 class CallableExecutor:
     """Runs the functions of ``images`` (image name → async function). It belongs to one node.
 
+    More of them can be added later with :meth:`register`.
     ``cpus`` and ``memory_bytes`` are what the node offers to the scheduler; nothing enforces them.
     """
 
     def __init__(
         self,
-        images: Mapping[str, TaskFunction],
+        images: Mapping[str, TaskFunction] | None = None,
         *,
         own_thread: bool = True,
         hostname: str | None = None,
@@ -117,7 +118,7 @@ class CallableExecutor:
         memory_bytes: int = 1 << 30,
         generic: Sequence[GenericResource] = (),
     ) -> None:
-        self._images = dict(images)
+        self._images = dict(images or {})
         self._own_thread = own_thread
         self._hostname = hostname or socket.gethostname()
         self._labels = dict(labels or {})

@@ -1,0 +1,74 @@
+"""The conformance kit finds what is wrong with an executor."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from pyswarm.agent import Exited, TaskContext, TaskFailed
+from pyswarm.runtime.executors import CallableExecutor
+from pyswarm.testing.executors import (
+    EXECUTOR_CHECKS,
+    CallableBehaviours,
+    check_executor,
+    check_name,
+    run_check,
+)
+
+
+class ForgetsCodes(CallableExecutor):
+    async def wait(self, task_id: str, /) -> Exited:
+        await super().wait(task_id)
+        return Exited(0)
+
+
+class TakesAnyImage(CallableExecutor):
+    async def prepare(self, task: TaskContext, /) -> None:
+        if task.container.image.startswith("no/"):
+            await trio.lowlevel.checkpoint()
+            return
+        await super().prepare(task)
+
+
+class NeverForgets(CallableExecutor):
+    async def remove(self, task_id: str, /) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class FailsTwice(CallableExecutor):
+    async def shutdown(self, task_id: str, /) -> None:
+        if self._get(task_id).ended.is_set():
+            raise TaskFailed("it has ended")
+        await super().shutdown(task_id)
+
+
+class LosesFiles(CallableExecutor):
+    async def prepare(self, task: TaskContext, /) -> None:
+        task.files.clear()  # type: ignore[attr-defined]
+        await super().prepare(task)
+
+
+BROKEN = {
+    ForgetsCodes: "tells_exit_codes",
+    TakesAnyImage: "refuses_unknown_images",
+    NeverForgets: "stops_what_never_ran",
+    FailsTwice: "takes_repeated_calls_as_done",
+    LosesFiles: "hands_over_files",
+}
+
+
+@pytest.mark.parametrize(("broken", "check"), BROKEN.items(), ids=list(BROKEN.values()))
+async def test_it_finds(broken: type[CallableExecutor], check: str) -> None:
+    spells = CallableBehaviours()
+    images = spells.images()
+    (one,) = [c for c in EXECUTOR_CHECKS if check_name(c) == check]
+    with pytest.raises((AssertionError, TaskFailed)):
+        await run_check(one, lambda: broken(images), spells)
+
+
+async def test_all_at_once_names_the_check_that_failed() -> None:
+    spells = CallableBehaviours()
+    images = spells.images()
+    await check_executor(lambda: CallableExecutor(images), spells)
+    with pytest.raises(AssertionError, match="tells_exit_codes: "):
+        await check_executor(lambda: ForgetsCodes(images), spells)
