@@ -11,7 +11,7 @@ from pyswarm.errors import FailedPrecondition, NotFound, Unavailable
 from pyswarm.raft.configuration import Configuration
 from pyswarm.raft.entry import Entry, EntryKind, MemberID
 from pyswarm.raft.message import Heartbeat, Removed, TimeoutNow
-from pyswarm.raft.progress import Progress, ProgressState
+from pyswarm.raft.progress import Progress
 from pyswarm.raft.reads import prove_reads, register_waiting_reads, start_round
 from pyswarm.raft.role import Role
 from pyswarm.raft.state import State
@@ -63,8 +63,8 @@ def tick_leader(s: State) -> None:
         s.become_follower(s.term, None)  # Others may lead by now: answer nobody (6.2).
         return
     for progress in s.progress.values():
-        if progress.state is not ProgressState.PROBE and not is_active(s, progress):
-            progress.probe()
+        if not is_active(s, progress):
+            progress.lose_touch(s.log.last_index, s.now)
     tick_transfer(s)
     start_round(s)
 

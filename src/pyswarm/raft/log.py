@@ -25,7 +25,6 @@ from pyswarm.raft.configuration import Configuration, decode_configuration
 from pyswarm.raft.entry import Entry, EntryKind, MemberID
 from pyswarm.raft.snapshot import Snapshot
 
-
 COMMITTED_ENTRIES_MAX = 4096
 """Entries handed out to be applied at once: after a restart there may be very many, and heartbeats
 must go between them."""

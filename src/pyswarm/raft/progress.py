@@ -149,6 +149,13 @@ class Progress:
         self.sender = None
         self.inflight.clear()
 
+    def lose_touch(self, last_index: int, now: int) -> None:
+        """Nothing was heard for an election timeout: it has to show anew that it keeps up."""
+        if self.state is not ProgressState.PROBE:
+            self.probe()
+        self.caught_up = False
+        self.round_target, self.round_start = last_index, now
+
     def replicate(self) -> None:
         """The logs agree up to ``match``: entries may flow."""
         self.state = ProgressState.REPLICATE

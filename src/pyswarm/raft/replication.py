@@ -87,7 +87,7 @@ def on_append_reply(s: State, m: AppendReply) -> None:
 
 
 def measure_round(s: State, p: Progress) -> None:
-    """A round of catching up may be over; also where nothing is left to send, and no reply comes."""
+    """A round of catching up may be over, even if nothing is left to send or to answer."""
     if not p.caught_up:
         p.note_catching_up(s.log.last_index, s.now, s.config.election_timeout_ticks)
 

@@ -86,6 +86,20 @@ def test_a_learner_promoted_just_before_it_lags_holds_nothing_up() -> None:
     assert cluster[4].configuration.get(4).voter  # type: ignore[union-attr]
 
 
+def test_a_learner_that_falls_silent_has_to_catch_up_anew() -> None:
+    cluster = LocalRaft(3, learners=1)
+    cluster.elect(1)
+    cluster.tick_all(8)
+    assert cluster[1].status().followers[-1].caught_up
+    cluster.crash(4)
+    cluster.tick_all(20)
+    with pytest.raises(FailedPrecondition, match="caught up"):
+        cluster[1].propose_membership(PromoteMember(4))
+    cluster.restart(4)
+    cluster.tick_all(20)
+    cluster[1].propose_membership(PromoteMember(4))
+
+
 def test_learners_do_not_count_for_commitment() -> None:
     cluster = LocalRaft(3, learners=2)
     cluster.elect(1)
