@@ -68,18 +68,18 @@ class Cluster:
         Raises ``InvalidArgument`` at once, ``FailedPrecondition`` if the directory holds a node.
         """
         settings = front.settings(
-            dict(
-                state_dir=state_dir,
-                network=network,
-                executor=executor,
-                advertise_addr=advertise_addr,
-                availability=availability,
-                name=name,
-                labels=labels,
-                own_thread=own_thread,
-                observer=observer,
-                raft=raft,
-            )
+            {
+                "state_dir": state_dir,
+                "network": network,
+                "executor": executor,
+                "advertise_addr": advertise_addr,
+                "availability": availability,
+                "name": name,
+                "labels": labels,
+                "own_thread": own_thread,
+                "observer": observer,
+                "raft": raft,
+            }
         )
         swarm = front.new_swarm(default_addr_pools=default_addr_pools, subnet_size=subnet_size)
         return cls._enter(settings, front.found(settings, swarm), front.until_ready)
@@ -95,7 +95,9 @@ class Cluster:
         (a wrong token), ``Unavailable`` (nobody answers), ``FailedPrecondition``.
         """
         settings = front.settings(options)
-        prepare = front.join(settings, front.remotes(remote_addrs, options), front.checked_token(token))
+        prepare = front.join(
+            settings, front.remotes(remote_addrs, options), front.checked_token(token)
+        )
         return cls._enter(settings, prepare, front.until_joined)
 
     @classmethod
@@ -119,7 +121,7 @@ class Cluster:
         subnet_size: int = 24,
         **options: Any,
     ) -> AbstractAsyncContextManager[Cluster]:
-        """What an application's main wants: :meth:`open` if there is something, else :meth:`init`."""
+        """What an application wants: :meth:`open` if there is something, else :meth:`init`."""
         settings = front.settings({**options, "state_dir": state_dir})
         swarm = front.new_swarm(default_addr_pools=default_addr_pools, subnet_size=subnet_size)
         return cls._enter(settings, front.reopen_or_found(settings, swarm), front.at_once)

@@ -33,7 +33,7 @@ class Drain:
     nodes: tuple[str, ...]
 
     def __init__(self, *nodes: str) -> None:
-        self.__attrs_init__(nodes)  # type: ignore[attr-defined]
+        self.__attrs_init__(nodes)
 
 
 @attrs.frozen(init=False)
@@ -43,7 +43,7 @@ class Lose:
     nodes: tuple[str, ...]
 
     def __init__(self, *nodes: str) -> None:
-        self.__attrs_init__(nodes)  # type: ignore[attr-defined]
+        self.__attrs_init__(nodes)
 
 
 @attrs.frozen

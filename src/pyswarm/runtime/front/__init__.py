@@ -1,9 +1,9 @@
 """What :class:`pyswarm.Cluster` does, verb by verb.
 
-Read in this order: ``founding`` (a node is prepared), ``entering`` (it runs for a block), ``member``
-(ask, look, wait), ``handles``, then the nouns: ``services`` (with ``changes``, ``convergence``),
-``tasks`` (with ``logs``, ``logdesk``), ``nodes``, ``networks``, ``payloads``; ``swarm`` is the
-whole, ``events`` what happens to it, ``loops`` threads.
+Read in this order: ``founding`` (a node is prepared), ``entering`` (it runs for a block),
+``member`` (ask, look, wait), ``handles``, then the nouns: ``services`` (with ``changes``,
+``convergence``), ``tasks`` (with ``logs``, ``logdesk``), ``nodes``, ``networks``, ``payloads``;
+``swarm`` is the whole, ``events`` what happens to it, ``loops`` threads.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ PATHS: dict[str, tuple[Path, ...]] = {
     "networks": (("task", "networks"),),
     "ports": (("endpoint",),),
     "endpoint_mode": (("endpoint",),),
-    **{key: (("mode",),) for key in ("mode", "replicas", "max_concurrent")},
+    **dict.fromkeys(("mode", "replicas", "max_concurrent"), (("mode",),)),
     "constraints": ((*PLACEMENT, "constraints"),),
     "preferences": ((*PLACEMENT, "preferences"),),
     "max_replicas_per_node": ((*PLACEMENT, "max_replicas"),),

@@ -2,9 +2,9 @@
 
 *Converged*: every slot has its task running and clean (of the current spec), and no update is
 between slots; with ``monitored``, the last monitor period of the update is over too. For a job: the
-completions are there. *Failed*: an update was paused or rolled back, or slots ended that the restart
-policy leaves ended. *Blocked*: every slot that is not converged waits for a node, and none can take
-it; nothing moves until somebody changes something. Everything else is under way.
+completions are there. *Failed*: an update was paused or rolled back, or slots ended that the
+restart policy leaves ended. *Blocked*: every slot that is not converged waits for a node, and none
+can take it; nothing moves until somebody changes something. Everything else is under way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 
 from pyswarm.errors import DeadlineExceeded, NotFound
 from pyswarm.model import (
-    GlobalJob,
+    NodeState,
     Replicated,
     ReplicatedJob,
     Service,
@@ -91,7 +91,7 @@ class Watcher:
         self.progress = Progress(0, 0)
 
     def look(self, view: Reader) -> Outcome | None:
-        """The outcome, or None while it is under way. Raises ``NotFound`` if the service is gone."""
+        """The outcome, or None while it is under way. Raises ``NotFound`` if it is gone."""
         service = view.service(self._id)
         if service is None:
             raise NotFound(f"service {self._id} not found")
@@ -133,7 +133,7 @@ class Watcher:
         for key in wanted:
             tasks = slots.get(key, [])
             live = [task for task in tasks if is_wanted(task)]
-            runs = [task for task in live if task.state is TaskState.RUNNING]
+            runs = [task for task in live if _is_seen_running(view, task)]
             if len(live) == 1 and runs and not outdated(runs[0], view):
                 good.append(runs[0])
             else:
@@ -166,6 +166,12 @@ class Watcher:
         return _stuck(view, service, bad) if bad else None
 
 
+def _is_seen_running(view: Reader, task: Task) -> bool:
+    """Running, as far as anyone knows: a node that is silent may have died with its tasks."""
+    node = view.node(task.node_id)
+    return task.state is TaskState.RUNNING and node is not None and node.state is NodeState.READY
+
+
 def _wanted_count(view: Reader, service: Service) -> int:
     mode = service.spec.mode
     if isinstance(mode, Replicated):
@@ -178,8 +184,6 @@ def _wanted_count(view: Reader, service: Service) -> int:
 
 def _places(view: Reader, service: Service) -> list[Key]:
     """The nodes a global service wants a task on."""
-    if isinstance(service.spec.mode, GlobalJob):
-        return [(0, node.id) for node in view.nodes() if is_place(service, node)]
     return [(0, node.id) for node in view.nodes() if is_place(service, node)]
 
 
@@ -195,9 +199,7 @@ def _is_left(tasks: list[Task]) -> bool:
     newest = max(tasks, key=lambda task: task.created_at)
     ended = newest.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
     return (
-        ended
-        and newest.desired_state is not TaskState.REMOVE
-        and not should_restart(newest, tasks)
+        ended and newest.desired_state is not TaskState.REMOVE and not should_restart(newest, tasks)
     )
 
 

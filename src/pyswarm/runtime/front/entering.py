@@ -60,10 +60,12 @@ async def entered(settings: Settings, prepare: Prepare, wait: Wait) -> AsyncIter
                 await wait(member)
                 yield member
             return
-        async with own_loop() as loop:
-            async with _over_there(loop, _running(settings, prepare, loop)) as member:
-                await wait(member)
-                yield member
+        async with (
+            own_loop() as loop,
+            _over_there(loop, _running(settings, prepare, loop)) as member,
+        ):
+            await wait(member)
+            yield member
 
 
 @asynccontextmanager
@@ -89,9 +91,7 @@ async def _running(settings: Settings, prepare: Prepare, loop: Loop) -> AsyncIte
 
 
 @asynccontextmanager
-async def _over_there(
-    loop: Elsewhere, manager: AbstractAsyncContextManager[T]
-) -> AsyncIterator[T]:
+async def _over_there(loop: Elsewhere, manager: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
     """Enter and leave ``manager`` in another loop, in one task of it."""
     home = trio.lowlevel.current_trio_token()
     leave: list[Callable[[], object]] = []

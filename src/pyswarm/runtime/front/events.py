@@ -162,4 +162,3 @@ async def events(
     finally:
         with trio.CancelScope(shield=True), suppress(SwarmError):
             await member.loop.run(watching.close)
-

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pyswarm.errors import NotFound, OutOfSequence
-from pyswarm.runtime.front.member import Member
 from pyswarm.model import StoreObject
+from pyswarm.runtime.front.member import Member
 
 T = TypeVar("T", bound=StoreObject)
 V = TypeVar("V")

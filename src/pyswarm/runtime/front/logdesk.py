@@ -158,7 +158,7 @@ class LogDesk:
             )
             async with send:
                 try:
-                    async with aclosing(lines) as open_lines:  # type: ignore[type-var]
+                    async with aclosing(lines) as open_lines:
                         async for line in open_lines:
                             await send.send(line)
                 except TaskGone:

@@ -31,9 +31,7 @@ READ_TIMEOUT_S = REQUEST_TIMEOUT_S
 class Member:
     """One running node and the loop it runs in."""
 
-    def __init__(
-        self, node: RunningNode, loop: Loop, nursery: trio.Nursery, disk: Disk
-    ) -> None:
+    def __init__(self, node: RunningNode, loop: Loop, nursery: trio.Nursery, disk: Disk) -> None:
         self.node = node
         self.loop = loop
         self.nursery = nursery
@@ -57,6 +55,14 @@ class Member:
     def is_leader(self) -> bool:
         """Whether this node leads now."""
         return self.node.machine.is_leader
+
+    async def crash(self) -> None:
+        """Stop at once, as if the process had died: for tests of failure."""
+
+        async def crash() -> None:
+            self.node.crash()
+
+        await self.loop.run(crash)
 
     async def wait_stopped(self) -> str:
         """Until the node has stopped by itself; why."""

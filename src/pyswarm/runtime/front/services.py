@@ -9,7 +9,6 @@ import attrs
 
 from pyswarm.errors import (
     AlreadyExists,
-    FailedPrecondition,
     InvalidArgument,
     NotFound,
     OutOfSequence,
@@ -57,7 +56,9 @@ class ServiceHandle(Handle[Service]):
 
         await self._change(change)
 
-    async def update(self, spec: ServiceSpec | None = None, **changes: Unpack[ServiceOptions]) -> None:
+    async def update(
+        self, spec: ServiceSpec | None = None, **changes: Unpack[ServiceOptions]
+    ) -> None:
         """Give the service a new spec, or change keywords of the one it has.
 
         ``update(image="v2", parallelism=2)`` changes what is there now, whoever put it there. A
@@ -139,7 +140,7 @@ class ServiceHandle(Handle[Service]):
         self._member.check_manager()
         await self.refresh()
         watcher = Watcher(self.id, monitored=monitored)
-        outcome = await self._member.wait_until(
+        outcome: Outcome = await self._member.wait_until(
             watcher.look, timeout=timeout, late=lambda: watcher.late(timeout or 0.0)
         )
         self.value = outcome.service

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,8 +20,8 @@ from pyswarm.errors import (
 from pyswarm.model import Node, NodeState, Role, Service, Swarm, SwarmSpec, Task
 from pyswarm.model.requests import LeaveNode, UpdateSwarm
 from pyswarm.node.calls import Leave
-from pyswarm.node.lookup import find
 from pyswarm.node.explain import explain_service, explain_task
+from pyswarm.node.lookup import find
 from pyswarm.node.whatif import Hypothesis, WhatIf, what_if
 from pyswarm.raft import Role as RaftRole
 from pyswarm.runtime.clock import SystemClock
@@ -142,9 +142,15 @@ async def rotate_join_token(member: Member, role: Role | str) -> str:
     """A new token for ``role``; the old one lets nobody in any more."""
     wanted = _role(role)
     token = JoinToken.parse(await join_token(member, wanted)).rotated()
-    name = f"rotate_{wanted}_token"
-    await _change(member, lambda swarm: UpdateSwarm(swarm.version, swarm.spec, **{name: str(token)}))
-    return str(token)
+    text = str(token)
+
+    def make(swarm: Swarm) -> UpdateSwarm:
+        if wanted is Role.MANAGER:
+            return UpdateSwarm(swarm.version, swarm.spec, rotate_manager_token=text)
+        return UpdateSwarm(swarm.version, swarm.spec, rotate_worker_token=text)
+
+    await _change(member, make)
+    return text
 
 
 RAFT_SETTINGS = ("snapshot_interval", "keep_old_snapshots", "log_entries_for_slow_followers")
@@ -183,7 +189,7 @@ def _changed(spec: SwarmSpec, settings: Mapping[str, Any]) -> SwarmSpec:
     return attrs.evolve(spec, **fields)
 
 
-async def _change(member: Member, make: Any) -> Swarm:
+async def _change(member: Member, make: Callable[[Swarm], UpdateSwarm]) -> Swarm:
     for left in reversed(range(CHANGE_TRIES)):
         current = await member.read(lambda store: store.swarm)
         try:
@@ -374,7 +380,9 @@ async def _give_up_seat(member: Member) -> None:
 
     async def wait() -> None:
         await member.node.request(LeaveNode(member.node_id, True), timeout_s=LEAVE_S)
-        while member.is_manager:
+        while True:
+            if not member.is_manager:
+                return
             await trio.sleep(PAUSE_S)
 
     async def bounded() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from pyswarm.model import Task, TaskState
 from pyswarm.model.requests import RemoveTask
-from pyswarm.node.explain import Explanation, explain_task
+from pyswarm.node.explain import explain_task
 from pyswarm.runtime.front.handles import Collection, Handle
 from pyswarm.runtime.front.logdesk import Wish
 from pyswarm.runtime.front.logs import TaskLine, read_logs
+from pyswarm.scheduler.explain import Explanation
 from pyswarm.store import Store
 
 
