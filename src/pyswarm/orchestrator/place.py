@@ -53,7 +53,7 @@ class Placer:
         """Take in what changed; place, as far as the turn has room."""
         for change in changed:
             self._see(change)
-        for decision in self.scheduler.schedule(now, max(0, tx.room)):
+        for decision in self.scheduler.schedule(now, max(0, tx.room), version=tx.version):
             new = decision.new
             if new.state is TaskState.ASSIGNED:
                 tx.update(new, CONFIRMED if decision.old.node_id else PLACED)

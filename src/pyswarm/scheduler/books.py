@@ -42,6 +42,8 @@ class Books:
         self.waiting: dict[str, TaskGroup] = {}
         self.groups: dict[GroupKey, TaskGroup] = {}
         self.due: dict[GroupKey, TaskGroup] = {}
+        self.fresh: list[TaskGroup] = []
+        """Groups that became due, or older, since they were put in order last."""
         self.bound: dict[str, Task] = {}
         """Tasks that wait to be confirmed on the node they were made for."""
         self.bound_by_node: dict[str, dict[str, None]] = {}
@@ -140,6 +142,8 @@ class Books:
     def upsert_task(self, task: Task) -> None:
         """A task is new or has changed."""
         old = self.tasks.get(task.id)
+        if old is task:
+            return
         state = task.state
         if old is not None:
             if self._same_place(old, task):
@@ -214,8 +218,9 @@ class Books:
         if task.desired_state <= COMPLETE:
             counts = self.services.setdefault(task.service_id, {})
             counts[info.index] = counts.get(info.index, 0) + 1
-            for tree in self.trees.get(task.service_id, ()):
-                tree.count(info.index, 1)
+            if self.trees:
+                for tree in self.trees.get(task.service_id, ()):
+                    tree.count(info.index, 1)
 
     def _uncount(self, info: NodeInfo, task: Task) -> None:
         info.remove(task)
@@ -262,7 +267,7 @@ class Books:
         else:
             group.put(task)
         self.waiting[task.id] = group
-        self.due[key] = group
+        self.make_due(group)
 
     @staticmethod
     def _same_wish(old: Task, new: Task) -> bool:
@@ -287,10 +292,15 @@ class Books:
             if not ids:
                 del self.bound_by_node[task.node_id]
 
+    def make_due(self, group: TaskGroup) -> None:
+        """Something is to be decided for a group."""
+        self.due[group.key] = group
+        self.fresh.append(group)
+
     def _leave_group(self, task_id: str) -> None:
         group = self.waiting.pop(task_id, None)
         if group is not None:
-            del group.tasks[task_id]
+            group.drop(task_id)
             if not group.tasks:
                 self.close(group)
 
@@ -303,7 +313,7 @@ class Books:
         """What the group's tasks need may have become something else."""
         group.shape = self.shape(group.task)
         group.text = None
-        self.due[group.key] = group
+        self.make_due(group)
 
     def shape(self, task: Task) -> Shape:
         """The shape of a task, one object for equal needs."""

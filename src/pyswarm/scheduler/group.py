@@ -21,7 +21,18 @@ def group_key(task: Task) -> GroupKey:
 class TaskGroup:
     """Pending tasks of one service and spec version."""
 
-    __slots__ = ("key", "shape", "max_replicas", "levels", "counts", "tasks", "sorted", "text")
+    __slots__ = (
+        "key",
+        "shape",
+        "max_replicas",
+        "levels",
+        "counts",
+        "tasks",
+        "sorted",
+        "text",
+        "age",
+        "oldest",
+    )
 
     def __init__(self, key: GroupKey, task: Task, shape: Shape, counts: dict[int, int]) -> None:
         placement = task.spec.placement
@@ -35,6 +46,9 @@ class TaskGroup:
         """Active tasks of the service by index of node."""
         self.tasks: dict[str, Task] = {task.id: task}
         self.sorted = True
+        self.age = task.created_at
+        """When the oldest of the tasks was created: older groups go first."""
+        self.oldest = 1  # tasks of that age
         self.text: str | None = None
         """The reason last given for what stays pending; None if it was placed or never tried."""
 
@@ -52,9 +66,22 @@ class TaskGroup:
         return self.counts.get(node.index, 0)
 
     def put(self, task: Task) -> None:
-        """Take a task in, or its new state."""
-        self.sorted = self.sorted and task.id in self.tasks
+        """Take one more task in."""
+        self.sorted = False
         self.tasks[task.id] = task
+        if task.created_at <= self.age:
+            self.oldest = self.oldest + 1 if task.created_at == self.age else 1
+            self.age = task.created_at
+
+    def drop(self, task_id: str) -> None:
+        """Let a task go."""
+        task = self.tasks.pop(task_id)
+        if task.created_at == self.age:
+            self.oldest -= 1
+            if not self.oldest and self.tasks:
+                ages = [task.created_at for task in self.tasks.values()]
+                self.age = min(ages)
+                self.oldest = ages.count(self.age)
 
     def in_order(self) -> dict[str, Task]:
         """The tasks by slot: which of them are placed when not all can be."""

@@ -29,6 +29,7 @@ from typing import NamedTuple
 from pyswarm.model.objects import Task
 from pyswarm.model.replace import replace
 from pyswarm.model.states import TaskState
+from pyswarm.model.twins import copier_of
 from pyswarm.scheduler.books import Books
 from pyswarm.scheduler.filters import FILTERS, Filter
 from pyswarm.scheduler.group import GroupKey, TaskGroup, group_key
@@ -46,6 +47,10 @@ POOL_ENTRIES_MIN = 1 << 18  # entries kept in pools at least (10 MB); eight a no
 POOL_ENTRIES_PER_NODE = 8
 SHAPES_MAX = 4096  # shapes remembered; a shape is a kilobyte, and cheap to find out again
 NO_LIMIT = 1 << 62
+ASSIGNED = TaskState.ASSIGNED
+copy = copier_of(Task)
+"""A task's mutable twin, to be made a task again by its class: replace() without its loop."""
+
 NO_PENALTIES: dict[str, int] = {}
 
 
@@ -85,30 +90,34 @@ class Scheduler(Books):
         self.views: dict[GroupKey, ServicePool | Tree] = {}
         self.pending: dict[Shape, PendingShape] = {}
         self.tried: dict[GroupKey, int] = {}
+        self.queue: list[tuple[float, GroupKey]] = []
+        """The groups that are due by age and key, the next one last; may hold some that are not."""
         self.now = 0.0
+        self.version: int | None = None
 
     @property
     def is_due(self) -> bool:
         """Whether :meth:`schedule` has something to decide without anything further happening."""
         return bool(self.due or self.bound_due or self.ending)
 
-    def schedule(self, now: float, limit: int = NO_LIMIT) -> list[Decision]:
+    def schedule(
+        self, now: float, limit: int = NO_LIMIT, *, version: int | None = None
+    ) -> list[Decision]:
         """Decide at most ``limit`` tasks; what is left over stays due.
 
-        ``now`` is cluster time in seconds. The books count what is placed at once; telling the
-        scheduler the same again as changes of the store does nothing.
+        ``now`` is cluster time in seconds, ``version`` what the tasks are stamped with (their own
+        if it is not given). The books count what is placed at once; telling the scheduler the same
+        again as changes of the store does nothing.
         """
         self.now = now
+        self.version = version
         decisions: list[Decision] = []
         for node_id in self.failures.expire(now):
             self.improve(node_id)
         self._end(decisions, limit)
         self._confirm(decisions, limit)
         self._wake()
-        for group in sorted(self.due.values(), key=_age):
-            if len(decisions) >= limit:
-                break
-            self._place(group, decisions, limit)
+        self._place_due(decisions, limit)
         self._give_reasons(decisions, limit)
         self._evict()
         return decisions
@@ -172,7 +181,28 @@ class Scheduler(Books):
                 continue
             for key, group in pending.groups.items():
                 if self.tried.get(key) != self.freed.end:
-                    self.due[key] = group
+                    self.make_due(group)
+
+    def _place_due(self, decisions: list[Decision], limit: int) -> None:
+        queue, due = self.queue, self.due
+        if self.fresh:
+            queue += [(group.age, group.key) for group in self.fresh if group.key in due]
+            self.fresh.clear()
+            queue.sort(reverse=True)  # runs that are in order already cost next to nothing
+        while queue and len(decisions) < limit:
+            age, key = queue.pop()
+            group = due.get(key)
+            if group is None:
+                continue
+            if group.age > age:  # its oldest task left meanwhile
+                queue.append((group.age, key))
+                queue.sort(reverse=True)
+                continue
+            self._place(group, decisions, limit)
+            if key in due:
+                queue.append((age, key))
+        if not due:
+            queue.clear()
 
     def _place(self, group: TaskGroup, decisions: list[Decision], limit: int) -> None:
         group.counts = self.services.setdefault(group.key[0], {})
@@ -190,6 +220,7 @@ class Scheduler(Books):
         elif placed < len(tasks):
             del self.due[group.key]
             self._keep_pending(group)
+        # Otherwise there was no room for all of them: it stays due.
 
     def _place_by_score(
         self, group: TaskGroup, tasks: Sequence[Task], decisions: list[Decision]
@@ -245,16 +276,19 @@ class Scheduler(Books):
     def _assign(
         self, task: Task, info: NodeInfo, shape: Shape, message: str, decisions: list[Decision]
     ) -> None:
-        needs = shape.needs.generic
-        new = replace(
-            task,
-            node_id=info.node.id,
-            state=TaskState.ASSIGNED,
-            message=message,
-            err="",
-            status_at=self.now,
-            assigned_generic=info.claim(needs) if needs else (),
-        )
+        new = copy(task)
+        new.node_id = info.node.id
+        new.state = ASSIGNED
+        new.message = message
+        new.err = ""
+        new.status_at = self.now
+        if self.version is not None:  # what the store would set: it need not copy once more
+            new.version = self.version
+            new.updated_at = self.now
+        generic = shape.needs.generic
+        if generic:
+            new.assigned_generic = info.claim(generic)
+        new.__class__ = Task
         self._leave_for_node(task.id)
         self.track(new)
         decisions.append(Decision(task, new))
@@ -262,7 +296,7 @@ class Scheduler(Books):
     def _leave_for_node(self, task_id: str) -> None:
         group = self.waiting.pop(task_id, None)
         if group is not None:
-            del group.tasks[task_id]  # the group is closed by whoever places it
+            group.drop(task_id)  # the group is closed by whoever places it
         else:
             self._leave(task_id)
 
@@ -307,7 +341,7 @@ class Scheduler(Books):
                         continue
                     if len(decisions) >= limit:
                         group.text = None
-                        self.due[group.key] = group
+                        self.make_due(group)
                         break
                     new = group.tasks[task.id] = replace(task, err=text, status_at=self.now)
                     decisions.append(Decision(task, new))
@@ -412,8 +446,3 @@ class Scheduler(Books):
                 for needs, shape in self.shapes.items()
                 if shape in self.pools or shape in used
             }
-
-
-def _age(group: TaskGroup) -> tuple[float, GroupKey]:
-    """Older groups first."""
-    return (min(task.created_at for task in group.tasks.values()), group.key)
