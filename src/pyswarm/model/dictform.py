@@ -35,6 +35,8 @@ FORMAT = 1
 def to_dict(value: Any) -> dict[str, Any]:
     """The dict form of any value of the model."""
     data: dict[str, Any] = _converter().unstructure(value)
+    if "format" in data:  # a field of that name makes way for ours
+        data[_own_format(value.__class__)] = data.pop("format")
     return {"format": FORMAT, **data}
 
 
@@ -53,10 +55,16 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
             f"unknown format {found!r} of a {cls.__name__}",
             hint=f"this version of pyswarm reads format {FORMAT}",
         )
+    if _own_format(cls) in fields:
+        fields["format"] = fields.pop(_own_format(cls))
     try:
         return _converter().structure(fields, cls)
     except Exception as error:
         raise _refusal(cls, error) from error
+
+
+def _own_format(cls: type) -> str:
+    return f"{cls.__name__.lower()}_format"
 
 
 def _refusal(cls: type, error: Exception) -> InvalidArgument:

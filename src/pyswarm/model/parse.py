@@ -58,7 +58,7 @@ def parse_duration(text: str | float) -> float:
         raise InvalidArgument(
             f'time: invalid duration "{text}"', hint='write it like "1m30s" or "500ms"'
         )
-    return sign * total
+    return sign * round(total * 1e9) / 1e9  # whole nanoseconds, as Go has them
 
 
 def parse_bytes(text: str | int) -> int:

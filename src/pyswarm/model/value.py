@@ -10,8 +10,9 @@ first object is made, a constructor that
 * is fast: the checks are one comparison of classes a field, and the fields are set on the mutable
   twin (see :mod:`pyswarm.model.replace`), not one by one through the frozen class.
 
-``@trusted_value`` leaves the checks out: for classes that only pyswarm's own code makes, by the
-hundred thousand. Rules that look at more than one field are in :mod:`pyswarm.model.validate`.
+``@trusted_value`` leaves the checks out (mappings are frozen all the same): for classes that only
+pyswarm's own code makes, by the hundred thousand. Rules that look at more than one field are in
+:mod:`pyswarm.model.validate`.
 
 A field may carry rules of its own as metadata: ``at_least(0, "Docker's sentence")``.
 """
@@ -28,7 +29,7 @@ from typing import Any, TypeVar
 import attrs
 
 from pyswarm.errors import InvalidArgument
-from pyswarm.model.labels import FrozenDict, no_labels
+from pyswarm.model.labels import FrozenDict, Labels, no_labels
 from pyswarm.model.states import UNKNOWN_WORDS
 from pyswarm.model.twins import twin_of
 
@@ -95,7 +96,7 @@ _QUICK = {str: "str", int: "int", float: "float", bool: "bool", bytes: "bytes"}
 def _constructor(cls: Any, checked: bool) -> Callable[..., None]:
     fields = attrs.fields(cls)
     scope: dict[str, Any] = {"Class": cls, "Twin": twin_of(cls), "become": _become}
-    hints = typing.get_type_hints(cls) if checked else {}
+    hints = typing.get_type_hints(cls)
     parameters, checks = [], []
     for field in fields:
         name = field.name
@@ -104,7 +105,7 @@ def _constructor(cls: Any, checked: bool) -> Callable[..., None]:
         else:
             scope[f"default_{name}"] = field.default
             parameters.append(f"{name}=default_{name}")
-        if checked:
+        if checked or hints[name] == Labels:  # what is shared must not change, trusted or not
             checks.append(_check_line(cls, field, hints[name], scope))
     lines = [f"def __init__({', '.join(['self', *parameters])}):", *checks]
     lines += ["    become(self, '__class__', Twin)"]
