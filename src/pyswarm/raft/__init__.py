@@ -2,7 +2,8 @@
 
 Read in this order: ``entry``, ``configuration``, ``snapshot``, ``message``, ``ready`` (the nouns),
 ``config`` (times and limits), ``role``, ``log``, ``progress``, ``state``, then what a member does:
-``election``, ``leadership``, ``replication``, ``follower``, ``membership``, ``reads``, ``replica``.
+``election``, ``leadership``, ``replication``, ``follower``, ``membership``, ``reads``,
+``dispatch`` (all of it on one page), and ``replica``, the door.
 ``wire`` turns messages into bytes, ``disaster`` makes a new cluster of one member's disk.
 """
 

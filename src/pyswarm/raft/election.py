@@ -109,7 +109,7 @@ def on_vote_request(s: State, m: VoteRequest) -> None:
     """Grants the vote if it is still free and the candidate's log is as good as this one.
 
     A pre-vote promises nothing: it may be granted to many, and leaves at once. (Whether the request
-    is listened to at all was decided in ``Replica.step``: not while a leader is heard.)
+    is listened to at all was decided in ``dispatch``: not while a leader is heard.)
     """
     up_to_date = s.log.is_up_to_date(m.last_index, m.last_term)
     if m.pre:

@@ -13,37 +13,22 @@ out, writes, sends and applies what they say, and reports what is on disk::
         for entry in ready.committed: apply(entry)
         replica.advance(ready)
 
-:data:`HANDLERS` is the whole of its reactions: which role does what on which message. The rules
-about terms, which come first for all roles, are in :meth:`Replica.step`.
+What it does on a message is in :mod:`pyswarm.raft.dispatch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument, ResourceExhausted, Unavailable
-from pyswarm.raft import election, follower, leadership, membership, reads, replication
+from pyswarm.raft import dispatch, election, leadership, membership, reads, replication
 from pyswarm.raft.config import ENTRY_BYTES_MAX, RaftConfig
 from pyswarm.raft.configuration import Configuration, MembershipChange, encode_configuration
 from pyswarm.raft.entry import Entry, EntryKind, HardState, MemberID
 from pyswarm.raft.log import Write
-from pyswarm.raft.message import (
-    AppendEntries,
-    AppendReply,
-    Heartbeat,
-    HeartbeatReply,
-    InstallSnapshot,
-    Message,
-    ReadReply,
-    ReadRequest,
-    Removed,
-    SnapshotReply,
-    TimeoutNow,
-    VoteReply,
-    VoteRequest,
-)
+from pyswarm.raft.message import Message
 from pyswarm.raft.ready import Ready
 from pyswarm.raft.role import Role
 from pyswarm.raft.snapshot import SNAPSHOT_CHUNK_BYTES_MAX, Snapshot
@@ -54,57 +39,6 @@ SLOW_FOLLOWER_ENTRIES = 500
 """Entries kept before a snapshot, for followers that are only a little behind."""
 HELD_ENTRIES_MAX = 100_000
 """Entries kept at most for a follower that is receiving an earlier snapshot just now."""
-
-Handler: TypeAlias = Callable[[State, Any], None]
-
-
-def ignore(s: State, m: Message) -> None:
-    """The message means nothing (any more) to a member in this role."""
-
-
-def on_heartbeat_reply(s: State, m: HeartbeatReply) -> None:
-    """A follower answered: it counts for reads and leases, and may need a push."""
-    reads.on_heartbeat_reply(s, m)
-    replication.push_stalled(s, m)
-
-
-FOLLOWING: dict[type[Message], Handler] = {
-    AppendEntries: follower.on_append,
-    Heartbeat: follower.on_heartbeat,
-    InstallSnapshot: follower.on_install_snapshot,
-    VoteRequest: election.on_vote_request,
-    VoteReply: ignore,
-    AppendReply: ignore,
-    HeartbeatReply: ignore,
-    SnapshotReply: ignore,
-    TimeoutNow: election.on_timeout_now,
-    ReadRequest: ignore,
-    ReadReply: reads.on_read_reply,
-}
-"""In this role or any other, a message of this term's leader makes a member its follower."""
-CAMPAIGNING: dict[type[Message], Handler] = {
-    **FOLLOWING,
-    VoteReply: election.on_vote_reply,
-    TimeoutNow: ignore,
-}
-LEADING: dict[type[Message], Handler] = {
-    **FOLLOWING,
-    AppendReply: replication.on_append_reply,
-    HeartbeatReply: on_heartbeat_reply,
-    SnapshotReply: replication.on_snapshot_reply,
-    ReadRequest: reads.on_read_request,
-    ReadReply: ignore,
-    TimeoutNow: ignore,
-}
-HANDLERS: dict[Role, dict[type[Message], Handler]] = {
-    Role.FOLLOWER: FOLLOWING,
-    Role.PRE_CANDIDATE: CAMPAIGNING,
-    Role.CANDIDATE: CAMPAIGNING,
-    Role.LEADER: LEADING,
-}
-"""What a role does on a message of its own term."""
-FROM_LEADER = (AppendEntries, Heartbeat, InstallSnapshot)
-"""Messages that only the leader of their term sends."""
 
 
 class Replica:
@@ -260,68 +194,7 @@ class Replica:
 
     def step(self, message: Message) -> None:
         """A message has arrived. Never raises for what another member may send."""
-        s = self._s
-        if message.epoch != s.epoch or message.to != s.id or message.from_ == s.id:
-            s.dropped += 1
-            return
-        if type(message) is Removed:
-            self._on_removed(message)
-            return
-        if message.from_ not in s.members and self._is_from_removed(message):
-            return
-        if message.term != s.term and not self._settle_term(message):
-            return
-        HANDLERS[s.role][type(message)](s, message)
-
-    def _is_from_removed(self, message: Message) -> bool:
-        """Answers a sender that is no member any more.
-
-        An id that was never given belongs to a member that this one has not heard of yet. A leader
-        that has committed its own removal still names its heir.
-        """
-        s = self._s
-        if isinstance(message, TimeoutNow):
-            return False
-        removed = s.log.committed_configuration.was_removed(message.from_)
-        if removed:
-            leadership.say_goodbye(s, message.from_)
-        return removed
-
-    def _on_removed(self, message: Removed) -> None:
-        """The others have removed this member; ids are never given twice, so it is for good."""
-        if self._s.id < message.next_member_id:
-            self._s.note_removal()
-            self._step_aside()
-
-    def _step_aside(self) -> None:
-        if self._s.role is not Role.FOLLOWER:
-            self._s.become_follower(self._s.term, None)
-
-    def _settle_term(self, message: Message) -> bool:
-        """The rules about terms (3.3); True if the message is to be handled by the role."""
-        s = self._s
-        if message.term < s.term:
-            self._refuse_old(message)
-            return False
-        if isinstance(message, VoteRequest):
-            if s.has_leader_contact() and not message.transfer:
-                return False  # It lost touch, not the cluster: the leader is protected (4.2.3).
-            if not message.pre:
-                s.become_follower(message.term, None)
-            return True
-        if isinstance(message, VoteReply) and message.pre and message.granted:
-            return True  # The term that was asked for; nobody is in it yet.
-        leader = message.from_ if isinstance(message, FROM_LEADER) else None
-        s.become_follower(message.term, leader)
-        return True
-
-    def _refuse_old(self, message: Message) -> None:
-        """An old leader or candidate learns the term; other old messages mean nothing."""
-        s = self._s
-        if isinstance(message, FROM_LEADER):
-            s.send(AppendReply(message.from_, s.id, s.term, s.epoch, 0, True))
-        elif isinstance(message, VoteRequest):
-            s.send(VoteReply(message.from_, s.id, s.term, s.epoch, False, message.pre))
+        dispatch.step(self._s, message)
 
     def propose(self, data: bytes) -> int:
         """Appends a command to the log; returns its index. It is committed once it comes back in
@@ -380,7 +253,7 @@ class Replica:
 
     def step_down(self) -> None:
         """Gives up leadership (or a candidacy) without a successor, in the same term."""
-        self._step_aside()
+        dispatch.step_aside(self._s)
 
     def report_unreachable(self, id: MemberID) -> None:
         """The transport could not deliver to ``id``."""

@@ -8,8 +8,8 @@ import pytest
 from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument
 from pyswarm.raft import HardState, Message, RaftConfig, Replica, Role
+from pyswarm.raft.dispatch import HANDLERS
 from pyswarm.raft.message import Heartbeat, TimeoutNow, VoteReply, VoteRequest
-from pyswarm.raft.replica import HANDLERS
 from pyswarm.raft.role import NEXT_ROLES
 from pyswarm.raft.wire import CODES
 from pyswarm.testing.raft_cluster import EPOCH, LocalRaft
