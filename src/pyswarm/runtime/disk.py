@@ -21,12 +21,13 @@ from pyswarm.model import Identity, Task, TaskStatus
 from pyswarm.model.wire import decode_trusted, encode
 from pyswarm.node import NodeRecord, RecoveredLog
 from pyswarm.node.record import RECORD
-from pyswarm.raft import Ready
+from pyswarm.raft import HardState, Ready
 from pyswarm.runtime.storage import (
     Batch,
     FileDirectory,
     LogStorage,
     MemoryDirectory,
+    MissingFile,
     StateDirectory,
 )
 from pyswarm.runtime.storage import Identity as LogIdentity
@@ -61,6 +62,8 @@ class Disk:
         """What is here. Blocking; once, before anything is written."""
         blob = self.directory.state.load(RECORD)
         if blob is None:
+            if self.directory.has_log():
+                raise MissingFile("state")  # whose log is it?
             return Remembered()
         record = NodeRecord.from_bytes(blob)
         self.belongs_to(record.identity)
@@ -68,7 +71,9 @@ class Disk:
         notes: tuple[str, ...] = ()
         if record.member_id:
             found = self._open_log().load()
-            log = RecoveredLog(record.member_id, found.hard_state, found.snapshot, found.entries)
+            # A seat that was taken and not yet written to has its epoch from the record.
+            state = HardState(epoch=record.epoch) if found.is_empty else found.hard_state
+            log = RecoveredLog(record.member_id, state, found.snapshot, found.entries)
             notes = found.notes
         return Remembered(record, log, dict(self._load_tasks()), notes)
 
@@ -95,8 +100,9 @@ class Disk:
     def persist(self, ready: Ready, done: Done) -> None:
         """Write a Ready's snapshot, hard state and entries, in that order, and sync."""
         if self._log is None:
-            self._open_log().load()
-        assert self._log is not None
+            # A new seat. What an earlier one may have left does not count: see ``NodeRecord``.
+            self._log = self._open_log()
+            self._log.start_empty()
         self._log.submit(Batch(ready.hard_state, ready.entries, ready.snapshot), done)
 
     def save(self, name: str, data: bytes | None) -> None:
@@ -113,14 +119,14 @@ class Disk:
         else:
             self.save(TASK_PREFIX + task_id, msgpack.packb([encode(task), encode(status)]))
 
-    async def drop_log(self) -> None:
-        """This member left for good: its log goes."""
+    def drop_log(self) -> None:
+        """This member left for good: its log goes, after what was queued before."""
         self._log = None
-        await self.directory.remove_log()
+        self.directory.drop_log()
 
     async def forget(self) -> None:
         """The node left its swarm: nothing of it stays here."""
-        await self.drop_log()
+        self.drop_log()
         for name in self.directory.state.names():
             self.directory.state.delete(name)
 

@@ -63,11 +63,8 @@ class Log:
         self.recovered: Recovered = self.storage.load()
 
     def write(self, *batches: Batch) -> BaseException | None:
-        """One group. The driver hears of the error before it goes on."""
-        heard = self.storage._heard
-        error = self.storage.write([(item, heard) for item in batches])
-        self.storage._hearing(lambda _: None)(error)
-        return error
+        """One group."""
+        return self.storage.write(list(batches))
 
     def put(self, *batches: Batch) -> None:
         error = self.write(*batches)

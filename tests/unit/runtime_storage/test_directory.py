@@ -118,7 +118,8 @@ async def test_a_log_that_goes(tmp_path) -> None:
     log = directory.log(IDENTITY)
     log.load()
     await put(log, batch(*entries(1, 5), term=1), batch(snap=snapshot(3)))
-    await directory.remove_log()
+    directory.drop_log()
+    await directory.state.flush()
     assert not directory.has_log() and not list((tmp_path / "raft").iterdir())
     log = directory.log(IDENTITY)
     assert log.load().is_empty
@@ -149,6 +150,6 @@ async def test_in_memory() -> None:
     await put(log, batch(*entries(21, 22, 4), snap=snapshot(20, 3)))
     assert log.load().entries == entries(21, 22, 4)
     assert directory.has_log()
-    await directory.remove_log()
+    directory.drop_log()
     assert not directory.has_log()
     await directory.aclose()

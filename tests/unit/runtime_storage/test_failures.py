@@ -91,19 +91,23 @@ def test_a_full_disk_refuses_and_recovers(tmp_path, operation, when) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_after_a_refusal_and_a_crash_nothing_refused_is_there(tmp_path, operation) -> None:
-    """A group whose sync failed lies whole in the file; the segment after it says that it does
-    not count."""
+def test_after_a_refusal_nothing_else_is_taken(tmp_path, operation) -> None:
+    """A group whose sync failed lies whole in the file; the segment after it says where the log
+    ended, and then the same entries come again."""
     files = FailingFiles()
     log = Log(tmp_path, files=files, segment_bytes=4096)
     log.put(batch(*entries(1, 3), term=1))
     files.code, files.at = errno.ENOSPC, {operation}
-    error = log.write(batch(*entries(4, 9, 2), term=2))
+    refused = batch(*entries(4, 9, 2), term=2)
+    error = log.write(refused)
     files.code = 0
     if error is not None:
-        log.put(batch(term=3))  # the driver chose to forget the refused ones
-        found = Log(tmp_path, segment_bytes=4096).recovered
-        assert found.entries == entries(1, 3) and found.hard_state.term == 3
+        assert log.write(batch(term=3)) is error
+        assert log.write(batch(term=3), refused) is error
+        log.put(refused, batch(term=3))
+    found = Log(tmp_path, segment_bytes=4096).recovered
+    assert found.entries == entries(1, 3) + entries(4, 9, 2)
+    assert found.hard_state.term == (2 if error is None else 3)
 
 
 def test_a_failing_disk_stops_the_storage(tmp_path) -> None:

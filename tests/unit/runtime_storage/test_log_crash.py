@@ -176,15 +176,15 @@ def test_key_rotation_and_locking_cut_in_turn(tmp_path, how) -> None:
         log.load()
         stage = 0
         try:
-            assert log.write([(batch(*entries(1, 5), term=1), 0)]) is None
+            assert log.write([batch(*entries(1, 5), term=1)]) is None
             stage = 1
             assert ring.rewrap(kek, 7)
             stage = 2
             ring.rotate()
             log.roll()
-            assert log.write([(batch(entry(6)), 0)]) is None
+            assert log.write([batch(entry(6))]) is None
             stage = 3
-            assert log.write([(batch(snap=snapshot(6)), 0)]) is None
+            assert log.write([batch(snap=snapshot(6))]) is None
             stage = 4
             ring.forget(log.data_keys_in_use())
             assert ring.ids == (2,)

@@ -48,8 +48,9 @@ class StateDirectory(Protocol):
         """True if a log was ever written here."""
         ...
 
-    async def remove_log(self) -> None:
-        """Forget the log and all snapshots: this node is no manager any more."""
+    def drop_log(self, done: Done | None = None) -> None:
+        """Forget the log and all snapshots, after what was submitted before: this node is no
+        manager any more."""
         ...
 
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
@@ -132,18 +133,9 @@ class FileDirectory:
         """True if a log was ever written here."""
         return "manifest" in self._files.list(self.path / "raft")
 
-    async def remove_log(self) -> None:
+    def drop_log(self, done: Done | None = None) -> None:
         """See :class:`StateDirectory`. The manifest goes last: until then it is a log with missing
         parts, which nobody opens by mistake."""
-        ended = trio.Event()
-        errors: list[BaseException] = []
-        self.drop_log(collecting(ended, errors))
-        await ended.wait()
-        if errors:
-            raise errors[0]
-
-    def drop_log(self, done: Done | None = None) -> None:
-        """The same without waiting."""
         log, self._log = self._log, None
 
         def remove() -> None:

@@ -1,8 +1,9 @@
 """One member's log and snapshots in a directory: :class:`~.protocol.LogStorage` on real files.
 
 The loop's side hands batches to the disk's thread; the thread's side (``write`` and what it calls)
-owns the files. They share nothing but the queue, and the number of failures, by which a batch that
-was submitted before its driver heard of one is told from the batches after.
+owns the files. They share nothing but the queue. After a batch that could not be written nothing is
+taken but that same batch: whatever was submitted before the driver heard of the failure, and
+whatever it submits out of order, is refused.
 """
 
 from __future__ import annotations
@@ -51,10 +52,8 @@ class FileStorage:
         self._saving: dict[tuple[int, int], Generator[object, None, None]] = {}
         self._cleared = cleared or (lambda: None)
         self._loaded = False
-        self._heard = 0  # loop's side: failures the driver was told of
-        self._failures = 0  # thread's side: failures so far
-        self._error: BaseException | None = None  # thread's side: the latest of them
-        self._is_broken = False
+        # On the thread: the first batch that was not written, and why.
+        self._refused: tuple[Batch, BaseException] | None = None
 
     def load(self) -> Recovered:
         """Everything that was written, and nothing is changed.
@@ -87,15 +86,7 @@ class FileStorage:
     def submit(self, batch: Batch, done: Done) -> None:
         """See :class:`~.protocol.LogStorage`."""
         assert self._loaded, "load() comes first"
-        self.disk.submit(self, (batch, self._heard), self._hearing(done))
-
-    def _hearing(self, done: Done) -> Done:
-        def heard(error: BaseException | None) -> None:
-            if isinstance(error, SwarmError):
-                self._heard = max(self._heard, error.details.get("failure", 0))
-            done(error)
-
-        return heard
+        self.disk.submit(self, batch, done)
 
     def save_snapshot(self, snapshot: Snapshot, done: Done) -> None:
         """See :class:`~.protocol.LogStorage`."""
@@ -123,35 +114,29 @@ class FileStorage:
 
     # -- on the disk's thread
 
-    def write(self, items: list[tuple[Batch, int]]) -> BaseException | None:
+    def write(self, items: list[Batch]) -> BaseException | None:
         """One group."""
-        if self._is_broken or any(heard < self._failures for _, heard in items):
-            # Whoever wrote this did not know that something before it failed. If some of the group
-            # did know, they are refused with the rest, and try again.
-            return self._error
-        batches = [batch for batch, _ in items]
+        if self._refused is not None:
+            first, error = self._refused
+            if isinstance(error, WriteFailed) or items[0] != first:
+                return error
         try:
-            for batch in batches:
+            for batch in items:
                 if batch.snapshot is not None:
                     self._save(batch.snapshot)
-            self._wal.write(batches)
+            self._wal.write(items)
         except Exception as error:
-            return self._failed(error)
-        newest = next((b.snapshot for b in reversed(batches) if b.snapshot is not None), None)
+            if not isinstance(error, SwarmError):
+                broken = WriteFailed(f"cannot write the log: {error}", outcome="unknown")
+                broken.__cause__ = error
+                error = broken
+            self._refused = (items[0], error)
+            return error
+        self._refused = None
+        newest = next((b.snapshot for b in reversed(items) if b.snapshot is not None), None)
         if newest is not None:
             self._clear_behind(newest)
         return None
-
-    def _failed(self, error: Exception) -> BaseException:
-        if not isinstance(error, SwarmError):
-            broken = WriteFailed(f"cannot write the log: {error}", outcome="unknown")
-            broken.__cause__ = error
-            error = broken
-        self._failures += 1
-        self._is_broken = isinstance(error, WriteFailed)
-        error.details["failure"] = self._failures
-        self._error = error
-        return error
 
     def _save(self, snapshot: Snapshot) -> None:
         key = (snapshot.index, snapshot.term)

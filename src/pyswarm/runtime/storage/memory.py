@@ -64,6 +64,11 @@ class MemoryStorage:
         self._flusher.drop()
         return Recovered(self._hard_state, self._snapshot, tuple(self._entries))
 
+    def start_empty(self) -> None:
+        """See :class:`~.protocol.LogStorage`."""
+        self._flusher.drop()
+        self._hard_state, self._snapshot, self._entries = HardState(), None, []
+
     def submit(self, batch: Batch, done: Done) -> None:
         """See :class:`~.protocol.LogStorage`."""
 
@@ -185,10 +190,11 @@ class MemoryDirectory:
         """True if a log was ever written here."""
         return bool(self._logs)
 
-    async def remove_log(self) -> None:
+    def drop_log(self, done: Done | None = None) -> None:
         """Forget the log: this node is no manager any more."""
-        await trio.lowlevel.checkpoint()
         self._logs.clear()
+        if done is not None:
+            done(None)
 
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """Nothing is on disk, so nothing is wrapped."""

@@ -2,10 +2,10 @@
 
 ``submit`` never waits and never raises: the answer comes through ``done``, on the loop that the
 storage was opened for, in the order of submission; ``done(None)`` says that this batch *and all
-before it* are on disk. After ``done(error)`` nothing of that batch counts as written, and the
-batches submitted before the driver heard of it fail with it, each through its own ``done``. The
-driver keeps what failed and submits it again, in order (``DiskFull``: when there is room), or stops
-(``WriteFailed``).
+before it* are on disk. After ``done(error)`` nothing of that batch counts as written, and nothing
+else is taken until that same batch is submitted again: what was submitted before the driver heard
+of it, or out of order, fails with the same error. So the driver keeps what failed and submits all
+of it again, in order (``DiskFull``: when there is room), or stops (``WriteFailed``).
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ class LogStorage(Protocol):
         """All of it. Blocking; to be called once, before the first ``submit``."""
         ...
 
+    def start_empty(self) -> None:
+        """In place of ``load``: begin a log of nothing, whatever an earlier one left."""
+        ...
+
     def submit(self, batch: Batch, done: Done) -> None:
         """Write ``batch`` after all before it."""
         ...
@@ -84,7 +88,13 @@ class LogStorage(Protocol):
 
 
 class BlobStorage(Protocol):
-    """A node's small state by name: its identity, its agent's tasks."""
+    """A node's small state by name: its identity, its agent's tasks.
+
+    A name without a slash is a fact about the node itself. It is on disk before anything that is
+    submitted to the directory afterwards, the log included: a node that votes and then forgets its
+    seat would be given it anew, and vote again. Names with a slash (``task/<id>``) may be overtaken
+    by the log, which takes everything that waits in one group.
+    """
 
     def load(self, name: str) -> bytes | None:
         """The latest blob saved under ``name``, on disk or not yet."""

@@ -106,11 +106,11 @@ class StateFile:
 
     def save(self, name: str, data: bytes, done: Done | None = None) -> None:
         """See :class:`~.protocol.BlobStorage`."""
-        self.update({name: data}, done)
+        self.update({name: data}, done, in_order="/" not in name)
 
     def delete(self, name: str, done: Done | None = None) -> None:
         """See :class:`~.protocol.BlobStorage`."""
-        self.update({name: None}, done)
+        self.update({name: None}, done, in_order="/" not in name)
 
     def update(
         self,
