@@ -12,13 +12,21 @@ from typing import Any
 
 import attrs
 
-from pyswarm.model import (
-    ReplicatedJob,
-    ServiceSpec,
-)
-from pyswarm.model.build import ServiceOptions, service_spec
+from pyswarm.model import FailureAction, ReplicatedJob, ServiceSpec, UpdateOrder
+from pyswarm.model.build import Duration, ServiceOptions, service_spec
 
 Path = tuple[str, ...]
+
+class Changes(ServiceOptions, total=False):
+    """The keywords of an update: those of a new service, and short words for how it rolls."""
+
+    parallelism: int
+    delay: Duration
+    failure_action: FailureAction | str
+    monitor: Duration
+    max_failure_ratio: float
+    order: UpdateOrder | str
+
 
 SHORT = {
     "parallelism": "update_parallelism",

@@ -27,7 +27,7 @@ from pyswarm.model.build import ServiceOptions, service_spec
 from pyswarm.model.requests import CreateService, RemoveService, UpdateService
 from pyswarm.node.explain import explain_service
 from pyswarm.node.lookup import find
-from pyswarm.runtime.front.changes import changed
+from pyswarm.runtime.front.changes import Changes, changed
 from pyswarm.runtime.front.convergence import Outcome, Progress, Watcher
 from pyswarm.runtime.front.handles import CHANGE_TRIES, Collection, Handle
 from pyswarm.runtime.front.logdesk import Wish
@@ -57,7 +57,7 @@ class ServiceHandle(Handle[Service]):
         await self._change(change)
 
     async def update(
-        self, spec: ServiceSpec | None = None, **changes: Unpack[ServiceOptions]
+        self, spec: ServiceSpec | None = None, **changes: Unpack[Changes]
     ) -> None:
         """Give the service a new spec, or change keywords of the one it has.
 
