@@ -19,11 +19,19 @@ from pyswarm.model.defaults import TASK_HISTORY
 from pyswarm.model.objects import Service, Swarm, Task
 from pyswarm.model.states import TaskOrigin, TaskState, UpdateState
 from pyswarm.orchestrator.reasons import because
-from pyswarm.orchestrator.task import DEFAULT_POLICY, has_ended, is_job, recency, with_desired
+from pyswarm.orchestrator.task import (
+    DEFAULT_POLICY,
+    has_ended,
+    is_job,
+    is_pinned,
+    recency,
+    tasks_of_slot,
+    with_desired,
+)
 from pyswarm.store import Change, Reader, Transaction
 
 SlotName = tuple[str, int, str]
-"""Service id, slot, and for slot 0 the node id."""
+"""Service id, slot, and of a global service the node id."""
 
 
 class Reaper:
@@ -69,10 +77,11 @@ class Reaper:
             self._removed[task.id] = None
         elif not task.service_id or task.desired_state is TaskState.REMOVE:
             return
-        elif view.service(task.service_id) is None:
+        elif (service := view.service(task.service_id)) is None:
             self._gone[task.service_id] = None
         else:
-            self._slots[_slot_name(task)] = None
+            node_id = task.node_id if is_pinned(service) else ""
+            self._slots[service.id, task.slot, node_id] = None
 
     def _saw_service(self, tx: Transaction, change: Change) -> None:
         old: Service | None = change.old
@@ -135,10 +144,6 @@ def _is_reapable(task: Task) -> bool:
     return stopped and task.desired_state is TaskState.REMOVE
 
 
-def _slot_name(task: Task) -> SlotName:
-    return (task.service_id, task.slot, "" if task.slot else task.node_id)
-
-
 def _max_attempts(service: Service) -> int:
     return (service.spec.task.restart or DEFAULT_POLICY).max_attempts
 
@@ -159,8 +164,9 @@ def history_limit(reader: Reader, service: Service) -> int | None:
 
 def _trim_slot(tx: Transaction, name: SlotName) -> bool:
     """Bring a slot to its limit; False when room ran out."""
-    tasks = tx.tasks_of_slot(*name)
-    if len(tasks) < 2 or (service := tx.service(name[0])) is None:
+    service = tx.service(name[0])
+    tasks = tasks_of_slot(tx, service, *name[1:]) if service is not None else []
+    if len(tasks) < 2 or service is None:
         return True
     limit = history_limit(tx, service)
     if is_job(service):

@@ -21,9 +21,9 @@ from pyswarm.model.specs import Replicated as ReplicatedMode
 from pyswarm.model.states import TaskState, UpdateState
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
-    has_stopped,
     is_replicated,
     is_wanted,
+    may_hold_node,
     new_task,
     updatable,
     with_desired,
@@ -143,7 +143,7 @@ def _remove(
         for task in tasks:
             if tx.room <= 0:
                 return False
-            if code == "slot-dead" and has_stopped(task, tx):
+            if code == "slot-dead" and not may_hold_node(task):
                 tx.delete("task", task.id, reason)
             elif task.desired_state < TaskState.REMOVE:
                 tx.update(with_desired(task, TaskState.REMOVE), reason)

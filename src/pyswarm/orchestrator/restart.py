@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from pyswarm.env import Rng
 from pyswarm.model.defaults import OLD_TASK_TIMEOUT, restart_delay
 from pyswarm.model.objects import Node, Service, Task
-from pyswarm.model.specs import Global, GlobalJob
 from pyswarm.model.states import Availability, NodeState, TaskOrigin, TaskState
 from pyswarm.orchestrator.deadlines import Deadlines
 from pyswarm.orchestrator.fit import meets
@@ -32,8 +31,10 @@ from pyswarm.orchestrator.task import (
     has_stopped,
     is_invalid_node,
     is_job,
+    is_pinned,
     new_task,
     should_restart,
+    tasks_of_slot,
     with_desired,
 )
 from pyswarm.store import Change, Reader, Transaction
@@ -144,7 +145,7 @@ class Restarts:
         ended = tx.update(with_desired(task, TaskState.SHUTDOWN), because(*code))
         if not _takes_successor(service, node):
             return
-        siblings = tx.tasks_of_slot(task.service_id, task.slot, task.node_id)
+        siblings = tasks_of_slot(tx, service, task.slot, task.node_id)
         if not should_restart(ended, siblings):
             return
         drained = node is not None and node.spec.availability is Availability.DRAIN
@@ -154,7 +155,7 @@ class Restarts:
             service,
             rng,
             slot=task.slot,
-            node_id=task.node_id if _is_pinned(service) else "",
+            node_id=task.node_id if is_pinned(service) else "",
             desired=TaskState.READY,
             origin=TaskOrigin.RESTARTED,
             start_after=now + (0.0 if drained else restart_delay(task.spec.restart)),
@@ -172,10 +173,6 @@ def _is_unsettled(task: Task, view: Reader) -> bool:
     return bool(task.node_id) and is_invalid_node(view.node(task.node_id))
 
 
-def _is_pinned(service: Service) -> bool:
-    return isinstance(service.spec.mode, (Global, GlobalJob))
-
-
 def _is_ours(service: Service, task: Task, node: Node | None) -> bool:
     """Whether this task's end is for the restart policy to deal with."""
     if is_job(service):
@@ -183,12 +180,12 @@ def _is_ours(service: Service, task: Task, node: Node | None) -> bool:
         if task.state is TaskState.COMPLETE or task.job_iteration != service.job_status.iteration:
             return False  # finished, or of an earlier run: the job's own matter
     # What has no place on an invalid node any more is shut down by whoever put it there.
-    return not (_is_pinned(service) and is_invalid_node(node))
+    return not (is_pinned(service) and is_invalid_node(node))
 
 
 def _takes_successor(service: Service, node: Node | None) -> bool:
     """Whether the node of a global task may run another one."""
-    if not _is_pinned(service):
+    if not is_pinned(service):
         return True
     assert node is not None
     if node.spec.availability is not Availability.ACTIVE or node.state is NodeState.DOWN:

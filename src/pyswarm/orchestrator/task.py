@@ -56,6 +56,18 @@ def is_job(service: Service) -> bool:
     return isinstance(service.spec.mode, (ReplicatedJob, GlobalJob))
 
 
+def is_pinned(service: Service) -> bool:
+    """Whether the service's slots are nodes."""
+    return isinstance(service.spec.mode, (Global, GlobalJob))
+
+
+def tasks_of_slot(reader: Reader, service: Service, slot: int, node_id: str) -> list[Task]:
+    """All tasks of one slot. A job's slot 0 is a slot like any other, wherever its tasks are."""
+    if slot or is_pinned(service):
+        return reader.tasks_of_slot(service.id, slot, node_id)
+    return [task for task in reader.tasks_of_service(service.id) if task.slot == 0]
+
+
 def has_ended(task: Task) -> bool:
     """Whether the task was observed past RUNNING: it will not run again."""
     return task.state > TaskState.RUNNING
@@ -195,7 +207,8 @@ def updatable(slot_tasks: Sequence[Task], service: Service) -> list[Task]:
     """The tasks that keep this slot alive; empty when the slot is dead.
 
     Those that should run; failing these the newest, if it ended and the policy wants no other (a
-    finished task is still replaced when the spec changes). In a rollback an ended task of the spec
+    finished task is still replaced when the spec changes). Newest by birth, where Swarm looks at the
+    last report: a slot must not die because an older task was slow to stop. In a rollback an ended task of the spec
     that is being left keeps nothing alive, so its slot starts afresh.
     """
     live = [task for task in slot_tasks if task.desired_state <= TaskState.RUNNING]
@@ -203,7 +216,7 @@ def updatable(slot_tasks: Sequence[Task], service: Service) -> list[Task]:
         return live
     newest = slot_tasks[0]
     for task in slot_tasks:
-        if recency(task) >= recency(newest):
+        if task.created_at >= newest.created_at:
             newest = task
     if newest.desired_state is TaskState.REMOVE:
         return []
