@@ -80,7 +80,8 @@ def _refusal(cls: type, error: Exception) -> InvalidArgument:
     if isinstance(cause, KeyError):
         path, text = f"{path.removesuffix(f'.{cause.args[0]}')}.{cause.args[0]}", "is missing"
     elif extra := getattr(cause, "extra_fields", None):
-        path, text = f"{path}.{min(extra)}", f"{cause.cl.__name__} has no such field"  # type: ignore[attr-defined]
+        owner: Any = cause.cl  # type: ignore[attr-defined]
+        path, text = f"{path}.{min(extra)}", f"{owner.__name__} has no such field"
     elif isinstance(cause, (TypeError, AttributeError)):
         text = "must be a mapping or a list"
     return InvalidArgument(f"{path}: {text or f'no {cls.__name__}'}", details={"path": path})

@@ -21,7 +21,8 @@ def twin_of(cls: type) -> type:
     """The mutable class with the slots of the frozen class ``cls``."""
     twin = _twins.get(cls)
     if twin is None:
-        twin = type(f"Mutable{cls.__name__}", (), {"__slots__": cls.__slots__})  # type: ignore[attr-defined]
+        slots = vars(cls)["__slots__"]
+        twin = type(f"Mutable{cls.__name__}", (), {"__slots__": slots})
         _twins[cls] = twin
     return twin
 
