@@ -52,7 +52,7 @@ from pyswarm.testing.raft_checkers import Checkers, Violation
 from pyswarm.testing.raft_host import TICK_MS, Disk, Faults, Host, Waiting
 
 EPOCH = 77
-HEAL_MS = 12_000
+HEAL_MS = 8_000
 """What the healed members get to agree: several elections and a snapshot."""
 
 

@@ -16,14 +16,14 @@ from pyswarm.testing.raft_checkers import Violation
 from pyswarm.testing.raft_host import Faults
 from pyswarm.testing.raft_sim import Simulation, main, run_seed
 
-SEEDS = int(os.environ.get("RAFT_SIM_SEEDS", "100"))
+SEEDS = int(os.environ.get("RAFT_SIM_SEEDS", "200"))
 BATCH = 20
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
 def test_histories_under_faults(first: int) -> None:
     for seed in range(first, min(first + BATCH, SEEDS)):
-        run_seed(seed, duration_ms=8_000)
+        run_seed(seed, duration_ms=5_000)
 
 
 def test_a_calm_history_is_lively() -> None:
