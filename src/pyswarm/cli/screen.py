@@ -75,7 +75,7 @@ class Screen:
 
     async def follow(self, cluster: Any) -> None:
         """A line for each event worth one, until cancelled."""
-        names: dict[str, str] = {}
+        names = {node.id: node.name for node in await cluster.nodes.list()}
         async for event in _events(cluster):
             if event.kind == "node" and event.new is not None:
                 names[event.id] = event.new.hostname

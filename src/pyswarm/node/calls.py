@@ -40,6 +40,7 @@ class HandOver:
 @attrs.define
 class _Forwarded:
     node_id: str
+    addr: str
     done: Done
     deadline: float
 
@@ -65,7 +66,7 @@ class Calls:
         limit = now + FORWARD_TIMEOUT_S
         if deadline is not None:
             limit = min(limit, deadline)
-        self._forwarded[self._next] = _Forwarded(leader.node_id, done, limit)
+        self._forwarded[self._next] = _Forwarded(leader.node_id, leader.addr, done, limit)
         self._out.send(leader.node_id, leader.addr, ForwardRequest(self._next, request))
 
     def answered(self, node_id: str, number: int, value: Any, error: SwarmError | None) -> None:
@@ -80,13 +81,21 @@ class Calls:
 
     def expire(self, now: float) -> None:
         """Give up on what took too long."""
+        self._give_up("the leader did not answer in time", lambda call: now >= call.deadline)
+
+    def broken(self, addr: str) -> None:
+        """The line to ``addr`` broke: nothing forwarded there will be answered."""
+        self._give_up("the line to the leader broke", lambda call: call.addr == addr)
+
+    def follow(self, leader_addr: str) -> None:
+        """Another one leads now; the old one can confirm nothing any more."""
+        self._give_up("leadership changed", lambda call: call.addr != leader_addr)
+
+    def _give_up(self, reason: str, concerns: Callable[[_Forwarded], bool]) -> None:
         for number, call in list(self._forwarded.items()):
-            if now >= call.deadline:
-                error = Unavailable(
-                    "the leader did not answer in time",
-                    outcome="unknown",
-                    hint="retry with the same request id",
-                )
+            if concerns(call):
+                hint = "retry with the same request id"
+                error = Unavailable(reason, outcome="unknown", hint=hint)
                 self._finish(number, None, error)
 
     def wake_at(self) -> float | None:

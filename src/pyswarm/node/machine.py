@@ -172,6 +172,7 @@ class NodeMachine:
             case FromExecutor(event):
                 self._tell_agent(event)
             case SessionBroken(addr):
+                self._calls.broken(addr)
                 self._tell_agent(SessionLost(addr))
             case Stop():
                 self._stop()
@@ -395,6 +396,7 @@ class NodeMachine:
         addr = leader.addr if leader is not None else ""
         if addr and addr != self._leader_addr:
             self._leader_addr = addr
+            self._calls.follow(addr)
             known = tuple(self._known_managers()) or self._managers
             if leader is not None and leader not in known:
                 known = (*known, leader)
