@@ -19,6 +19,7 @@ from pyswarm.agent import Executor, TaskFailed, TaskFile, TaskRejected
 from pyswarm.model.resources import GenericResource
 from pyswarm.model.specs import ContainerSpec, LogDriver, Mount, Ulimit
 from pyswarm.runtime.executors import Image
+from pyswarm.runtime.executors.credentials import User, stop_signal
 from pyswarm.runtime.executors.directories import Directories, sweep
 from pyswarm.runtime.executors.process import ProcessExecutor
 from pyswarm.testing.executors import Bench, ShellBehaviours
@@ -230,6 +231,9 @@ REFUSED = [
         "unable to find group nope: no matching entries in group file",
     ),
     (host("true", stop_signal="SIGNOPE"), "invalid signal: SIGNOPE"),
+    (host("true", stop_signal="SIG_IGN"), "invalid signal: SIG_IGN"),
+    (host("true", stop_signal="99"), "invalid signal: 99"),
+    (host("a\0b"), "a command, variable or directory of the task contains a NUL byte"),
     (host("true", ulimits=(Ulimit("nope", 1, 1),)), "invalid ulimit type: nope"),
     (host("true", tty=True), "tasks of this node are plain processes and have no terminal"),
 ]
@@ -455,6 +459,14 @@ async def test_the_description_can_be_given() -> None:
     await executor.aclose()
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("", 15), ("SIGTERM", 15), ("int", 2), ("9", 9), ("SIGRTMIN+3", 37), ("rtmax-1", 63)],
+)
+def test_signals(name: str, number: int) -> None:
+    assert stop_signal(name) == number
+
+
 def test_the_sweep_spares_the_living(tmp_path: Path) -> None:
     left = tmp_path / "pyswarm-tasks-left"
     left.mkdir()
@@ -464,8 +476,6 @@ def test_the_sweep_spares_the_living(tmp_path: Path) -> None:
     other.mkdir()
     directories = Directories(None)
     secret = TaskFile("secret", "s", "/run/secrets/s", b"x")
-    from pyswarm.runtime.executors.credentials import User
-
     env = directories.write_files("t1", [secret], User())
     live = Path(env["PYSWARM_SECRETS_DIR"])
     sweep(tmp_path)

@@ -80,6 +80,8 @@ class Dependencies:
                 id, name = ref.config_id, ref.config_name
             found = self.find(kind, id, task_id)
             path = target_path(root, ref.target or name)
+            if path == "/":
+                raise TaskRejected(f"{kind} {name}: invalid target file name provided")
             yield FileSource(
                 kind, id, name, path, found.payload, ref.uid, ref.gid, ref.mode, found.templating
             )

@@ -84,11 +84,12 @@ class Session:
     # -- what happens to it
 
     def managers_known(self, now: float, news: ManagersKnown) -> list[Effect]:
-        """Learn where managers are; a new leader ends the waiting."""
+        """Learn where managers are; a new leader ends the waiting, and a session with another."""
         self.remotes.add(news.managers)
         changed = news.leader_addr not in ("", self._leader_known)
         self._leader_known = news.leader_addr
-        if changed and self.phase is not Phase.OPEN:
+        with_leader = self.manager is not None and self.manager.addr == news.leader_addr
+        if changed and not (self.phase is Phase.OPEN and with_leader):
             self._hint = news.leader_addr
             return self._open(now)
         if self.phase is Phase.IDLE and len(self.remotes):

@@ -66,6 +66,18 @@ def test_a_missing_secret_rejects_the_task() -> None:
     assert status.err == "secret sid not found"
 
 
+@pytest.mark.parametrize("target", ["/", "/..", "../..", "/./"])
+def test_a_target_that_is_no_file_rejects_the_task(target: str) -> None:
+    world = World()
+    world.open()
+    references = (SecretReference("sid", "password", target=target),)
+    container = ContainerSpec(image="host", secrets=references)
+    assert performed(world.assign(make_task(container=container), dependencies=(SECRET,))) == []
+    status = world.agent.status("t1")
+    assert status is not None
+    assert status.err == "secret password: invalid target file name provided"
+
+
 def test_a_secret_made_for_one_task_comes_first() -> None:
     world = World()
     world.open()

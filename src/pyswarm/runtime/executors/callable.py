@@ -12,6 +12,7 @@ does not cost the node its heartbeats. ``own_thread=False`` runs them in the nod
 
 from __future__ import annotations
 
+import logging
 import platform
 import socket
 import threading
@@ -38,6 +39,8 @@ from pyswarm.agent.executor import (
 from pyswarm.model.objects import NodeDescription, Plugin
 from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
 from pyswarm.runtime.executors.images import find_image
+
+logger = logging.getLogger("pyswarm.executor")
 
 TaskFunction = Callable[[TaskContext], Awaitable[object]]
 
@@ -324,7 +327,9 @@ class _Loop:
         self._inside(self._cancel_all)
         with trio.move_on_after(CLOSE_SECONDS) as scope:
             await self._closed.wait()
-        if self._thread is not None and not scope.cancelled_caught:
+        if scope.cancelled_caught:
+            logger.warning("tasks did not end in time: the thread they run in is left behind")
+        elif self._thread is not None:
             self._thread.join()
 
     async def _main(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import resource
 import signal
 from collections.abc import Iterable, Sequence
@@ -80,12 +81,19 @@ def rlimits(ulimits: Iterable[Ulimit]) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
-def stop_signal(name: str) -> signal.Signals:
-    """``SIGTERM``, ``TERM`` or ``15``; SIGTERM where nothing is said."""
-    text = name.upper()
-    try:
-        if text.isdecimal():
-            return signal.Signals(int(text))
-        return signal.Signals["SIG" + text.removeprefix("SIG")] if text else signal.SIGTERM
-    except (KeyError, ValueError):
-        raise TaskRejected(f"invalid signal: {name}") from None
+_REAL_TIME = re.compile(r"RTMIN\+(\d+)|RTMAX-(\d+)")
+
+
+def stop_signal(name: str) -> int:
+    """``SIGTERM``, ``TERM``, ``15`` or ``SIGRTMIN+3``; SIGTERM where nothing is said."""
+    text = name.upper().removeprefix("SIG") or "TERM"
+    if text.isdecimal():
+        number = int(text)
+    elif found := _REAL_TIME.fullmatch(text):
+        up, down = found.groups()
+        number = signal.SIGRTMIN + int(up) if up else signal.SIGRTMAX - int(down)
+    else:
+        number = getattr(signal, f"SIG{text}", 0) if text.isalnum() else 0
+    if not 0 < number < signal.NSIG:
+        raise TaskRejected(f"invalid signal: {name}")
+    return int(number)

@@ -287,6 +287,7 @@ class ProcessExecutor:
             no_new_privileges=privileges is not None and privileges.no_new_privileges,
             oom_score=container.oom_score_adj,
         )
+        launch.frame()  # so that what cannot be said to a supervisor is refused here
         return _Task(task, launch, number)
 
     def _environment(self, task: TaskContext, image: Image, user: User) -> dict[str, str]:

@@ -18,10 +18,12 @@ from importlib.resources import files
 import attrs
 import trio
 
-from pyswarm.agent.executor import Exited, TaskFailed
+from pyswarm.agent.executor import Exited, TaskFailed, TaskRejected, TemporaryFailure
 from pyswarm.runtime.executors.thread import OwnThread
 
 KILLED = Exited(128 + signal.SIGKILL)
+EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What goes away when others let go of something."""
 
 
 @attrs.frozen
@@ -60,6 +62,8 @@ class Launch:
             *self.argv,
             *(f"{name}={value}" for name, value in self.env.items()),
         ]
+        if any("\0" in field for field in fields):
+            raise TaskRejected("a command, variable or directory of the task contains a NUL byte")
         data = "\0".join(fields).encode("utf-8", "surrogateescape")
         return len(data).to_bytes(4, "big") + data
 
@@ -112,7 +116,12 @@ class Supervised:
     @classmethod
     async def launch(cls, launch: Launch, python: str, thread: OwnThread) -> Supervised:
         """Start a supervisor from ``thread``; it tells later how that went (:meth:`begun`)."""
-        process, line = await thread.run(_spawn, python, launch.frame())
+        try:
+            process, line = await thread.run(_spawn, python, launch.frame())
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise TemporaryFailure(f"no process could be started: {error.strerror}") from error
+            raise
         one = cls(process, line)
         one._program = launch.argv[0]
         one._mark = f"PYSWARM_TASK_ID={launch.env.get('PYSWARM_TASK_ID')}".encode()

@@ -57,6 +57,7 @@ class Log:
     def turn_over(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+            self.fd = -1
         self.generation += 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         self.fd = os.open(self.path(self.generation), flags, 0o600)
@@ -136,8 +137,12 @@ class Supervisor:
 
     def start(self) -> bool:
         """Fork and exec; whether that went well."""
-        (out_r, out_w), (err_r, err_w), (bad_r, bad_w) = os.pipe(), os.pipe(), os.pipe()
-        self.main = os.fork()
+        try:
+            (out_r, out_w), (err_r, err_w), (bad_r, bad_w) = os.pipe(), os.pipe(), os.pipe()
+            self.main = os.fork()
+        except OSError as error:
+            self.say(f"error fork {error.errno or 0}")
+            return False
         if self.main == 0:
             self.become_task(out_w, err_w, bad_w)
         for fd in (out_w, err_w, bad_w):
