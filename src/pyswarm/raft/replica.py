@@ -164,6 +164,11 @@ class Replica:
             id for id in s.configuration.learners if id in s.progress and s.progress[id].caught_up
         )
 
+    def active_members(self) -> tuple[MemberID, ...]:
+        """On a leader: the members heard within an election timeout, itself among them. With
+        ``Configuration.keeps_quorum_without`` this answers whether a removal is safe."""
+        return tuple(sorted(leadership.active_members(self._s)))
+
     def status(self) -> Status:
         """An immutable record of all that is worth knowing."""
         return status_of(self._s)

@@ -328,6 +328,7 @@ def test_reachability_follows_recent_activity() -> None:
     cluster.tick_all(20)
     states = {f.id: f.reachability for f in cluster[1].status().followers}
     assert states == {2: Reachability.REACHABLE, 3: Reachability.UNREACHABLE}
+    assert cluster[1].active_members() == (1, 2)
 
 
 @pytest.mark.parametrize(
