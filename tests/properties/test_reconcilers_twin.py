@@ -123,8 +123,8 @@ steps = st.one_of(
 
 def take(world: World, step: tuple[Any, ...]) -> None:
     verb, *rest = step
-    service_id = f"service-{rest[0]}" if rest else ""
-    known = world.store.service(service_id) if rest and rest[0] in NAMES else None
+    known = world.store.by_name("service", rest[0]) if rest and rest[0] in NAMES else None
+    service_id = known.id if known is not None else ""
     if verb == "create" and known is None:
         _, mode, image, policy, attached = rest
         networks = (NetworkAttachmentConfig("net-small"),) if attached else ()

@@ -2,9 +2,10 @@
 
 A replicated job wants a number of completions, so many at a time at most; its slots count from 0. A
 global job wants one completion on every node that is ready, active and meets the constraints. Every
-update of the service is a new run, an *iteration*, which its tasks carry: those of earlier ones that
-have not ended are removed. Failed tasks are restarted by the restart policy in their slot (``any``
-means ``on-failure`` here); a slot that the policy leaves ended is spent, and not filled again.
+update of the service is a new run, an *iteration*, which its tasks carry: those of earlier ones
+that have not ended are removed. Failed tasks are restarted by the restart policy in their slot
+(``any`` means ``on-failure`` here); a slot that the policy leaves ended is spent, and not filled
+again.
 
 Swarm looks at nodes only when something happens to the job or its tasks. Here a node that joins, or
 comes to fit, is given its task at once, so what happens does not depend on when somebody looked.

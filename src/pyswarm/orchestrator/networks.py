@@ -183,12 +183,7 @@ class Book:
         if names:
             subnet = self._subnet_of(names[0])
             return subnet.with_prefix(subnet.allocate(names[0]))
-        last = self._recent.last() or ()
-        for subnet in subnets:
-            subnet.search_after(subnet.cidr.partition("/")[0])
-            for address in last:
-                if _lies_in(subnet, address):
-                    subnet.search_after(address)
+        _search_from(subnets, self._recent.last() or ())
         for subnet in subnets[:-1]:
             try:
                 return subnet.with_prefix(subnet.allocate())
@@ -202,6 +197,20 @@ class Book:
             if _lies_in(subnet, address):
                 return subnet
         return every[0]  # which refuses it by name
+
+
+def _search_from(subnets: Sequence[Subnet], last: Sequence[str]) -> None:
+    """Let the search in each subnet start after the last address given there."""
+    family = ":" in subnets[0].cidr
+    last = [address for address in last if (":" in address) is family]
+    if last and len(subnets) == 1:
+        subnets[0].search_after(last[0])
+        return
+    for subnet in subnets:
+        subnet.search_after(subnet.cidr.partition("/")[0])
+        for address in last:
+            if _lies_in(subnet, address):
+                subnet.search_after(address)
 
 
 def _lies_in(subnet: Subnet, address: str) -> bool:

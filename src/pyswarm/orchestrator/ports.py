@@ -27,7 +27,7 @@ PortKey = tuple[str, int]
 def check_ports(reader: Reader, spec: ServiceSpec, service_id: str) -> None:
     """Refuse published ports that belong to another service than ``service_id`` ("": a new one).
 
-    Ports published in host mode by several services are no conflict: the scheduler keeps them apart.
+    Ports that several services publish in host mode do not conflict: the scheduler parts them.
 
     Raises:
         PortInUse: with Docker's sentence, which names the service.

@@ -1,9 +1,9 @@
 """The arithmetic of one rolling update: where each slot stands, who is next, when it is over.
 
 A slot is DIRTY when it has more than one living task, or its only one is outdated. The update takes
-it: it makes a task of the new spec, or keeps one that is there. The slot is BUSY until that task has
-come up, which is when it was first seen running, or ended before it ever was. Then it is UP, and
-for ``delay`` seconds it still holds the place of one of the ``parallelism`` workers. When no
+it: it makes a task of the new spec, or keeps one that is there. The slot is BUSY until that task
+has come up, which is when it was first seen running, or ended before it ever was. Then it is UP,
+and for ``delay`` seconds it still holds the place of one of the ``parallelism`` workers. When no
 slot is dirty, busy or delayed, the last period of monitoring begins: ``monitor`` seconds, or, where
 the delay is not shorter than that, delay + 1 s.
 

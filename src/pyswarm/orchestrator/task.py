@@ -207,9 +207,9 @@ def updatable(slot_tasks: Sequence[Task], service: Service) -> list[Task]:
     """The tasks that keep this slot alive; empty when the slot is dead.
 
     Those that should run; failing these the newest, if it ended and the policy wants no other (a
-    finished task is still replaced when the spec changes). Newest by birth, where Swarm looks at the
-    last report: a slot must not die because an older task was slow to stop. In a rollback an ended task of the spec
-    that is being left keeps nothing alive, so its slot starts afresh.
+    finished task is still replaced when the spec changes). Newest by birth, where Swarm looks at
+    the last report: a slot must not die because an older task was slow to stop. In a rollback an
+    ended task of the spec that is being left keeps nothing alive, so its slot starts afresh.
     """
     live = [task for task in slot_tasks if task.desired_state <= TaskState.RUNNING]
     if live or not slot_tasks:

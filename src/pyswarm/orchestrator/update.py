@@ -103,6 +103,8 @@ class Updates:
         if rollout is not None and _is_same_update(rollout.service, new):
             rollout.service = new
             return
+        if change.old is None or (rollout is None and _is_no_update(change.old, new)):
+            return  # all its tasks are of its only spec, or were looked at before
         self._fresh[new.id] = self._due[new.id] = None
 
     def _saw_task(self, change: Change) -> None:
@@ -211,6 +213,11 @@ class Updates:
             self._deadlines.set(service.id, wake)
         else:
             self._deadlines.discard(service.id)
+
+
+def _is_no_update(old: Service, new: Service) -> bool:
+    """Whether the change is of something that updates do not look at, as the endpoint."""
+    return old.spec is new.spec and old.update_status is new.update_status
 
 
 def _is_same_update(old: Service, new: Service) -> bool:

@@ -40,8 +40,8 @@ from pyswarm.model.specs import (
     TaskSpec,
 )
 from pyswarm.model.states import Availability, NodeState, TaskState, UpdateState
-from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.orchestrator.allocate import allocate_network
+from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.store import Store, Transaction
 
 WHY = Because("test")
@@ -84,6 +84,8 @@ class World:
         self.classes = tuple(RECONCILERS if reconcilers is None else reconcilers)
         self.programs: dict[str, Program] = {}
         self.turns = 0
+        self._made = 0
+        self._ids: dict[str, None] = {}
         self.log: list[str] = []
         self._agents: dict[str, tuple[float, TaskState, str, str]] = {}  # task -> next report
         self._running: list[Any] = [
@@ -258,7 +260,11 @@ class World:
     # -- what people do
 
     def create(self, spec: ServiceSpec) -> str:
+        self._made += 1
         service_id = f"service-{spec.name}"
+        if service_id in self._ids:  # ids are never used again
+            service_id += f"-{self._made}"
+        self._ids[service_id] = None
         job = isinstance(spec.mode, (ReplicatedJob, GlobalJob))
 
         def work(tx: Transaction) -> None:
