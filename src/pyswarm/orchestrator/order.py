@@ -1,8 +1,9 @@
 """All reconcilers, in the order of a round: who wants tasks, who changes them, who serves them, who
 clears up.
 
-The order decides nothing but how many rounds a turn takes: every one of them is asked again until
-none writes any more.
+Every one of them is asked again until none writes any more, so the order mostly decides how many
+rounds a turn takes. One thing leans on it: updates count a failed task before it is restarted, and
+before the reaper may take it.
 """
 
 from __future__ import annotations
