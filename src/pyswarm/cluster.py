@@ -14,13 +14,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pyswarm.model import Availability, Role, Swarm
 from pyswarm.runtime import front
-
-if TYPE_CHECKING:
-    from pyswarm.sim.checkers import Violation
 
 T = TypeVar("T")
 
@@ -217,7 +214,7 @@ class Cluster:
         (also by name), one :class:`Explanation` for each task it wants."""
         return await front.explain(self._member, what)
 
-    async def check(self) -> list[Violation]:
+    async def check(self) -> list[front.Violation]:
         """The invariants that the swarm's state breaks: none, or it is a bug of pyswarm."""
         return await front.check(self._member)
 

@@ -17,6 +17,7 @@ from pyswarm.model.build import Duration, ServiceOptions, service_spec
 
 Path = tuple[str, ...]
 
+
 class Changes(ServiceOptions, total=False):
     """The keywords of an update: those of a new service, and short words for how it rolls."""
 

@@ -56,9 +56,7 @@ class ServiceHandle(Handle[Service]):
 
         await self._change(change)
 
-    async def update(
-        self, spec: ServiceSpec | None = None, **changes: Unpack[Changes]
-    ) -> None:
+    async def update(self, spec: ServiceSpec | None = None, **changes: Unpack[Changes]) -> None:
         """Give the service a new spec, or change keywords of the one it has.
 
         ``update(image="v2", parallelism=2)`` changes what is there now, whoever put it there. A

@@ -1,4 +1,4 @@
-"""The swarm as a whole: readiness, tokens, settings, status, what-if, checks, leaving."""
+"""The swarm as a whole: readiness, tokens, settings, what-if, explanations, checks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ import trio
 
 from pyswarm.ca import JoinToken
 from pyswarm.env import Rng, system_entropy
-from pyswarm.errors import (
-    DeadlineExceeded,
-    FailedPrecondition,
-    InvalidArgument,
-    OutOfSequence,
-    SwarmError,
-)
+from pyswarm.errors import DeadlineExceeded, InvalidArgument, OutOfSequence, SwarmError
 from pyswarm.model import Node, NodeState, Role, Service, Swarm, SwarmSpec, Task
-from pyswarm.model.requests import LeaveNode, UpdateSwarm
-from pyswarm.node.calls import Leave
+from pyswarm.model.requests import UpdateSwarm
 from pyswarm.node.explain import explain_service, explain_task
 from pyswarm.node.lookup import find
 from pyswarm.node.whatif import Hypothesis, WhatIf, what_if
-from pyswarm.raft import Role as RaftRole
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.front.events import blanked
 from pyswarm.runtime.front.handles import CHANGE_TRIES, Handle
@@ -35,17 +27,6 @@ from pyswarm.store import Reader, Store
 
 PAUSE_S = 0.01
 """Between two looks at what no commit tells: a session, a vote."""
-
-LEAVE_S = 10.0
-"""How long a manager that leaves waits until its seat is given up."""
-
-LEAVING_MANAGER = (
-    "You are attempting to leave the swarm on a node that is participating as a manager. "
-)
-LAST_MANAGER = (
-    "Removing the last manager erases all current state of the swarm. "
-    "Use `--force` to ignore this message. "
-)
 
 
 def own_node(member: Member) -> NodeHandle:
@@ -231,165 +212,3 @@ async def check(member: Member) -> list[Any]:
     from pyswarm.sim.checkers import check_view
 
     return await member.read(lambda store: list(check_view(store)))
-
-
-# -- status
-
-
-@attrs.frozen
-class ManagerState:
-    """One manager, as this node sees it."""
-
-    node_id: str
-    hostname: str
-    addr: str
-    is_leader: bool
-    reachability: str
-    """``reachable``, ``unreachable`` or ``unknown``; only the leader knows of the others."""
-
-
-@attrs.frozen(kw_only=True)
-class Status:
-    """One node's view of itself and its swarm. On a worker, what it cannot know is empty."""
-
-    node_id: str
-    hostname: str
-    swarm_id: str
-    addr: str
-    role: Role
-    is_leader: bool
-    leader_id: str
-    """The node that leads, "" while there is none or it is not known."""
-    has_session: bool
-    """Whether this node's agent has a session with the leader."""
-    reason: str
-    """Why it has none."""
-    term: int
-    """Raft's term; grows with each election."""
-    version: int
-    """The last entry installed in this member's store."""
-    commit_index: int
-    managers: tuple[ManagerState, ...]
-    nodes: Mapping[str, int]
-    """Number of nodes by state (ready, down, unknown, disconnected)."""
-    services: int
-    tasks: Mapping[str, int]
-    """Number of tasks by observed state."""
-    lag_s: float
-    """How late the loop has woken this node of late, in seconds."""
-    counters: Mapping[str, float]
-    """What the default observer has counted; empty with one of your own."""
-
-
-async def status(member: Member) -> Status:
-    """This node as it is now; never waits for a leader."""
-
-    async def look() -> Status:
-        return _status(member.node)
-
-    return await member.loop.run(look)
-
-
-def _status(node: RunningNode) -> Status:
-    machine = node.machine
-    manager, agent = machine.manager, machine.agent
-    counts: dict[str, dict[str, int]] = {"node": {}, "task": {}}
-    services = version = term = commit_index = 0
-    managers: tuple[ManagerState, ...] = ()
-    leader_id = agent.manager.node_id if agent.session_id and agent.manager else ""
-    if manager is not None:
-        store = manager.store
-        version, services = store.version, store.count("service")
-        for kind, found in counts.items():
-            for thing in store.all(kind):
-                found[str(thing.state)] = found.get(str(thing.state), 0) + 1
-        raft = manager.replica.status()
-        term, commit_index = raft.term, raft.commit_index
-        leader_id = manager.leader.node_id if manager.leader is not None else ""
-        managers = _managers(node, store, leader_id)
-    return Status(
-        node_id=machine.node_id,
-        hostname=machine.config.description.hostname,
-        swarm_id=machine.identity.swarm_id,
-        addr=machine.config.addr,
-        role=machine.identity.role,
-        is_leader=machine.is_leader,
-        leader_id=leader_id,
-        has_session=bool(agent.session_id),
-        reason="" if agent.session_id else agent.reason,
-        term=term,
-        version=version,
-        commit_index=commit_index,
-        managers=managers,
-        nodes=counts["node"],
-        services=services,
-        tasks=counts["task"],
-        lag_s=node.lag_s,
-        counters=dict(getattr(node.observer, "values", {})),
-    )
-
-
-def _managers(node: RunningNode, store: Store, leader_id: str) -> tuple[ManagerState, ...]:
-    manager = node.machine.manager
-    assert manager is not None
-    raft = manager.replica.status()
-    seen = {follower.id: follower.reachability.name.lower() for follower in raft.followers}
-    if manager.replica.role is RaftRole.LEADER:
-        seen[manager.replica.id] = "reachable"
-    found = []
-    for one in store.nodes():
-        if one.manager is not None:
-            state = seen.get(one.manager.member_id, "unknown")
-            is_leader = one.id == leader_id
-            found.append(ManagerState(one.id, one.hostname, one.manager.addr, is_leader, state))
-    return tuple(found)
-
-
-# -- leaving
-
-
-async def leave(member: Member, *, force: bool) -> None:
-    """Give this node's membership up; it stops, and forgets the swarm.
-
-    A manager leaves with ``force`` only, and gives up its seat first while there is another.
-    """
-    if member.is_manager:
-        last = await _is_last_manager(member)
-        if not force:
-            raise FailedPrecondition(
-                LEAVING_MANAGER + (LAST_MANAGER if last else ""),
-                hint="demote the node first, or leave(force=True)",
-            )
-        if not last:
-            await _give_up_seat(member)
-    await member.call(Leave())
-    await member.loop.run(member.node.wait_halted)
-    await member.forget()
-
-
-async def _is_last_manager(member: Member) -> bool:
-    async def look() -> bool:
-        manager = member.node.machine.manager
-        return manager is not None and len(manager.replica.configuration.voters) <= 1
-
-    return await member.loop.run(look)
-
-
-async def _give_up_seat(member: Member) -> None:
-    """Ask to be a worker and wait for it; a swarm without a quorum cannot be asked."""
-
-    async def wait() -> None:
-        await member.node.request(LeaveNode(member.node_id, True), timeout_s=LEAVE_S)
-        while True:
-            if not member.is_manager:
-                return
-            await trio.sleep(PAUSE_S)
-
-    async def bounded() -> None:
-        with trio.move_on_after(LEAVE_S):
-            await wait()
-
-    try:
-        await member.loop.run(bounded)
-    except SwarmError:
-        pass  # forced: the seat stays on the others' books until they demote the node
