@@ -12,7 +12,7 @@ from pyswarm.raft.configuration import Configuration
 from pyswarm.raft.entry import Entry, EntryKind, MemberID
 from pyswarm.raft.message import Heartbeat, Removed, TimeoutNow
 from pyswarm.raft.progress import Progress
-from pyswarm.raft.reads import prove_reads, register_waiting_reads, start_round
+from pyswarm.raft.reads import register_waiting_reads, start_round
 from pyswarm.raft.role import Role
 from pyswarm.raft.state import State
 
@@ -84,20 +84,21 @@ def advance_commit(s: State) -> None:
     matches.sort()
     index = matches[len(voters) - s.configuration.quorum]
     if index > log.commit_index and index >= s.noop_index:
+        first = log.commit_index < s.noop_index
         before = log.committed_configuration
         log.commit_to(index)
-        after_commit(s, before)
+        if first:
+            register_waiting_reads(s)
+        if log.committed_configuration is not before or first:
+            after_membership_commit(s, before)
 
 
-def after_commit(s: State, before: Configuration) -> None:
-    """Whatever waited for the commit index to move; ``before`` was the committed configuration."""
-    if s.log.committed_configuration is not before:
-        for id in before.ids:
-            if s.log.committed_configuration.was_removed(id) and id != s.id:
-                say_goodbye(s, id)
-    register_waiting_reads(s)
-    if prove_reads(s):
-        start_round(s)
+def after_membership_commit(s: State, before: Configuration) -> None:
+    """A configuration is committed, ``before`` was the last one: those that it removes are told,
+    and a leader that is no voter in it goes."""
+    for id in before.ids:
+        if s.log.committed_configuration.was_removed(id) and id != s.id:
+            say_goodbye(s, id)
     if s.log.committed_configuration is s.log.configuration and not s.is_voter:
         resign_after_removal(s)
 

@@ -56,11 +56,9 @@ def register(s: State, read: PendingRead) -> None:
 
 
 def register_waiting_reads(s: State) -> None:
-    """The no-op of this term may be committed now: reads that came before it get their index."""
-    waiting = [read for read in s.unproved_reads if read.round == 0]
-    if not waiting or s.log.commit_index < s.noop_index:
-        return
-    s.unproved_reads = [read for read in s.unproved_reads if read.round != 0]
+    """The no-op of this term is committed now: reads that came before it get their index."""
+    assert s.log.commit_index >= s.noop_index
+    waiting, s.unproved_reads = s.unproved_reads, []
     for read in waiting:
         register(s, read)
 
