@@ -41,6 +41,7 @@ class Placer:
             scheduler.upsert_node(node)
         for task in view.tasks():
             scheduler.upsert_task(task)
+        scheduler.warm()
         return self
 
     def wake_at(self) -> float | None:

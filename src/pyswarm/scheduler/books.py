@@ -15,7 +15,7 @@ from pyswarm.scheduler.failures import Failures, is_failure
 from pyswarm.scheduler.group import GroupKey, TaskGroup, group_key
 from pyswarm.scheduler.journal import Journal
 from pyswarm.scheduler.node import ClassKey, NodeInfo, class_key
-from pyswarm.scheduler.shape import Needs, Shape, needs_of
+from pyswarm.scheduler.shape import NO_NEEDS, Needs, Shape, needs_of
 from pyswarm.scheduler.tree import Tree
 
 ASSIGNED, RUNNING, COMPLETE = TaskState.ASSIGNED, TaskState.RUNNING, TaskState.COMPLETE
@@ -37,6 +37,8 @@ class Books:
         """Those of them whose node is not known."""
         self.services: dict[str, dict[int, int]] = {}
         self.trees: dict[str, list[Tree]] = {}
+        self.plain = Shape(NO_NEEDS)
+        """The shape of tasks that need nothing: most of them."""
         self.shapes: dict[Needs, Shape] = {}
         self.drivers: dict[str, str] = {}
         self.waiting: dict[str, TaskGroup] = {}
@@ -318,6 +320,8 @@ class Books:
     def shape(self, task: Task) -> Shape:
         """The shape of a task, one object for equal needs."""
         needs = needs_of(task, self.drivers)
+        if needs is NO_NEEDS:
+            return self.plain
         shape = self.shapes.get(needs)
         if shape is None:
             shape = self.shapes[needs] = Shape(needs)

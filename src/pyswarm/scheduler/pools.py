@@ -37,7 +37,7 @@ Nodes = list[NodeInfo | None]
 class Pool:
     """The nodes that admit a shape, least loaded first."""
 
-    __slots__ = ("nodes", "shape", "heap", "dead", "position", "members")
+    __slots__ = ("nodes", "shape", "heap", "dead", "position", "members", "dynamic")
 
     def __init__(self, nodes: Nodes, shape: Shape) -> None:
         self.nodes = nodes
@@ -46,6 +46,8 @@ class Pool:
         self.dead: dict[int, None] = {}
         self.position = 0
         self.members = 0
+        self.dynamic = shape.dynamic
+        """Whether a node may stop to fit by tasks being placed on it."""
 
     def fill(self, candidates: Iterable[NodeInfo | None], position: int) -> None:
         """Start anew with those of ``candidates`` that the shape admits."""
@@ -112,7 +114,7 @@ class Pool:
 
     def top(self) -> NodeInfo | None:
         """The best node that can take one more task, or None."""
-        heap, nodes, dead = self.heap, self.nodes, self.dead
+        heap, nodes, dead, dynamic = self.heap, self.nodes, self.dead, self.dynamic
         while heap:
             entry = heap[0]
             index = entry & INDEX_MASK
@@ -123,7 +125,7 @@ class Pool:
             rank = self.rank(info)
             if rank > entry:
                 heapreplace(heap, rank)
-            elif self.fits(info):
+            elif not dynamic or self.fits(info):
                 return info
             else:
                 heappop(heap)
@@ -147,6 +149,7 @@ class ServicePool(Pool):
         self.counts = counts
         self.penalties = penalties
         self.max_replicas = max_replicas
+        self.dynamic = shape.dynamic or max_replicas > 0
 
     def rank(self, info: NodeInfo) -> int:
         index = info.index

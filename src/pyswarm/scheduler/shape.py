@@ -76,7 +76,7 @@ def needs_of(task: Task, drivers: Mapping[str, str]) -> Needs:
     )
     if plain:
         return NO_NEEDS
-    return Needs(
+    needs = Needs(
         placement.constraints,
         placement.platforms,
         _plugins_of(task, drivers),
@@ -85,6 +85,7 @@ def needs_of(task: Task, drivers: Mapping[str, str]) -> Needs:
         reserved.generic,
         host_ports(task),
     )
+    return NO_NEEDS if needs == NO_NEEDS else needs
 
 
 def _plugins_of(task: Task, drivers: Mapping[str, str]) -> tuple[PluginNeed, ...]:
