@@ -19,7 +19,6 @@ from pyswarm.model import Availability, Global, NodeState, Replicated, Service, 
 from pyswarm.model.states import PublishMode
 from pyswarm.node import Observed, Published
 from pyswarm.node.turn import reconcile
-from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.store import Commit, Reader, Store
 
 
@@ -268,7 +267,7 @@ def check_twins(store: Store, now: float, live: Iterable[Any], rng: Rng) -> list
     if any(at is not None and at <= now for at in due):
         return []
     tx = store.fork(now)
-    twins = [cls.rebuild(store, now) for cls in RECONCILERS]
+    twins = [type(one).rebuild(store, now) for one in lived]
     reconcile(tx, now, [(twin, rng.child(type(twin).__name__)) for twin in twins])
     found = [
         Violation(
