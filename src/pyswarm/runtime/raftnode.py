@@ -1,0 +1,504 @@
+"""A replicated state machine for any application: Raft, a log on disk, and a transport, under trio.
+
+    class Counter:
+        value = 0
+        def apply(self, command: bytes) -> int:
+            self.value += int(command)
+            return self.value
+        def snapshot(self) -> bytes:
+            return b"%d" % self.value
+        def restore(self, data: bytes) -> None:
+            self.value = int(data)
+
+    async with run_raft(RaftNode(Counter(), storage, transport, id=1, founders=addresses)) as node:
+        print(await node.propose(b"5"))
+
+``apply`` is called on every member with the same commands in the same order, and must decide by
+them alone. What it returns (or raises) on the member that proposed comes back from ``propose``.
+
+A proposal may be made on any member: a follower hands it to the leader, is told index and term, and
+answers when it has applied that entry itself. A proposal whose fate is not known (the leader was
+lost in between) raises ``Unavailable`` with ``outcome="unknown"``: it may still be applied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Protocol
+
+import msgpack
+import trio
+
+from pyswarm.env import Rng, system_entropy
+from pyswarm.errors import InvalidArgument, SwarmError, Unavailable, from_wire
+from pyswarm.raft import (
+    TICK_SECONDS,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Member,
+    MemberID,
+    MembershipChange,
+    RaftConfig,
+    Ready,
+    Replica,
+    Snapshot,
+    split_chunks,
+)
+from pyswarm.raft.configuration import decode_configuration
+from pyswarm.raft.status import Status
+from pyswarm.raft.wire import decode, encode
+from pyswarm.runtime.rafttransport import RaftTransport
+from pyswarm.runtime.storage.protocol import Batch, LogStorage
+
+SNAPSHOT_ENTRIES = 10_000
+"""Entries applied between two snapshots."""
+DISK_RETRY_SECONDS = 1.0
+"""After a write that failed: how long until it is tried again."""
+RECENT_RESULTS = 4096
+"""Results of applied entries that are kept for proposals whose index is not known here yet."""
+PROPOSE_SECONDS = 10.0
+"""How long a proposal is tried where the caller says nothing."""
+RETRY_SECONDS = 0.05
+"""Between two tries while there is no leader."""
+
+MESSAGE, FORWARD, ANSWER = range(3)  # kinds of frames
+
+
+class StateMachine(Protocol):
+    """What is replicated."""
+
+    def apply(self, command: bytes, /) -> Any:
+        """Take one command in."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        ...
+
+    def restore(self, data: bytes, /) -> None:
+        """Become what ``snapshot`` gave."""
+        ...
+
+
+class Waiter:
+    """Somebody who waits for an answer."""
+
+    __slots__ = ("done", "error", "term", "value")
+
+    def __init__(self, term: int = 0) -> None:
+        self.done = trio.Event()
+        self.term = term
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def answer(self, value: Any, error: BaseException | None = None) -> None:
+        self.value, self.error = value, error
+        self.done.set()
+
+    async def wait(self) -> Any:
+        await self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class RaftNode:
+    """One member. Made here, run by :func:`run_raft`.
+
+    ``founders`` (id → address, the same on all) begins a group where the storage is empty; a member
+    that joins later has none, and the id that ``change(AddMember(...))`` gave it. ``epoch`` is the
+    group's.
+    """
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        storage: LogStorage,
+        transport: RaftTransport,
+        *,
+        id: MemberID,
+        founders: Mapping[MemberID, str] | None = None,
+        epoch: int = 0,
+        config: RaftConfig | None = None,
+        tick_seconds: float = TICK_SECONDS,
+        snapshot_entries: int = SNAPSHOT_ENTRIES,
+        rng: Rng | None = None,
+    ) -> None:
+        self.machine = machine
+        self.storage = storage
+        self.transport = transport
+        self.tick_seconds = tick_seconds
+        self.snapshot_entries = snapshot_entries
+        self.notes: tuple[str, ...] = ()
+        self.replica = self._start(id, founders or {}, epoch, config, rng)
+        self._addresses: dict[MemberID, str] = dict(founders or {})
+        self._news = trio.Event()
+        self._unsynced: deque[Ready] = deque()
+        self._retry_at: float | None = None
+        self._waiting: dict[int, Waiter] = {}  # by index
+        self._forwarded: dict[int, Waiter] = {}  # by request
+        self._reading: dict[int, Waiter] = {}
+        self._recent: dict[int, tuple[int, Any, BaseException | None]] = {}
+        self._number = 0
+        self._led_by: MemberID | None = None
+        self._snapshot_at = self.replica.applied_index
+        self._is_saving = False
+        self._stopped = trio.Event()
+
+    def _start(
+        self,
+        id: MemberID,
+        founders: Mapping[MemberID, str],
+        epoch: int,
+        config: RaftConfig | None,
+        rng: Rng | None,
+    ) -> Replica:
+        """Read the disk (blocking) and make the replica."""
+        found = self.storage.load()
+        self.notes = found.notes
+        config = config or RaftConfig(id=id)
+        rng = rng or Rng(system_entropy(16))
+        if not found.is_empty:
+            if found.snapshot is not None:
+                self.machine.restore(b"".join(found.snapshot.chunks))
+            return Replica(
+                config,
+                rng,
+                hard_state=found.hard_state,
+                snapshot=found.snapshot,
+                entries=found.entries,
+            )
+        if not founders:
+            return Replica(config, rng, hard_state=HardState(epoch=epoch))
+        members = tuple(Member(id, True, founders[id].encode()) for id in sorted(founders))
+        bootstrap = Configuration(members, max(founders) + 1, epoch)
+        return Replica(config, rng, bootstrap=bootstrap)
+
+    # -- for callers
+
+    @property
+    def is_leader(self) -> bool:
+        """True while this member leads and holds all that was committed before its term."""
+        return self.replica.is_leader_ready
+
+    @property
+    def leader(self) -> MemberID | None:
+        """Who leads, as far as this member knows."""
+        return self.replica.leader
+
+    def status(self) -> Status:
+        """Term, role, commit, applied, followers and their lag."""
+        return self.replica.status()
+
+    async def propose(self, command: bytes, *, timeout: float = PROPOSE_SECONDS) -> Any:
+        """Have ``command`` applied on all members; what ``apply`` returned here.
+
+        Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied)
+        and ``ResourceExhausted``.
+        """
+        return await self._within(timeout, partial(self._propose_once, command))
+
+    async def change(self, change: MembershipChange, *, timeout: float = PROPOSE_SECONDS) -> Any:
+        """Change the membership, on the leader; the ``Configuration`` once it is committed.
+
+        Raises what ``Replica.propose_membership`` raises.
+        """
+
+        async def once() -> Any:
+            return await self._committed(self.replica.propose_membership(change))
+
+        return await self._within(timeout, once)
+
+    async def read(self, *, timeout: float = PROPOSE_SECONDS) -> None:
+        """Wait until this member's state holds all that was committed before the call: what is read
+        from the machine then is linearizable. Raises ``Unavailable``."""
+        await self._within(timeout, self._read_once)
+
+    async def transfer_leadership(self, to: MemberID | None = None) -> None:
+        """Hand leadership over. Raises what ``Replica.transfer_leadership`` raises."""
+        self.replica.transfer_leadership(to)
+        self._ring()
+        await trio.lowlevel.checkpoint()
+
+    async def _within(self, timeout: float, once: Callable[[], Any]) -> Any:
+        """Try until it is done, refused for good, or ``timeout`` is over."""
+        refusal: SwarmError = Unavailable("raft: no answer in time", outcome="unknown")
+        with trio.move_on_after(timeout):
+            while not self._stopped.is_set():
+                try:
+                    return await once()
+                except Unavailable as error:
+                    if error.outcome == "unknown":
+                        raise
+                    refusal = error
+                await trio.sleep(RETRY_SECONDS)
+            refusal = Unavailable("raft: this member has stopped")
+        raise refusal
+
+    async def _propose_once(self, command: bytes) -> Any:
+        if self.replica.leader == self.replica.id:
+            return await self._committed(self.replica.propose(command))
+        leader = self.replica.leader
+        address = self._address(leader) if leader is not None else None
+        if address is None:
+            raise Unavailable("raft: there is no leader")
+        number, waiter = self._new_waiter(self._forwarded)
+        try:
+            self._send(address, FORWARD, (number, command))
+            index, term = await waiter.wait()
+        finally:
+            self._forwarded.pop(number, None)
+        if index in self._recent:
+            return outcome_of(term, self._recent[index])
+        if index <= self.replica.applied_index:
+            raise lost()
+        return await self._committed(index, term)
+
+    async def _committed(self, index: int, term: int | None = None) -> Any:
+        """What applying the entry ``index`` of ``term`` gave here."""
+        waiter = self._waiting[index] = Waiter(self.replica.term if term is None else term)
+        self._ring()
+        try:
+            return await waiter.wait()
+        finally:
+            if self._waiting.get(index) is waiter:
+                del self._waiting[index]
+
+    async def _read_once(self) -> None:
+        number, waiter = self._new_waiter(self._reading)
+        try:
+            self.replica.read_index(number)
+            self._ring()
+            await waiter.wait()
+        finally:
+            self._reading.pop(number, None)
+
+    def _new_waiter(self, waiters: dict[int, Waiter]) -> tuple[int, Waiter]:
+        self._number += 1
+        waiter = waiters[self._number] = Waiter()
+        return self._number, waiter
+
+    # -- the transport
+
+    def _address(self, id: MemberID) -> str | None:
+        member = self.replica.configuration.get(id)
+        if member is not None and member.context:
+            return member.context.decode()
+        return self._addresses.get(id)
+
+    def _send(self, address: str, kind: int, content: Any) -> None:
+        self.transport.send(address, msgpack.packb((self.transport.address, kind, content)))
+
+    def receive(self, frame: bytes) -> None:
+        """A frame has arrived. What is malformed is dropped."""
+        try:
+            address, kind, content = msgpack.unpackb(frame, use_list=False)
+            if kind == MESSAGE:
+                message = decode(content)
+                self._addresses[message.from_] = address
+                self.replica.step(message)
+                self._ring()
+            elif kind == FORWARD:
+                self._on_forward(address, *content)
+            elif kind == ANSWER:
+                self._on_answer(*content)
+        except (InvalidArgument, ValueError, TypeError, msgpack.UnpackException):
+            return
+
+    def _on_forward(self, address: str, number: int, command: bytes) -> None:
+        try:
+            index = self.replica.propose(command)
+        except SwarmError as error:
+            self._send(address, ANSWER, (number, None, error.to_wire()))
+        else:
+            self._send(address, ANSWER, (number, (index, self.replica.term), None))
+            self._ring()
+
+    def _on_answer(self, number: int, place: tuple[int, int] | None, error: Any) -> None:
+        waiter = self._forwarded.get(number)
+        if waiter is not None:
+            waiter.answer(place, None if error is None else from_wire(error))
+
+    # -- driving the replica
+
+    def _ring(self) -> None:
+        self._news.set()
+
+    async def drive(self) -> None:
+        """Ticks and news into the replica, its Readys out, until cancelled or removed."""
+        next_tick = trio.current_time() + self.tick_seconds
+        self._pump()
+        while not self._stopped.is_set():
+            with trio.move_on_at(next_tick):
+                await self._news.wait()
+            self._news = trio.Event()
+            now = trio.current_time()
+            if now >= next_tick:
+                # A loop that was kept busy does not make up for lost ticks: its peers would look
+                # silent to it for a time in which it did not listen.
+                self.replica.tick()
+                next_tick = max(next_tick + self.tick_seconds, now)
+            if self._retry_at is not None and now >= self._retry_at:
+                self._retry_at = None
+                for ready in self._unsynced:
+                    if ready.must_sync:
+                        self._write(ready)
+            self._pump()
+
+    def _pump(self) -> None:
+        while (ready := self.replica.ready()) is not None:
+            self._post(ready.messages)
+            self._unsynced.append(ready)
+            if ready.must_sync:
+                self._write(ready)
+            else:
+                self._advance()
+            if ready.restore is not None:
+                self._restore(ready.restore)
+            for entry in ready.committed:
+                self._apply(entry)
+            self._answer_reads(ready)
+            if ready.removed:
+                self._stopped.set()
+        before, self._led_by = self._led_by, self.replica.leader
+        if before is not None and before != self._led_by:
+            self._lose_waiters(before == self.replica.id)
+        self._maybe_snapshot()
+
+    def _post(self, messages: tuple[Any, ...]) -> None:
+        for message in messages:
+            address = self._address(message.to)
+            if address is not None:
+                self._send(address, MESSAGE, encode(message))
+
+    def _write(self, ready: Ready) -> None:
+        batch = Batch(ready.hard_state, ready.entries, ready.snapshot)
+        self.storage.submit(batch, partial(self._written, ready))
+
+    def _written(self, ready: Ready, error: BaseException | None) -> None:
+        """The disk's answer, on the loop."""
+        if error is not None:
+            # Nothing can be promised any more: no vote, no acknowledgement, no leadership.
+            self.replica.may_campaign = False
+            self.replica.step_down()
+            self._retry_at = self._retry_at or trio.current_time() + DISK_RETRY_SECONDS
+        else:
+            self.replica.may_campaign = True
+            while self._unsynced and self._unsynced[0].number <= ready.number:
+                self._complete(self._unsynced.popleft())
+            self._advance()
+        self._ring()
+
+    def _advance(self) -> None:
+        """Readys that need no disk, and wait for none before them, are done."""
+        while self._unsynced and not self._unsynced[0].must_sync:
+            self._complete(self._unsynced.popleft())
+
+    def _complete(self, ready: Ready) -> None:
+        self._post(ready.messages_after_sync)
+        self.replica.advance(ready)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.machine.restore(b"".join(snapshot.chunks))
+        self._snapshot_at = snapshot.index
+        for index in [index for index in self._waiting if index <= snapshot.index]:
+            self._waiting.pop(index).answer(None, lost())
+
+    def _apply(self, entry: Entry) -> None:
+        value: Any = None
+        error: BaseException | None = None
+        if entry.kind == EntryKind.NORMAL:
+            try:
+                value = self.machine.apply(entry.data)
+            except Exception as refusal:
+                error = refusal
+        elif entry.kind == EntryKind.MEMBERSHIP:
+            value = decode_configuration(entry.data)
+        result = self._recent[entry.index] = (entry.term, value, error)
+        if len(self._recent) > RECENT_RESULTS:
+            del self._recent[next(iter(self._recent))]
+        waiter = self._waiting.pop(entry.index, None)
+        if waiter is not None:
+            try:
+                waiter.answer(outcome_of(waiter.term, result))
+            except Exception as refusal:
+                waiter.answer(None, refusal)
+
+    def _answer_reads(self, ready: Ready) -> None:
+        for number, _ in ready.reads:
+            if (waiter := self._reading.get(number)) is not None:
+                waiter.answer(None)
+        for number in ready.aborted_reads:
+            if (waiter := self._reading.get(number)) is not None:
+                waiter.answer(None, Unavailable("raft: the leader changed"))
+
+    def _lose_waiters(self, was_leader: bool) -> None:
+        """The leader changed. Proposals on their way to it may be lost; those that have an index
+        are answered when it is applied, or not here any more if this member was the leader."""
+        for waiter in self._forwarded.values():
+            waiter.answer(None, lost())
+        if was_leader:
+            waiting, self._waiting = self._waiting, {}
+            for waiter in waiting.values():
+                waiter.answer(None, lost())
+
+    def _maybe_snapshot(self) -> None:
+        """The machine's state at once (it is the caller's to be quick); the disk in slices."""
+        index = self.replica.applied_index
+        if self._is_saving or index - self._snapshot_at < self.snapshot_entries:
+            return
+        self._is_saving = True
+        snapshot = self.replica.snapshot_at(index, split_chunks(self.machine.snapshot()))
+
+        def saved(error: BaseException | None) -> None:
+            self._is_saving = False
+            self._snapshot_at = index
+            if error is None:
+                self.replica.compact(snapshot)
+                self._ring()
+
+        self.storage.save_snapshot(snapshot, saved)
+
+    def end(self) -> None:
+        """Nobody drives any more: tell all who wait."""
+        self._stopped.set()
+        for waiters in (self._waiting, self._forwarded, self._reading):
+            for waiter in waiters.values():
+                waiter.answer(None, Unavailable("raft: this member has stopped", outcome="unknown"))
+
+
+def lost() -> Unavailable:
+    """The fate of a proposal is not known here."""
+    return Unavailable(
+        "raft: the leader was lost before the proposal was committed",
+        hint="it may still be applied: propose again only what may be applied twice",
+        outcome="unknown",
+    )
+
+
+def outcome_of(term: int, result: tuple[int, Any, BaseException | None]) -> Any:
+    """What applying gave, if the entry is the one of ``term`` and no other at its index."""
+    applied_term, value, error = result
+    if applied_term != term:
+        raise Unavailable("raft: another leader's entry took the proposal's place")
+    if error is not None:
+        raise error
+    return value
+
+
+@asynccontextmanager
+async def run_raft(node: RaftNode) -> AsyncIterator[RaftNode]:
+    """Run a member while the block is open. The storage stays open: its owner closes it."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.transport.run, node.receive)
+        nursery.start_soon(node.drive)
+        try:
+            yield node
+        finally:
+            node.end()
+            nursery.cancel_scope.cancel()
