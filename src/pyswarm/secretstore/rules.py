@@ -16,9 +16,10 @@ from pyswarm.model.specs import ConfigSpec, SecretSpec
 
 Kind = Literal["secret", "config"]
 
-DATA_BYTES_LIMIT: dict[Kind, int] = {"secret": 512_000, "config": 1_024_000}
-"""Payloads are smaller than this (Swarm's limits): each is copied into the log, into every snapshot,
-and to each node that runs a task which refers to it."""
+DATA_BYTES_LIMIT = 512_000
+"""Payloads are smaller than this, configs too (the guide's 500 KB; newer engines take configs of
+1000 KiB): each is copied into the log, into every snapshot, and to each node that runs a task which
+refers to it."""
 NAME_CHARACTERS_MAX = 64
 _NAME = re.compile(r"[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?\Z")
 
@@ -36,12 +37,11 @@ def check_name(name: str) -> None:
 
 
 def check_payload_size(kind: Kind, length: int) -> None:
-    """Raises ``InvalidArgument`` unless ``1 <= length < DATA_BYTES_LIMIT[kind]``."""
-    limit = DATA_BYTES_LIMIT[kind]
-    if not 1 <= length < limit:
+    """Raises ``InvalidArgument`` unless ``1 <= length < DATA_BYTES_LIMIT``."""
+    if not 1 <= length < DATA_BYTES_LIMIT:
         raise InvalidArgument(
-            f"{kind} data must be larger than 0 and less than {limit} bytes",
-            details={"length": length, "limit": limit},
+            f"{kind} data must be larger than 0 and less than {DATA_BYTES_LIMIT} bytes",
+            details={"length": length, "limit": DATA_BYTES_LIMIT},
         )
 
 
