@@ -29,6 +29,10 @@ MakeExecutor = Callable[[str], Executor]
 READY_S = 30.0
 """How long a node may take to be ready: elections are over in a second, machines may be busy."""
 
+HEARTBEAT_S = 1.0
+"""A node that is silent for three heartbeats is down (for six, after an election). Swarm's period
+is 5 s; tests had rather not wait."""
+
 StateOf = Path | MemoryDirectory
 
 
@@ -38,7 +42,8 @@ class LocalSwarm:
     ``executor`` is ``"callable"`` (async functions, those in ``images``; the default),
     ``"process"`` (OS processes, Linux), or a function that makes a node's executor from its name.
     ``state_dir`` is a directory for the nodes' state; None keeps it in memory, where it outlives
-    a crash of its node all the same. ``labels`` are engine labels by node name. Other options go to
+    a crash of its node all the same. ``labels`` are engine labels by node name.
+    ``heartbeat_period`` (seconds) decides how soon a lost node is noticed. Other options go to
     ``Cluster.init`` (``default_addr_pools``, ``subnet_size``) or to every node (``own_thread``,
     ``observer``, ``raft``).
     """
@@ -54,6 +59,7 @@ class LocalSwarm:
         labels: Mapping[str, Mapping[str, str]] | None = None,
         default_addr_pools: tuple[str, ...] | None = None,
         subnet_size: int | None = None,
+        heartbeat_period: float = HEARTBEAT_S,
         **options: Any,
     ) -> None:
         if managers < 1 or workers < 0:
@@ -73,6 +79,7 @@ class LocalSwarm:
             )
             if value is not None
         }
+        self._heartbeat_period = heartbeat_period
         self._options = options
         self._running: dict[str, _Node] = {}
         self._nursery: trio.Nursery | None = None
@@ -175,7 +182,8 @@ class LocalSwarm:
     async def _found(self) -> None:
         first, *others = self.names
         options = {**self._of(first), **self._pools, "state_dir": self._states[first]}
-        await self._start(first, Cluster.init(**options))
+        founder = await self._start(first, Cluster.init(**options))
+        await founder.update(heartbeat_period=self._heartbeat_period)
         managers = others[: self._manager_count - 1]
         for name in managers:
             await self._join(name, "manager")

@@ -1,0 +1,56 @@
+"""Swarms for end-to-end tests: one node, or several, running async functions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from pyswarm import Cluster
+from pyswarm.agent import TaskContext
+from pyswarm.runtime import MemoryNetwork
+from pyswarm.runtime.executors import CallableExecutor
+
+WAIT_S = 20.0  # a guard, far above what anything here takes
+
+
+async def sleeper(task: TaskContext) -> None:
+    """Says hello and runs until it is stopped."""
+    task.log(f"hello from {task.name}")
+    await trio.sleep_forever()
+
+
+async def finisher(task: TaskContext) -> None:
+    """Ends well at once."""
+    task.log("done")
+
+
+async def failer(task: TaskContext) -> None:
+    """Ends badly at once."""
+    raise RuntimeError("this function always fails")
+
+
+async def reader(task: TaskContext) -> None:
+    """Logs what it can see of its secrets and configs."""
+    for path, file in sorted(task.files.items()):
+        task.log(f"{path}={file.data.decode()}")
+    await trio.sleep_forever()
+
+
+IMAGES = {"sleeper": sleeper, "finisher": finisher, "failer": failer, "reader": reader}
+
+
+def executor() -> CallableExecutor:
+    """Runs the functions above."""
+    return CallableExecutor(dict(IMAGES), own_thread=False)
+
+
+@asynccontextmanager
+async def one_node(**options: Any) -> AsyncIterator[Cluster]:
+    """A swarm of one manager."""
+    options.setdefault("executor", executor())
+    options.setdefault("network", MemoryNetwork())
+    async with Cluster.init(name="node-1", **options) as cluster:
+        yield cluster
