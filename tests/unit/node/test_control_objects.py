@@ -244,7 +244,7 @@ CREATE: dict[str, Any] = {
 }
 UPDATE: dict[str, Any] = {"secret": UpdateSecret, "config": UpdateConfig_}
 REMOVE: dict[str, Any] = {"secret": RemoveSecret, "config": RemoveConfig}
-LIMIT = {"secret": 512_000, "config": 1_024_000}
+LIMIT = {"secret": 512_000, "config": 512_000}  # configs are limited like secrets here
 BAD_NAME = (
     "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end "
     "character must be [a-zA-Z0-9]"
