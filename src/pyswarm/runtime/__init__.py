@@ -1,6 +1,7 @@
 """Everything that awaits: the driver, clocks, disks, networks, executors, and a running node.
 
 ``node`` joins a pure :class:`~pyswarm.node.NodeMachine` with the world, ``drive`` runs it.
+``raftnode`` replicates a state machine of your own, without a swarm.
 """
 
 from __future__ import annotations
@@ -16,17 +17,25 @@ from .node import RunningNode as RunningNode
 from .node import run_node as run_node
 from .observe import Counters as Counters
 from .observe import Observer as Observer
+from .raftnode import RaftNode as RaftNode
+from .raftnode import run_raft as run_raft
+from .rafttransport import MemoryTransport as MemoryTransport
+from .rafttransport import TcpTransport as TcpTransport
 
 __all__ = [
     "Counters",
     "Disk",
     "Driver",
     "MemoryNetwork",
+    "MemoryTransport",
     "Network",
     "Observer",
+    "RaftNode",
     "Remembered",
     "RunningNode",
     "SystemClock",
+    "TcpTransport",
     "open_disk",
     "run_node",
+    "run_raft",
 ]

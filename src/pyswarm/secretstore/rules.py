@@ -18,8 +18,8 @@ Kind = Literal["secret", "config"]
 
 DATA_BYTES_LIMIT = 512_000
 """Payloads are smaller than this, configs too (the guide's 500 KB; newer engines take configs of
-1000 KiB): each is copied into the log, into every snapshot, and to each node that runs a task which
-refers to it."""
+1000 KiB): each is copied into the log, into every snapshot, and to each node that runs a task
+which refers to it."""
 NAME_CHARACTERS_MAX = 64
 _NAME = re.compile(r"[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?\Z")
 
