@@ -79,6 +79,20 @@ def living(tasks: list[Task], service: Service, reader: Reader) -> list[Task]:
     return holding(tasks, service) if node.spec.availability is Availability.ACTIVE else []
 
 
+def progress(service: Service, reader: Reader) -> tuple[int, int]:
+    """(slots whose new task has come up, slots that differed when the update began).
+
+    Read from the tasks while an update is under way, since the service is written only when the
+    update begins, counts a failure or ends. (0, 0) when there is none.
+    """
+    status = service.update_status
+    if status is None:
+        return 0, 0
+    if status.state in (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED):
+        return min(len(Rollout(service, reader).up), status.slots_total), status.slots_total
+    return status.slots_done, status.slots_total
+
+
 class Rollout:
     """Where an update of one service stands; a cache of what its tasks say."""
 

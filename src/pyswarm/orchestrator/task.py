@@ -282,10 +282,8 @@ class Outdated:
             node = reader.node(task.node_id) if task.node_id else None
             # Swarm leaves a task that still fits alone, whatever else changed around it.
             return node is None or not meets(node, service.spec.task.placement.constraints)
-        if difference == self.CREDENTIALS:
-            pulled = TaskState.READY <= task.state <= TaskState.RUNNING
-            if not (pulled and task.desired_state <= TaskState.RUNNING):
-                return True
+        if difference == self.CREDENTIALS and task.state < TaskState.READY:
+            return True  # its image may not be pulled yet
         if difference == self.DIFFERENT:
             return True
         return task.endpoint is not None and task.endpoint.spec != self._endpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from pyswarm.model.specs import Placement, PortConfig, RestartPolicy, UpdateConfig
@@ -13,8 +14,9 @@ from pyswarm.model.states import (
     UpdateOrder,
     UpdateState,
 )
+from pyswarm.orchestrator.rollout import progress
 
-from .harness import EndpointSpec, Program, World, a_spec
+from .harness import EndpointSpec, Global, Program, World, a_spec
 
 CRASHING = Program(ends_after=0.2, exit_code=7)
 
@@ -332,3 +334,47 @@ def test_finished_tasks_are_updated_too() -> None:
     world.change(WEB, image="app:2")
     world.run(20)
     assert images(world) == ["app:2"]
+
+
+def test_progress_can_be_read_at_any_time() -> None:
+    world = begin(4, UpdateConfig(monitor=1.0))
+    assert progress(world.service(WEB), world.store) == (0, 0)
+    world.change(WEB, image="app:2")
+    steps = []
+    for _ in range(30):
+        world.run(0.2)
+        step = progress(world.service(WEB), world.store)
+        if step not in steps:
+            steps.append(step)
+    assert steps == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_global_service_rolls_over_its_nodes() -> None:
+    world = World(4)
+    service_id = world.create(a_spec(mode=Global(), update=UpdateConfig(parallelism=2, monitor=1)))
+    world.run(2)
+    start = world.now
+    world.change(service_id, image="app:2")
+    world.run(20)
+    made = {t.node_id: round(t.created_at - start, 3) for t in world.live(service_id)}
+    assert made == {"n1": 0.0, "n2": 0.0, "n3": 1.1, "n4": 1.1}
+    assert state(world) is UpdateState.COMPLETED
+
+
+def test_registry_credentials_alone_replace_nothing_that_has_its_image() -> None:
+    world = begin(2, UpdateConfig(monitor=1.0))
+    spec = world.service(WEB).spec
+    container = attrs.evolve(spec.task.container, registry_auth="secret")  # type: ignore[arg-type]
+    task = attrs.evolve(spec.task, container=container)
+    world.update(WEB, attrs.evolve(spec, task=task))
+    world.run(10)
+    assert len(world.tasks(WEB)) == 2 and world.status(WEB) is None
+
+
+def test_update_of_a_removed_service_ends() -> None:
+    world = begin(3, UpdateConfig(monitor=1.0))
+    world.change(WEB, image="app:2")
+    world.run(1.5)
+    world.remove(WEB)
+    world.run(30)
+    assert world.tasks() == []
