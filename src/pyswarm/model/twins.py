@@ -29,8 +29,9 @@ def twin_of(cls: type) -> type:
 
 def copier_of(cls: type) -> Callable[[Any], Any]:
     """A generated function: a value of ``cls`` → its copy as a (still mutable) twin."""
-    copier = _copiers.get(cls)
-    if copier is None:
+    try:
+        return _copiers[cls]
+    except KeyError:
         names = [field.name for field in attrs.fields(cls)]
         lines = ["def copy(old):", "    new = Twin()"]
         lines += [f"    new.{name} = old.{name}" for name in names]
@@ -38,4 +39,4 @@ def copier_of(cls: type) -> Callable[[Any], Any]:
         scope: dict[str, Any] = {"Twin": twin_of(cls)}
         exec("\n".join(lines), scope)
         copier = _copiers[cls] = cast("Callable[[Any], Any]", scope["copy"])
-    return copier
+        return copier

@@ -16,6 +16,7 @@ from pyswarm.errors import AlreadyExists, NotFound, OutOfSequence
 from pyswarm.machine import Because
 from pyswarm.model.objects import KINDS, RequestRecord
 from pyswarm.model.replace import stamped, unchanged
+from pyswarm.model.twins import copier_of
 from pyswarm.store.change import Change
 from pyswarm.store.indexes import NAMED_KINDS, Keys
 from pyswarm.store.reader import Reader
@@ -167,6 +168,20 @@ class Transaction(Reader):
             obj = stamped(obj, version, current.created_at, now)
         self._write(kind, id, prior, current, obj, because)
         return obj
+
+    def change(self, obj: T, because: Because, **changes: Any) -> T:
+        """``update(replace(obj, **changes), because)`` with one copy less, for hot paths.
+
+        ``obj`` is as this transaction has it. Nothing is validated, whatever its class.
+        """
+        cls = obj.__class__
+        new = copier_of(cls)(obj)
+        for name, content in changes.items():
+            setattr(new, name, content)
+        new.version = self.version
+        new.updated_at = self.now
+        new.__class__ = cls
+        return self.update(cast("T", new), because)
 
     def delete(self, kind: str, id: str, because: Because) -> None:
         """Remove an object; :class:`~pyswarm.errors.NotFound` when there is none."""

@@ -117,6 +117,20 @@ def test_what_is_missing_or_taken_is_refused() -> None:
     assert len(tx.changes_since(0)) == 1
 
 
+def test_change_is_update_of_a_changed_copy() -> None:
+    store = _store()
+    one, other = store.begin(4, 200.0), store.begin(4, 200.0)
+    task = one.task("t1")
+    assert task is not None
+    assert one.change(task, WHY, slot=1) is task and one.is_empty
+    changed = one.change(task, WHY, node_id="n1", state=TaskState.ASSIGNED)
+    again = one.change(changed, WHY, state=TaskState.RUNNING)
+    copy = replace(task, node_id="n1", state=TaskState.RUNNING)
+    assert again == other.update(copy, WHY) and type(again) is Task
+    assert (changed.state, task.node_id) == (TaskState.ASSIGNED, "")
+    assert len(one.changes_since(0)) == 2 and one.changes() == other.changes()
+
+
 def test_the_raw_log_and_the_net_changes() -> None:
     """A task created and placed in one turn is one change, because of its creation."""
     tx = _store().begin(4, 200.0)
