@@ -32,6 +32,9 @@ from pyswarm.model.specs import (
 from pyswarm.model.states import NodeState, Role, TaskOrigin, TaskState, UpdateState
 from pyswarm.model.value import trusted_value, value
 
+UNHEALTHY = "unhealthy"
+"""The status message of a running task whose health check has failed: it is being ended."""
+
 
 @value
 @attrs.frozen(weakref_slot=False)
@@ -182,6 +185,15 @@ class Task:
     def name(self) -> str:
         """``service.slot.id``, or ``service.node.id`` where there is no slot."""
         return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
+
+    @property
+    def takes_traffic(self) -> bool:
+        """Whether connections may be sent to it: it runs, should run, and is healthy."""
+        return (
+            self.state is TaskState.RUNNING
+            and self.desired_state < TaskState.SHUTDOWN
+            and self.message != UNHEALTHY
+        )
 
     @property
     def status(self) -> TaskStatus:

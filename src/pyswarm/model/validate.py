@@ -269,16 +269,16 @@ def _check_generic(spec: GenericSpec) -> None:
 # -- parts of a service
 
 
-def _check_update(config: UpdateConfig | None) -> None:
+def _check_update(config: UpdateConfig | None, what: str = "update") -> None:
     if config is None:
         return
     if config.delay < 0:
-        raise InvalidArgument("TaskSpec: update-delay cannot be negative")
+        raise InvalidArgument(f"TaskSpec: {what}-delay cannot be negative")
     if config.monitor is not None and config.monitor < 0:
-        raise InvalidArgument("TaskSpec: update-monitor cannot be negative")
+        raise InvalidArgument(f"TaskSpec: {what}-monitor cannot be negative")
     if not 0 <= config.max_failure_ratio <= 1:
         raise InvalidArgument(
-            "TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1"
+            f"TaskSpec: {what}-maxfailureratio cannot be less than 0 or bigger than 1"
         )
 
 

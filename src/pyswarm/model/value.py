@@ -42,6 +42,9 @@ INT_MAX = 2**63 - 1
 SHOWN_CHARACTERS_MAX = 200
 """How much of a wrong value an error shows."""
 
+NAMED_CLASSES_MAX = 5
+"""How many of the classes that would do an error names."""
+
 _become = object.__setattr__
 
 
@@ -285,8 +288,10 @@ def _unknown_word(cls: type[Enum], content: Any) -> str:
 
 
 def _instance(classes: tuple[type, ...]) -> Convert:
-    names = " or ".join(cls.__name__ for cls in classes)
-    wanted = f"a {names}"
+    names = [cls.__name__ for cls in classes]
+    if len(names) > NAMED_CLASSES_MAX:
+        names[NAMED_CLASSES_MAX:] = ["another of the kind"]
+    wanted = f"a {' or '.join(names)}"
 
     def convert(content: Any) -> Any:
         if not isinstance(content, classes):
