@@ -196,8 +196,8 @@ class Cluster:
 
     def events(
         self, after: int | None = None, *, kinds: Collection[str] | None = None
-    ) -> AsyncIterator[front.Event]:
-        """Every change after version ``after`` (None: from now on), tasks included.
+    ) -> front.Stream[front.Event]:
+        """Every change after version ``after`` (None: from this call on), tasks included.
 
         Resume with the version of an event that ``is_last``. Raises ``Compacted`` where the history
         does not reach back, and for a reader that is too slow: list, and watch anew.

@@ -51,6 +51,8 @@ from pyswarm.node import (
     Stop,
     Wake,
 )
+from pyswarm.node.calls import HandOver
+from pyswarm.raft import RaftConfig
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.drive import Driver
@@ -66,6 +68,9 @@ REQUEST_TIMEOUT_S = 20.0
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 0.5
 """Back-off between tries of a request while there is no leader."""
+
+LAG_QUIET_S = 10.0
+"""After a warning about a late loop, how long nothing more is said or done about it."""
 
 STOP_SLACK_S = 5.0
 """Beyond the longest grace period: how long a node may take to stop before it is dropped."""
@@ -98,6 +103,10 @@ class RunningNode:
         self.observer: Observer = observer or Counters()
         self.halted: Halted | None = None
         self.lag_s = 0.0
+        config = machine.config
+        ticks = (config.raft or RaftConfig(id=1)).election_timeout_ticks
+        self._lag_max_s = ticks * config.tick_s / 2
+        self._lag_quiet_until = float("-inf")
         self._rng = Rng(int.from_bytes(entropy(16), "big"))
         self._disk = disk
         self._waiters: dict[int, _Waiter] = {}
@@ -105,8 +114,8 @@ class RunningNode:
         self._news: dict[Callable[[], None], None] = {}
         self._sealer: tuple[Any, Sealer] | None = None
         self._bridge: ExecutorBridge | None = None
-        self._nursery: trio.Nursery | None = None
         self._halted = trio.Event()
+        self._life = trio.CancelScope(shield=True)
         self.taps: dict[type, Callable[[Any, str, Any], None]] = {}
         """Messages of the runtime's own (logs), by class: they never reach the machine."""
         self.driver = Driver(
@@ -257,8 +266,7 @@ class RunningNode:
             case SaveBlob(name, data):
                 self._disk.save(name, data)
             case DropLog():
-                assert self._nursery is not None
-                self._nursery.start_soon(self._disk.drop_log)
+                self._disk.drop_log()
             case Observed(event, fields, level):
                 log_event(self.machine.config.description.hostname, event, level, fields)
                 self.observer.event(event, fields)
@@ -307,14 +315,28 @@ class RunningNode:
     def _note_lag(self, late: float) -> None:
         self.lag_s = max(late, self.lag_s * 0.9)
         self.observer.observe("loop.lag_s", late)
+        if late > self._lag_max_s and self.clock.monotonic() >= self._lag_quiet_until:
+            self._lag_quiet_until = self.clock.monotonic() + LAG_QUIET_S
+            self._warn_of_lag(late)
+
+    def _warn_of_lag(self, late: float) -> None:
+        """A leader that cannot keep time is a danger to its swarm: let another one lead."""
+        fields = {
+            "late_s": round(late, 3),
+            "hint": "something keeps the node's loop busy: move it away, or use own_thread=True",
+        }
+        self._perform(Observed("loop.late", fields, "warning"))
+        if self.machine.is_leader:
+            self.driver.post(Call(0, HandOver()))
 
     def _end(self, halted: Halted) -> None:
         self.halted = halted
         self.driver.stop()
         self._halted.set()
         for waiter in self._waiters.values():
-            waiter.error = Cancelled(f"the node has stopped: {halted.reason}")
-            waiter.done.set()
+            if not waiter.done.is_set():
+                waiter.error = Cancelled(f"the node has stopped: {halted.reason}")
+                waiter.done.set()
         for ring in tuple(self._news):
             ring()
 
@@ -337,25 +359,24 @@ class RunningNode:
         self._end(Halted("crashed"))
 
     async def run(self, executor: Any, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        """Drive the machine until it halts; cancelling this ends all tasks within their grace."""
-        async with (
-            trio.open_nursery() as nursery,
-            open_bridge(executor, self._from_executor, unseal=self.open_sealed) as bridge,
-        ):
-            self._bridge = bridge
-            self._nursery = nursery
-            task_status.started()
-            try:
-                await self.driver.run()
-            except trio.Cancelled:
-                with trio.CancelScope(shield=True), trio.move_on_after(self._stop_within()):
-                    self.driver.post(Stop())
+        """Drive the machine until it halts. Shielded: what cancels the block around the node makes
+        it stop, with the executor still at work; only :meth:`end` cuts it short."""
+        try:
+            with self._life:
+                async with open_bridge(
+                    executor, self._from_executor, unseal=self.open_sealed
+                ) as bridge:
+                    self._bridge = bridge
+                    task_status.started()
                     await self.driver.run()
-                raise
-            finally:
-                self.endpoint.close()
-                if self.halted is None:
-                    self._end(Halted("cancelled"))
+        finally:
+            self.endpoint.close()
+            if self.halted is None:
+                self._end(Halted("cancelled"))
+
+    def end(self) -> None:
+        """Do not wait for anything any more."""
+        self._life.cancel()
 
     def _from_executor(self, event: Any) -> None:
         self.driver.post(FromExecutor(event))
@@ -424,4 +445,4 @@ async def run_node(
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(node._stop_within()):
                     await node.stop()
-                nursery.cancel_scope.cancel()
+                node.end()

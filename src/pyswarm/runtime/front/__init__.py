@@ -31,6 +31,7 @@ from pyswarm.runtime.front.networks import NetworkHandle, Networks
 from pyswarm.runtime.front.nodes import NodeHandle, Nodes
 from pyswarm.runtime.front.payloads import ConfigHandle, Configs, SecretHandle, Secrets
 from pyswarm.runtime.front.services import ServiceHandle, Services
+from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.front.status import ManagerState, Status, status
 from pyswarm.runtime.front.swarm import (
     check, explain, join_token, own_node, plan, rotate_join_token, swarm_object, update, wait_ready
@@ -46,9 +47,9 @@ __all__ = [
     "Blocked", "ConfigHandle", "Configs", "Converged", "Event", "Executor", "Failed", "Hypothesis",
     "ManagerState", "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes",
     "Observer", "Outcome", "Prepare", "Progress", "RaftConfig", "SecretHandle", "Secrets",
-    "ServiceHandle", "Services", "Settings", "StateDir", "Status", "TaskHandle", "TaskLine",
-    "Tasks", "Wait", "WhatIf", "at_once", "check", "checked_token", "entered", "events", "explain",
-    "found", "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes", "reopen",
-    "reopen_or_found", "rotate_join_token", "run_in_asyncio", "settings", "status", "swarm_object",
-    "until_joined", "until_ready", "update", "wait_ready",
+    "ServiceHandle", "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle",
+    "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "check", "checked_token", "entered", "events",
+    "explain", "found", "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes",
+    "reopen", "reopen_or_found", "rotate_join_token", "run_in_asyncio", "settings", "status",
+    "swarm_object", "until_joined", "until_ready", "update", "wait_ready",
 ]

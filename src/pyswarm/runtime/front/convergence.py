@@ -77,17 +77,16 @@ class Progress:
 
 _PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 _UNDER_WAY = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
-MANUAL = "manually requested rollback"
 
 
 class Watcher:
     """Looks at one service after each commit; :meth:`look` says when it is decided."""
 
-    def __init__(self, service_id: str, *, monitored: bool = False) -> None:
-        self._id = service_id
+    def __init__(self, seen: Service, *, monitored: bool = False) -> None:
+        self._id = seen.id
         self._monitored = monitored
         self._rolled_back = ""
-        self._seen_updating = False
+        self._newest = seen.spec_version
         self.progress = Progress(0, 0)
 
     def look(self, view: Reader) -> Outcome | None:
@@ -101,10 +100,9 @@ class Watcher:
         if status is not None:
             if status.state in _PAUSED:
                 return Failed(service, status.message or f"the update is {status.state}")
-            if status.state is UpdateState.UPDATING:
-                self._seen_updating = True
-            elif status.state is UpdateState.ROLLBACK_STARTED and status.message != MANUAL:
-                self._rolled_back = status.message or "the update was rolled back"
+            if service.spec_version < self._newest:  # only a rollback goes back
+                self._rolled_back = self._rolled_back or f"the update was undone: {status.message}"
+        self._newest = max(self._newest, service.spec_version)
         outcome = self._slots(view, service)
         if not isinstance(outcome, Converged):
             return outcome

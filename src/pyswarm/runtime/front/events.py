@@ -7,18 +7,17 @@ after it, on any manager. Nothing secret is in an event: keys, tokens and payloa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
+from collections.abc import Collection
 from typing import Any, Literal
 
 import attrs
-import trio
 
-from pyswarm.errors import Compacted, SwarmError
+from pyswarm.errors import Compacted, InvalidArgument
 from pyswarm.machine import Because
 from pyswarm.model import KINDS, RootCAState, Secret, Swarm
 from pyswarm.orchestrator.reasons import sentence
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.streams import Stream
 from pyswarm.store import Change, Commit, Watch
 
 Action = Literal["create", "update", "remove"]
@@ -114,7 +113,7 @@ def blanked(thing: Any) -> Any:
 
 
 class _Watching:
-    """A watch that lives in the node's loop."""
+    """A watch that lives in the node's loop: the source of a stream of events."""
 
     def __init__(self, member: Member, after: int | None, kinds: Collection[str]) -> None:
         self._member = member
@@ -128,7 +127,7 @@ class _Watching:
         store = await self._member.node.barrier()
         self._store, self._watch = store, store.watch(self._after, self._kinds)
 
-    async def take(self) -> list[Commit] | None:
+    async def take(self) -> list[Event] | None:
         """What was committed since; None once the node has stopped."""
         node, watch = self._member.node, self._watch
         assert watch is not None
@@ -140,25 +139,20 @@ class _Watching:
                     "a snapshot replaced the store", hint="list the objects and watch anew"
                 )
             await node.wait_changed()
-        return commits
+        return [event for commit in commits for event in events_of(commit)]
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let go of the place in the history."""
         if self._watch is not None:
             self._watch.close()
 
 
-async def events(
-    member: Member, after: int | None, kinds: Collection[str] | None
-) -> AsyncIterator[Event]:
-    """Every change after version ``after`` (None: from now on) of objects of ``kinds``."""
-    watching = _Watching(member, after, EVENT_KINDS if kinds is None else kinds)
-    await member.loop.run(watching.open)
-    try:
-        while (commits := await member.loop.run(watching.take)) is not None:
-            for commit in commits:
-                for event in events_of(commit):
-                    yield event
-    finally:
-        with trio.CancelScope(shield=True), suppress(SwarmError):
-            await member.loop.run(watching.close)
+def events(member: Member, after: int | None, kinds: Collection[str] | None) -> Stream[Event]:
+    """Every change after version ``after`` (None: from this call on) of objects of ``kinds``."""
+    if after is None and member.is_manager:
+        after = member.node.store.version
+    wanted = EVENT_KINDS if kinds is None else tuple(kinds)
+    for kind in wanted:
+        if kind not in EVENT_KINDS:
+            raise InvalidArgument(f"there are no events of '{kind}'", hint=", ".join(EVENT_KINDS))
+    return Stream(member.loop, _Watching(member, after, wanted))

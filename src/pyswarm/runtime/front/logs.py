@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
@@ -12,6 +11,7 @@ from pyswarm.errors import SwarmError, Unavailable
 from pyswarm.model import Task, TaskState
 from pyswarm.runtime.front.logdesk import Lines, Wish
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.streams import Stream
 from pyswarm.store import Store
 
 Which = Callable[[Store], Iterable[Task]]
@@ -51,14 +51,15 @@ class _Reading:
         self._is_one = is_one
         self._scope = trio.CancelScope()
         self._send, self._receive = trio.open_memory_channel[list[TaskLine]](BATCHES_AHEAD)
+        self._is_open = False
         self._seen: dict[str, None] = {}
         self._problem: SwarmError | None = None
 
-    async def open(self) -> _Reading:
+    async def open(self) -> None:
         """Start the sources; raises ``FailedPrecondition`` on a worker."""
         await self._member.node.barrier()
+        self._is_open = True
         self._member.nursery.start_soon(self._run)
-        return self
 
     async def _run(self) -> None:
         with self._scope:
@@ -114,25 +115,19 @@ class _Reading:
                 raise self._problem from None
             return None
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop the sources."""
         self._scope.cancel()
         self._receive.close()
+        if not self._is_open:
+            self._send.close()
 
 
-async def read_logs(
+def read_logs(
     member: Member, which: Which, wish: Wish, *, is_one: bool = False
-) -> AsyncIterator[TaskLine]:
+) -> Stream[TaskLine]:
     """The lines of the tasks that ``which`` finds, as they come in.
 
     Of one task, an unreachable node is an error (``Unavailable``); of a service it is left out.
     """
-    reading = _Reading(member, which, wish, is_one=is_one)
-    await member.loop.run(reading.open)
-    try:
-        while (lines := await member.loop.run(reading.take)) is not None:
-            for line in lines:
-                yield line
-    finally:
-        with trio.CancelScope(shield=True), suppress(SwarmError):
-            await member.loop.run(reading.close)
+    return Stream(member.loop, _Reading(member, which, wish, is_one=is_one))

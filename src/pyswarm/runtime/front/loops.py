@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar, cast
 
 import trio
@@ -26,9 +26,20 @@ class Loop(Protocol):
         """Run ``await function(*args)`` there; its result or its exception comes back."""
         ...
 
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call ``function`` there; from any thread, and nobody waits. Nothing, once it is over."""
+        ...
+
 
 class Here:
     """The caller's own loop: nothing to cross."""
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+
+    def soon(self, function: Callable[[], object]) -> None:
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(function)
 
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         return await function(*args)
@@ -58,10 +69,8 @@ class _Crossing:
 
     def wake(self) -> None:
         """Tell the caller; one whose loop is gone does not wait any more."""
-        try:
+        with suppress(trio.RunFinishedError):
             self.home.run_sync_soon(self.back.set)
-        except trio.RunFinishedError:
-            pass
 
 
 class Elsewhere:
@@ -101,6 +110,10 @@ class Elsewhere:
             self._token.run_sync_soon(function)
         except trio.RunFinishedError:
             raise Cancelled("the node has stopped") from None
+
+    def soon(self, function: Callable[[], object]) -> None:
+        with suppress(Cancelled):
+            self._soon(function)
 
     async def live(self, started: Callable[[], None]) -> None:
         """The thread's main function: serve calls until :meth:`close`."""

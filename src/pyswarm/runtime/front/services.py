@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any, Unpack
 
 import attrs
@@ -33,6 +33,7 @@ from pyswarm.runtime.front.handles import CHANGE_TRIES, Collection, Handle
 from pyswarm.runtime.front.logdesk import Wish
 from pyswarm.runtime.front.logs import TaskLine, read_logs
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.front.tasks import TaskHandle, Tasks
 from pyswarm.scheduler.explain import Explanation
 from pyswarm.store import Reader, Store
@@ -136,8 +137,8 @@ class ServiceHandle(Handle[Service]):
         as well. Raises ``DeadlineExceeded`` after ``timeout`` seconds, ``NotFound`` if it is gone.
         """
         self._member.check_manager()
+        watcher = Watcher(self.value, monitored=monitored)
         await self.refresh()
-        watcher = Watcher(self.id, monitored=monitored)
         outcome: Outcome = await self._member.wait_until(
             watcher.look, timeout=timeout, late=lambda: watcher.late(timeout or 0.0)
         )
@@ -146,7 +147,7 @@ class ServiceHandle(Handle[Service]):
 
     async def progress(self) -> Progress:
         """How far it is: slots wanted and done, and what the others wait for."""
-        watcher = Watcher(self.id)
+        watcher = Watcher(self.value)
 
         def look(store: Reader) -> Progress:
             watcher.look(store)
@@ -160,7 +161,7 @@ class ServiceHandle(Handle[Service]):
 
     def logs(
         self, *, follow: bool = False, tail: int | None = None, since: float = 0.0
-    ) -> AsyncIterator[TaskLine]:
+    ) -> Stream[TaskLine]:
         """What its tasks wrote, as it comes in from their nodes.
 
         ``tail``: the last so many lines of each task; ``since``: seconds since the epoch;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from pyswarm.model import Task, TaskState
@@ -11,6 +10,7 @@ from pyswarm.node.explain import explain_task
 from pyswarm.runtime.front.handles import Collection, Handle
 from pyswarm.runtime.front.logdesk import Wish
 from pyswarm.runtime.front.logs import TaskLine, read_logs
+from pyswarm.runtime.front.streams import Stream
 from pyswarm.scheduler.explain import Explanation
 from pyswarm.store import Store
 
@@ -36,7 +36,7 @@ class TaskHandle(Handle[Task]):
 
     def logs(
         self, *, follow: bool = False, tail: int | None = None, since: float = 0.0
-    ) -> AsyncIterator[TaskLine]:
+    ) -> Stream[TaskLine]:
         """What it wrote, line by line, from whichever node it runs on.
 
         ``tail``: the last so many lines only; ``since``: seconds since the epoch; ``follow``: go
