@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 import msgpack
@@ -86,22 +87,36 @@ class StateMachine(Protocol):
 
 
 class Waiter:
-    """Somebody who waits for an answer."""
+    """Somebody who waits for an answer. Lighter than an event and a deadline of trio's own, since
+    there is one for every proposal; the tick looks after the deadlines."""
 
-    __slots__ = ("done", "error", "term", "value")
+    __slots__ = ("answered", "deadline", "error", "task", "term", "value")
 
-    def __init__(self, term: int = 0) -> None:
-        self.done = trio.Event()
+    def __init__(self, term: int = 0, deadline: float = inf) -> None:
         self.term = term
+        self.deadline = deadline
+        self.answered = False
+        self.task: trio.lowlevel.Task | None = None
         self.value: Any = None
         self.error: BaseException | None = None
 
     def answer(self, value: Any, error: BaseException | None = None) -> None:
-        self.value, self.error = value, error
-        self.done.set()
+        if not self.answered:
+            self.answered, self.value, self.error = True, value, error
+            task, self.task = self.task, None
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait(self) -> Any:
-        await self.done.wait()
+        if self.answered:
+            await trio.lowlevel.checkpoint()
+        else:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         if self.error is not None:
             raise self.error
         return self.value
@@ -201,6 +216,15 @@ class RaftNode:
         Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied)
         and ``ResourceExhausted``.
         """
+        if (
+            self.replica.leader == self.replica.id
+        ):  # the short way; anything else takes the long one
+            try:
+                index = self.replica.propose(command)
+                return await self._committed(index, None, trio.current_time() + timeout)
+            except Unavailable as error:
+                if error.outcome == "unknown":
+                    raise
         return await self._within(timeout, partial(self._propose_once, command))
 
     async def change(self, change: MembershipChange, *, timeout: float = PROPOSE_SECONDS) -> Any:
@@ -227,7 +251,7 @@ class RaftNode:
 
     async def _within(self, timeout: float, once: Callable[[], Any]) -> Any:
         """Try until it is done, refused for good, or ``timeout`` is over."""
-        refusal: SwarmError = Unavailable("raft: no answer in time", outcome="unknown")
+        refusal: SwarmError = too_late()
         with trio.move_on_after(timeout):
             while not self._stopped.is_set():
                 try:
@@ -259,9 +283,10 @@ class RaftNode:
             raise lost()
         return await self._committed(index, term)
 
-    async def _committed(self, index: int, term: int | None = None) -> Any:
+    async def _committed(self, index: int, term: int | None = None, deadline: float = inf) -> Any:
         """What applying the entry ``index`` of ``term`` gave here."""
-        waiter = self._waiting[index] = Waiter(self.replica.term if term is None else term)
+        waiter = Waiter(self.replica.term if term is None else term, deadline)
+        self._waiting[index] = waiter
         self._ring()
         try:
             return await waiter.wait()
@@ -342,6 +367,7 @@ class RaftNode:
                 # A loop that was kept busy does not make up for lost ticks: its peers would look
                 # silent to it for a time in which it did not listen.
                 self.replica.tick()
+                self._expire(now)
                 next_tick = max(next_tick + self.tick_seconds, now)
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
@@ -349,6 +375,12 @@ class RaftNode:
                     if ready.must_sync:
                         self._write(ready)
             self._pump()
+
+    def _expire(self, now: float) -> None:
+        """Answer those who have waited long enough."""
+        for waiter in self._waiting.values():
+            if waiter.deadline <= now:
+                waiter.answer(None, too_late())
 
     def _pump(self) -> None:
         while (ready := self.replica.ready()) is not None:
@@ -419,15 +451,15 @@ class RaftNode:
                 error = refusal
         elif entry.kind == EntryKind.MEMBERSHIP:
             value = decode_configuration(entry.data)
-        result = self._recent[entry.index] = (entry.term, value, error)
-        if len(self._recent) > RECENT_RESULTS:
-            del self._recent[next(iter(self._recent))]
         waiter = self._waiting.pop(entry.index, None)
-        if waiter is not None:
-            try:
-                waiter.answer(outcome_of(waiter.term, result))
-            except Exception as refusal:
-                waiter.answer(None, refusal)
+        if waiter is None:
+            self._recent[entry.index] = (entry.term, value, error)
+            if len(self._recent) > RECENT_RESULTS:
+                del self._recent[next(iter(self._recent))]
+        elif waiter.term == entry.term:
+            waiter.answer(value, error)
+        else:
+            waiter.answer(None, displaced())
 
     def _answer_reads(self, ready: Ready) -> None:
         for number, _ in ready.reads:
@@ -481,11 +513,21 @@ def lost() -> Unavailable:
     )
 
 
+def too_late() -> Unavailable:
+    """The caller's time is over."""
+    return Unavailable("raft: no answer in time", outcome="unknown")
+
+
+def displaced() -> Unavailable:
+    """The proposal is certainly not applied."""
+    return Unavailable("raft: another leader's entry took the proposal's place")
+
+
 def outcome_of(term: int, result: tuple[int, Any, BaseException | None]) -> Any:
     """What applying gave, if the entry is the one of ``term`` and no other at its index."""
     applied_term, value, error = result
     if applied_term != term:
-        raise Unavailable("raft: another leader's entry took the proposal's place")
+        raise displaced()
     if error is not None:
         raise error
     return value
