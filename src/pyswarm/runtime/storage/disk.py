@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Generator
+from logging import getLogger
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ import trio
 
 from pyswarm.errors import Cancelled
 from pyswarm.runtime.storage.protocol import Done
+
+_log = getLogger("pyswarm.storage")
 
 Deliver = Callable[[Callable[[], None]], object]
 """Runs a function soon, on the loop. May be called on any thread."""
@@ -120,6 +123,8 @@ class DiskThread:
                 except BaseException as unexpected:
                     error = unexpected
                 self.times.add(perf_counter() - started, len(items))
+                if error is not None and len(dones) < len(items):
+                    _log.error("cannot write: %s", error)  # somebody did not ask to be told
                 self._answer(dones, error)
             if self._background:
                 self._slice()
