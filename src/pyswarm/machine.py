@@ -1,7 +1,7 @@
 """The two shapes that everything deciding has, and the words they share.
 
-A :class:`Machine` takes an input and returns effects; a :class:`Reconciler` looks at what changed in
-the store and writes what should follow into the open transaction. Neither reads a clock, draws
+A :class:`Machine` takes an input and returns effects; a :class:`Reconciler` looks at what changed
+in the store and writes what should follow into the open transaction. Neither reads a clock, draws
 chance or waits: ``now`` and ``rng`` are handed in. So one driver, one simulator and one recorder
 serve them all.
 

@@ -28,8 +28,6 @@ from pyswarm.secretstore import (
 )
 from pyswarm.store import Transaction
 
-_CREATE: dict[str, type[Secret] | type[Config]] = {"secret": Secret, "config": Config}
-
 
 def create_secret(tx: Transaction, request: CreateSecret, rng: Rng) -> Secret:
     """A new secret; with a driver of its own it has no payload here."""
@@ -55,9 +53,15 @@ def _create(
         check_payload_size(kind, request.payload.length if request.payload else 0)
     if tx.by_name(kind, spec.name) is not None:
         raise already_exists_error(kind, spec.name)
-    made = _CREATE[kind](id=free_id(tx, kind, rng), spec=spec, payload=request.payload)  # type: ignore[arg-type]
+    made = _made(free_id(tx, kind, rng), request)
     written: Secret | Config = tx.create(made, Because(f"create-{kind}", (spec.name,)))
     return written
+
+
+def _made(id: str, request: CreateSecret | CreateConfig) -> Secret | Config:
+    if isinstance(request, CreateSecret):
+        return Secret(id=id, spec=request.spec, payload=request.payload)
+    return Config(id=id, spec=request.spec, payload=request.payload)
 
 
 def update_secret(tx: Transaction, request: UpdateSecret, rng: Rng) -> Secret:
