@@ -250,7 +250,8 @@ def _labels(content: Any) -> Mapping[str, str]:
     for key, text in content.items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise WrongKindError("a mapping of strings to strings")
-    return FrozenDict(content) if content else no_labels
+    # In order of key, so that equal labels are written alike on every member.
+    return FrozenDict(sorted(content.items())) if content else no_labels
 
 
 def _mapping(content: Any) -> Mapping[Any, Any]:

@@ -230,6 +230,8 @@ def _encode_one_of(content: Any) -> list[Any]:
 
 def _encode_plain(hint: Any) -> Function | None:
     origin = typing.get_origin(hint)
+    if hint is float:
+        return float  # what is equal is written alike, be it 5 or 5.0
     if hint in _AS_IT_IS or (origin is not None and issubclass(origin, Mapping)):
         return None
     if origin is tuple:

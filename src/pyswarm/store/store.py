@@ -43,7 +43,7 @@ class Store(Reader):
             self._tables,
             based_on=self.version,
             version=version,
-            now=now,
+            now=float(now),
             changes_max=changes_max,
         )
 
@@ -53,7 +53,7 @@ class Store(Reader):
             self._tables,
             based_on=self.version,
             version=self.version + 1,
-            now=now,
+            now=float(now),
             is_fork=True,
         )
 

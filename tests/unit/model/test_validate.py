@@ -168,7 +168,6 @@ def test_services(fields: dict[str, Any], text: str) -> None:
     [
         ServiceSpec("web", _container()),
         ServiceSpec("w", _container(secrets=[SECRET], configs=[CONFIG])),
-        ServiceSpec("web", _container(), rollback=UpdateConfig(delay=-1)),  # as in the reference
         ServiceSpec("web", _container(), mode=GlobalJob(), rollback=UpdateConfig()),
         ServiceSpec("web", _container(healthcheck=Healthcheck(interval=0, timeout=0.001))),
         ServiceSpec("web", TaskSpec(generic=GenericSpec("mine", "x", b"y"))),

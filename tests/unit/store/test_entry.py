@@ -9,7 +9,17 @@ from pyswarm.env import Rng
 from pyswarm.errors import Internal, InvalidArgument
 from pyswarm.ids import new_id
 from pyswarm.machine import Because
-from pyswarm.model import ContainerSpec, Service, ServiceSpec, Task, TaskSpec, TaskState, replace
+from pyswarm.model import (
+    ContainerSpec,
+    Node,
+    NodeSpec,
+    Service,
+    ServiceSpec,
+    Task,
+    TaskSpec,
+    TaskState,
+    replace,
+)
 from pyswarm.store import Store, Transaction
 
 WHY = Because("test", ("web", 3, 0.5))
@@ -150,3 +160,18 @@ def test_an_entry_that_does_not_fit_is_a_broken_invariant(item: list[object]) ->
     _, follower = _pair()
     with pytest.raises(Internal, match="entry 2"):
         follower.apply(2, _entry(["service", [item]]))
+
+
+def test_equal_is_written_alike() -> None:
+    """Whole seconds and the order of labels make no difference between members."""
+    leader, follower = _pair()
+    tx = leader.begin(2, 101)
+    tx.create(Node("n1", NodeSpec(labels={"a": "1", "b": "2"}), down_at=5), WHY)
+    tx.create(Task("t1", SERVICE, SPEC.task, start_after=5.0), WHY)
+    _settle(tx, leader, follower)
+    tx = leader.begin(3, 102)
+    node, task = tx.node("n1"), tx.task("t1")
+    assert node is not None and task is not None
+    tx.update(replace(node, spec=NodeSpec(labels={"b": "2", "a": "1"}), addr="x"), WHY)
+    tx.update(replace(task, start_after=5, message="x"), WHY)
+    _settle(tx, leader, follower)
