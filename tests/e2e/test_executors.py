@@ -32,6 +32,10 @@ async def test_processes(check: Check) -> None:
 @pytest.mark.parametrize("check", EXECUTOR_CHECKS, ids=check_name)
 async def test_functions(check: Check, own_thread: bool) -> None:
     behaviours = CallableBehaviours()
-    images = behaviours.images()
-    await run_check(check, lambda: CallableExecutor(images, own_thread=own_thread), behaviours)
+    images, checks = behaviours.images(), behaviours.checks()
+
+    def make() -> CallableExecutor:
+        return CallableExecutor(images, checks=checks, own_thread=own_thread)
+
+    await run_check(check, make, behaviours)
     assert own_threads() == []

@@ -48,7 +48,14 @@ class LosesFiles(CallableExecutor):
         await super().prepare(task)
 
 
+class AlwaysWell(CallableExecutor):
+    async def probe(self, task_id: str, /) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
+
+
 BROKEN = {
+    AlwaysWell: "probes_health",
     ForgetsCodes: "tells_exit_codes",
     TakesAnyImage: "refuses_unknown_images",
     NeverForgets: "stops_what_never_ran",
@@ -63,12 +70,13 @@ async def test_it_finds(broken: type[CallableExecutor], check: str) -> None:
     images = spells.images()
     (one,) = [c for c in EXECUTOR_CHECKS if check_name(c) == check]
     with pytest.raises((AssertionError, TaskFailed)):
-        await run_check(one, lambda: broken(images), spells)
+        await run_check(one, lambda: broken(images, checks=spells.checks()), spells)
 
 
 async def test_all_at_once_names_the_check_that_failed() -> None:
     spells = CallableBehaviours()
     images = spells.images()
-    await check_executor(lambda: CallableExecutor(images), spells)
+    checks = spells.checks()
+    await check_executor(lambda: CallableExecutor(images, checks=checks), spells)
     with pytest.raises(AssertionError, match="tells_exit_codes: "):
         await check_executor(lambda: ForgetsCodes(images), spells)

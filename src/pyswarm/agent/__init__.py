@@ -22,6 +22,9 @@ from pyswarm.agent.executor import TaskGone as TaskGone
 from pyswarm.agent.executor import TaskRejected as TaskRejected
 from pyswarm.agent.executor import TemporaryFailure as TemporaryFailure
 from pyswarm.agent.executor import Usage as Usage
+from pyswarm.agent.health import Health as Health
+from pyswarm.agent.health import HealthState as HealthState
+from pyswarm.agent.health import Prober as Prober
 from pyswarm.agent.vocabulary import AgentInput as AgentInput
 from pyswarm.agent.vocabulary import AgentStopped as AgentStopped
 from pyswarm.agent.vocabulary import DescriptionChanged as DescriptionChanged
@@ -35,13 +38,15 @@ from pyswarm.agent.vocabulary import SavedTask as SavedTask
 from pyswarm.agent.vocabulary import SaveTask as SaveTask
 from pyswarm.agent.vocabulary import SessionLost as SessionLost
 from pyswarm.agent.vocabulary import Stop as Stop
+from pyswarm.agent.vocabulary import TaskUnhealthy as TaskUnhealthy
 from pyswarm.agent.vocabulary import Tick as Tick
 from pyswarm.agent.vocabulary import ToManager as ToManager
 
 __all__ = [
     "Agent", "AgentInput", "AgentStopped", "DescriptionChanged", "Executor", "Exited",
-    "FileSource", "FromManager", "LogLine", "ManagersKnown", "Operation", "OperationDone",
-    "Perform", "SaveTask", "SavedTask", "SessionLost", "Started", "Stop", "TaskContext",
-    "TaskFailed", "TaskFile", "TaskGone", "TaskRejected", "TemporaryFailure", "Tick",
-    "ToManager", "Usage", "parse_environment", "swarm_environment", "task_context",
+    "FileSource", "FromManager", "Health", "HealthState", "LogLine", "ManagersKnown", "Operation",
+    "OperationDone", "Perform", "Prober", "SaveTask", "SavedTask", "SessionLost", "Started", "Stop",
+    "TaskContext", "TaskFailed", "TaskFile", "TaskGone", "TaskRejected", "TaskUnhealthy",
+    "TemporaryFailure", "Tick", "ToManager", "Usage", "parse_environment",
+    "swarm_environment", "task_context",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from pyswarm.agent.vocabulary import (
     SavedTask,
     SessionLost,
     Stop,
+    TaskUnhealthy,
     ToManager,
 )
 from pyswarm.agent.worker import Worker
@@ -118,6 +119,8 @@ class Agent:
                     out += self._said(now, message)
             case OperationDone():
                 out += self._worker.done(now, input)
+            case TaskUnhealthy(task_id):
+                out += self._worker.unhealthy(task_id)
             case ManagersKnown():
                 out += self._session.managers_known(now, input)
             case SessionLost(addr):

@@ -22,7 +22,7 @@ import attrs
 from pyswarm.agent.executor import Exited, Started
 from pyswarm.agent.vocabulary import Operation
 from pyswarm.errors import SwarmError
-from pyswarm.model.objects import TaskStatus
+from pyswarm.model.objects import UNHEALTHY, TaskStatus
 from pyswarm.model.states import TaskState
 
 NODE_RESTARTED = "node restarted"
@@ -85,9 +85,18 @@ def advanced(status: TaskStatus, step: Step, result: Started | Exited | None) ->
             ports=result.ports,
         )
     if isinstance(result, Exited) and result.code != 0:
-        err = exit_error(result)
-        return attrs.evolve(status, state=TaskState.FAILED, err=err, exit_code=result.code)
+        err, message = exit_error(result), status.message
+        if message == UNHEALTHY:
+            message = STEPS[TaskState.STARTING].message  # the last good step
+        return attrs.evolve(
+            status, state=TaskState.FAILED, message=message, err=err, exit_code=result.code
+        )
     return moved(status, step)
+
+
+def unhealthy(status: TaskStatus) -> TaskStatus:
+    """The status of a running task that is to be ended for its health: it takes no traffic."""
+    return attrs.evolve(status, message=UNHEALTHY)
 
 
 def stopped(status: TaskStatus, step: Step, result: Started | Exited | None) -> TaskStatus:

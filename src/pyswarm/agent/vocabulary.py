@@ -68,7 +68,15 @@ class OperationDone:
     task_id: str
     operation: Operation
     result: Started | Exited | None = None
+    """Of START, :class:`Exited` tells that the task ended before it was healthy."""
     error: SwarmError | None = None
+
+
+@attrs.frozen
+class TaskUnhealthy:
+    """The task's health check has failed for good; it is being ended, and WAIT will tell how."""
+
+    task_id: str
 
 
 @attrs.frozen
@@ -89,7 +97,14 @@ class Tick:
 
 
 AgentInput = (
-    FromManager | ManagersKnown | SessionLost | OperationDone | DescriptionChanged | Stop | Tick
+    FromManager
+    | ManagersKnown
+    | SessionLost
+    | OperationDone
+    | TaskUnhealthy
+    | DescriptionChanged
+    | Stop
+    | Tick
 )
 
 

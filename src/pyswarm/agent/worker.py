@@ -27,6 +27,7 @@ from pyswarm.agent.progress import (
     next_step,
     sentence,
     stopped,
+    unhealthy,
 )
 from pyswarm.agent.vocabulary import (
     FileSource,
@@ -167,6 +168,15 @@ class Worker:
             self._advance(now, work, answer, out)
         else:
             self._failed(now, work, answer.operation, answer.error, out)
+        return out
+
+    def unhealthy(self, task_id: str) -> list[Effect]:
+        """A running task failed its health check: managers hear of it before it has ended."""
+        out: list[Effect] = []
+        work = self._works.get(task_id)
+        if work is not None and not work.removing and work.status.state is TaskState.RUNNING:
+            before, work.status = work.status, unhealthy(work.status)
+            self._settle(work, before, out)
         return out
 
     def stop(self, now: float) -> list[Effect]:

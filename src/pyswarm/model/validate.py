@@ -101,6 +101,7 @@ def validate_service_spec(
             raise InvalidArgument("Jobs may not have an update config")
     else:
         _check_update(spec.update)
+        _check_update(spec.rollback, "rollback")
     _check_endpoint(spec.endpoint)
 
 

@@ -28,6 +28,7 @@ import trio.testing
 from pyswarm.agent import (
     Executor,
     LogLine,
+    Prober,
     TaskContext,
     TaskFile,
     TaskGone,
@@ -36,7 +37,7 @@ from pyswarm.agent import (
     swarm_environment,
 )
 from pyswarm.model.objects import Task
-from pyswarm.model.specs import ContainerSpec, TaskSpec
+from pyswarm.model.specs import ContainerSpec, Healthcheck, TaskSpec
 from pyswarm.model.states import TaskState
 
 CHECK_SECONDS_MAX = 30.0
@@ -70,6 +71,10 @@ class Behaviours(Protocol):
 
     def shows_file(self, kind: str, target: str) -> ContainerSpec:
         """Prints a secret or config whose target was a relative path."""
+        ...
+
+    def checked(self, line: str, variable: str) -> ContainerSpec:
+        """Like ``runs``, with a health check that is well if this variable says ``well``."""
         ...
 
     def release(self) -> None:
@@ -106,12 +111,17 @@ class ShellBehaviours:
         root = "/run/secrets" if kind == "secret" else ""
         return self.shell(f'cat "${{{own}:-{root}}}/{target}"')
 
+    def checked(self, line: str, variable: str) -> ContainerSpec:
+        check = Healthcheck(test=("CMD-SHELL", f'test "${variable}" = well'), interval=0.01)
+        return attrs.evolve(self.runs(line), healthcheck=check)
+
     def release(self) -> None:
         """Processes can be killed."""
 
 
 class CallableBehaviours:
-    """For :class:`pyswarm.runtime.executors.CallableExecutor`; give it :meth:`images`."""
+    """For :class:`pyswarm.runtime.executors.CallableExecutor`; give it :meth:`images` and
+    :meth:`checks`."""
 
     def __init__(self) -> None:
         self._released = threading.Event()
@@ -126,6 +136,10 @@ class CallableBehaviours:
             "env": _shows_env,
             "file": _shows_file,
         }
+
+    def checks(self) -> Mapping[str, Callable[[TaskContext], Awaitable[object]]]:
+        """The functions behind the health checks, by name."""
+        return {"well": _is_well}
 
     def exits(self, code: int) -> ContainerSpec:
         return ContainerSpec(image="exits", args=(str(code),))
@@ -144,6 +158,10 @@ class CallableBehaviours:
 
     def shows_file(self, kind: str, target: str) -> ContainerSpec:
         return ContainerSpec(image="file", args=(kind, target))
+
+    def checked(self, line: str, variable: str) -> ContainerSpec:
+        check = Healthcheck(test=("CMD", "well"), interval=0.01)
+        return ContainerSpec(image="runs", args=(line, variable), healthcheck=check)
 
     def release(self) -> None:
         self._released.set()
@@ -171,6 +189,11 @@ async def _says(task: TaskContext) -> None:
 async def _runs(task: TaskContext) -> None:
     task.log(task.args[0])
     await trio.sleep_forever()
+
+
+async def _is_well(task: TaskContext) -> bool:
+    await trio.lowlevel.checkpoint()
+    return task.env.get(task.args[1]) == "well"
 
 
 async def _shows_env(task: TaskContext) -> None:
@@ -432,6 +455,22 @@ async def hands_over_files(bench: Bench) -> None:
     assert await bench.run(shows("config", "etc/app.conf"), files=files) == ["x = 1"]
 
 
+async def probes_health(bench: Bench) -> None:
+    """For executors that probe at all; the others leave it to their engine."""
+    executor = bench.executor
+    if not isinstance(executor, Prober):
+        return
+    for mood in ("well", "ill", "well"):
+        container = bench.behaviours.checked("ready", "MOOD")
+        id = await bench.start(container, env=(f"MOOD={mood}",))
+        await bench.line(id, "ready")
+        for _ in range(2):
+            assert (await executor.probe(id) == 0) == (mood == "well"), f"a task that is {mood}"
+        await executor.shutdown(id)
+        assert await executor.probe(id) != 0, "a task that has ended is not healthy"
+        await executor.remove(id)
+
+
 async def keeps_tasks_apart(bench: Bench) -> None:
     one, two = await bench.running("one"), await bench.running("two")
     await bench.executor.shutdown(one)
@@ -487,6 +526,7 @@ EXECUTOR_CHECKS: tuple[Check, ...] = (
     removes_everything,
     hands_over_the_environment,
     hands_over_files,
+    probes_health,
     keeps_tasks_apart,
     survives_cancelled_calls,
     survives_a_cancelled_start,

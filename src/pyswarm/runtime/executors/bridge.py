@@ -6,6 +6,9 @@ operation cancels what it replaces and begins when that has let go: SHUTDOWN can
 START, TERMINATE also SHUTDOWN, REMOVE everything. WAIT goes on beside them, since it is what tells
 the exit code. A cancelled operation posts nothing.
 
+A task with a health check is watched here (:mod:`pyswarm.runtime.executors.health`), if its
+executor can probe: START is over when the task is healthy, WAIT when it was ended for its health.
+
 Here templates are expanded and sealed payloads opened, by functions handed in: the agent itself
 never sees a secret, and a task that needs what is not there is answered like any other failure.
 """
@@ -31,12 +34,14 @@ from pyswarm.agent import (
     TaskFailed,
     TaskFile,
     TaskRejected,
+    TaskUnhealthy,
     TemporaryFailure,
     task_context,
 )
 from pyswarm.errors import SwarmError
 from pyswarm.model.objects import NodeDescription, Sealed, Task
 from pyswarm.model.session import Plain
+from pyswarm.runtime.executors.health import HealthWatch
 
 logger = logging.getLogger("pyswarm.executor")
 
@@ -75,7 +80,7 @@ class ExecutorBridge:
     def __init__(
         self,
         executor: Executor,
-        post: Callable[[OperationDone], None],
+        post: Callable[[OperationDone | TaskUnhealthy], None],
         nursery: trio.Nursery,
         unseal: Unseal | None,
         expand_task: ExpandTask | None,
@@ -88,6 +93,7 @@ class ExecutorBridge:
         self._expand_task = expand_task
         self._expand_file = expand_file
         self._pending: dict[str, dict[Operation, _Pending]] = {}
+        self._health = HealthWatch(executor)
 
     @property
     def busy(self) -> int:
@@ -145,16 +151,25 @@ class ExecutorBridge:
             case Operation.PREPARE:
                 await executor.prepare(self.context(effect))
             case Operation.START:
-                return await executor.start(task_id)
+                return await self._health.start(effect.task)
             case Operation.WAIT:
-                return await executor.wait(task_id)
+                return await self._health.wait(
+                    effect.task,
+                    is_stopping=lambda: self._is_stopping(task_id),
+                    tell=lambda: self._post(TaskUnhealthy(task_id)),
+                )
             case Operation.SHUTDOWN:
                 await executor.shutdown(task_id)
             case Operation.TERMINATE:
                 await executor.terminate(task_id)
             case Operation.REMOVE:
+                self._health.forget(task_id)
                 await executor.remove(task_id)
         return None
+
+    def _is_stopping(self, task_id: str) -> bool:
+        under_way = self._pending.get(task_id, {})
+        return Operation.SHUTDOWN in under_way or Operation.TERMINATE in under_way
 
     def context(self, effect: Perform) -> TaskContext:
         """What the executor is handed: templates expanded, payloads opened."""
@@ -192,7 +207,7 @@ class ExecutorBridge:
 @asynccontextmanager
 async def open_bridge(
     executor: Executor,
-    post: Callable[[OperationDone], None],
+    post: Callable[[OperationDone | TaskUnhealthy], None],
     *,
     unseal: Unseal | None = None,
     expand_task: ExpandTask | None = None,

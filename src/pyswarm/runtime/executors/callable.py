@@ -6,6 +6,10 @@ the traceback in the task's log, and never reaches the node. Stopping a task can
 clean up under a shield for its grace period, after which it is given up: Python cannot end code
 that does not let itself be ended.
 
+A health check names a function too: ``Healthcheck(test=("CMD", "ready"))`` asks the one registered
+as ``checks={"ready": …}``. It is called with the task and says True or None for healthy, False for
+unhealthy (or an exit code); an exception is unhealthy, with the traceback in the task's log.
+
 By default the functions share a second trio loop in a thread of their own, so that one that blocks
 does not cost the node its heartbeats. ``own_thread=False`` runs them in the node's loop.
 """
@@ -34,8 +38,10 @@ from pyswarm.agent.executor import (
     TaskContext,
     TaskFailed,
     TaskGone,
+    TaskRejected,
     Usage,
 )
+from pyswarm.agent.health import healthcheck_of
 from pyswarm.model.objects import NodeDescription, Plugin
 from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
 from pyswarm.runtime.executors.images import find_image
@@ -114,6 +120,7 @@ class CallableExecutor:
         self,
         images: Mapping[str, TaskFunction] | None = None,
         *,
+        checks: Mapping[str, TaskFunction] | None = None,
         own_thread: bool = True,
         hostname: str | None = None,
         labels: Mapping[str, str] | None = None,
@@ -122,6 +129,7 @@ class CallableExecutor:
         generic: Sequence[GenericResource] = (),
     ) -> None:
         self._images = dict(images or {})
+        self._checks = dict(checks or {})
         self._own_thread = own_thread
         self._hostname = hostname or socket.gethostname()
         self._labels = dict(labels or {})
@@ -133,6 +141,10 @@ class CallableExecutor:
     def register(self, image: str, function: TaskFunction) -> None:
         """Add a function, or put another in its place for tasks to come."""
         self._images[image] = function
+
+    def register_check(self, name: str, function: TaskFunction) -> None:
+        """Add a function that health checks may name."""
+        self._checks[name] = function
 
     def describe(self) -> NodeDescription:
         from pyswarm import __version__
@@ -151,6 +163,7 @@ class CallableExecutor:
             raise TaskFailed("the executor was closed")
         if task.id not in self._runs:
             function = find_image(self._images, task.container.image)
+            self._check(task)
             log = TaskLog()
             context = attrs.evolve(task, log=log.write)
             self._runs[task.id] = _Run(context, function, log, trio.Event(), trio.Event())
@@ -177,6 +190,15 @@ class CallableExecutor:
         await run.ended.wait()
         assert run.exited is not None
         return run.exited
+
+    async def probe(self, task_id: str, /) -> int:
+        """Call the function that the task's health check names, in the functions' loop."""
+        run = self._get(task_id)
+        check = self._check(run.context)
+        if check is None or not run.started or run.ended.is_set() or self._loop is None:
+            await trio.lowlevel.checkpoint()
+            return 1
+        return await self._loop.probe(run, check)
 
     async def shutdown(self, task_id: str, /) -> None:
         run = self._get(task_id)
@@ -266,6 +288,19 @@ class CallableExecutor:
             raise TaskGone(f"No such container: {task_id}")
         return run
 
+    def _check(self, task: TaskContext) -> TaskFunction | None:
+        """The function behind a task's health check; :class:`TaskRejected` where there is none."""
+        check = healthcheck_of(task.container)
+        if check is None:
+            return None
+        words = " ".join(check.test[1:]).split() or [""]
+        if words[0] not in self._checks:
+            raise TaskRejected(
+                f"No such health check: {words[0]}",
+                hint="register it: CallableExecutor(checks={name: function})",
+            )
+        return self._checks[words[0]]
+
     async def _stop(self, run: _Run, grace_seconds: float) -> None:
         """Cancel it and give it ``grace_seconds`` to clean up, then give it up."""
         run.began.set()
@@ -321,6 +356,31 @@ class _Loop:
         """Cancel it, also before it began."""
         run.stop = True
         self._inside(self._cancel, run)
+
+    async def probe(self, run: _Run, check: TaskFunction) -> int:
+        """Call ``check`` where the functions run; its answer as an exit code."""
+        scope, answered = trio.CancelScope(), trio.Event()
+        codes: list[int] = []
+
+        async def ask() -> None:
+            try:
+                with scope:
+                    codes.append(await verdict(run.context, check, run.log))
+            finally:
+                self._tell_host(answered.set)
+
+        def begin() -> None:
+            if self._nursery is None or self._nursery.cancel_scope.cancel_called:
+                self._tell_host(answered.set)
+            else:
+                self._nursery.start_soon(ask)
+
+        self._inside(begin)
+        try:
+            await answered.wait()
+        finally:
+            self._inside(scope.cancel)
+        return codes[0] if codes else 1
 
     async def aclose(self) -> None:
         """Cancel everything, and wait for it to end (but not for ever)."""
@@ -400,3 +460,15 @@ async def call(context: TaskContext, function: TaskFunction, log: TaskLog) -> Ex
         code = error.code
         return Exited(code if isinstance(code, int) else 0 if code is None else 1)
     return Exited(result & 0xFF if isinstance(result, int) and result is not True else 0)
+
+
+async def verdict(context: TaskContext, check: TaskFunction, log: TaskLog) -> int:
+    """What a health check's function says, as an exit code: 0 is healthy."""
+    try:
+        answer = await check(context)
+    except Exception as error:
+        log.write("".join(traceback.format_exception(error)), "stderr")
+        return 1
+    if answer is None or answer is True:
+        return 0
+    return answer & 0xFF if isinstance(answer, int) and answer is not False else 1

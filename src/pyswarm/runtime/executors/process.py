@@ -33,6 +33,7 @@ from pyswarm.agent.executor import (
     TaskRejected,
     Usage,
 )
+from pyswarm.agent.health import healthcheck_of, probe_command
 from pyswarm.model.objects import NodeDescription, Plugin
 from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
@@ -136,6 +137,10 @@ class ProcessExecutor:
 
     async def wait(self, task_id: str, /) -> Exited:
         return await self._process(task_id).wait()
+
+    async def probe(self, task_id: str, /) -> int:
+        """Run the health check as the task runs: its user, directory, environment and limits."""
+        return await self._process(task_id).probe()
 
     async def shutdown(self, task_id: str, /) -> None:
         task = self._get(task_id)
@@ -272,6 +277,7 @@ class ProcessExecutor:
             self._directories.remove(task.id)
             raise
         privileges = container.privileges
+        check = healthcheck_of(container)
         launch = Launch(
             argv=argv,
             env=self._environment(task, image, user) | named,
@@ -286,6 +292,7 @@ class ProcessExecutor:
             limits=limits,
             no_new_privileges=privileges is not None and privileges.no_new_privileges,
             oom_score=container.oom_score_adj,
+            check=probe_command(check) if check is not None else (),
         )
         launch.frame()  # so that what cannot be said to a supervisor is refused here
         return _Task(task, launch, number)

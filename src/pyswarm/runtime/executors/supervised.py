@@ -43,6 +43,8 @@ class Launch:
     limits: tuple[tuple[int, int, int], ...] = ()
     no_new_privileges: bool = False
     oom_score: int = 0
+    check: tuple[str, ...] = ()
+    """The health check's program and arguments."""
 
     def frame(self) -> bytes:
         """As the supervisor reads it."""
@@ -60,6 +62,8 @@ class Launch:
             str(self.oom_score),
             str(len(self.argv)),
             *self.argv,
+            str(len(self.check)),
+            *self.check,
             *(f"{name}={value}" for name, value in self.env.items()),
         ]
         if any("\0" in field for field in fields):
@@ -96,6 +100,14 @@ def _spawn(python: str, frame: bytes) -> tuple[subprocess.Popen[bytes], socket.s
     return process, ours
 
 
+class _Probe:
+    """A health check under way; one that gets no answer has failed."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.code = 1
+
+
 class Supervised:
     """One task under its supervisor. :attr:`exited` is set once nothing of it is left."""
 
@@ -110,6 +122,8 @@ class Supervised:
         self.pid = 0
         self.exited: Exited | None = None
         self._error: TaskFailed | None = None
+        self._probes: dict[int, _Probe] = {}
+        self._probed = 0
         self._program = ""
         self._mark = b""
 
@@ -144,6 +158,24 @@ class Supervised:
         await self._ended.wait()
         assert self.exited is not None
         return self.exited
+
+    async def probe(self) -> int:
+        """Run the health check beside the task; its exit code. Cancelling this ends it."""
+        self._probed += 1
+        number = self._probed
+        probe = self._probes[number] = _Probe()
+        if self.is_live:
+            self._tell(f"probe {number}\n")
+        else:
+            probe.answered.set()
+        try:
+            await probe.answered.wait()
+        except trio.Cancelled:
+            self._tell(f"unprobe {number}\n")
+            raise
+        finally:
+            del self._probes[number]
+        return probe.code
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""
@@ -198,6 +230,10 @@ class Supervised:
             case ["error", step, number]:
                 self._error = start_error(step, int(number), self._program, directory)
                 self._begun.set()
+            case ["probed", number, code]:
+                if (probe := self._probes.get(int(number))) is not None:
+                    probe.code = int(code)
+                    probe.answered.set()
             case ["exit", code]:
                 self.exited = Exited(int(code))
             case _:
@@ -218,6 +254,8 @@ class Supervised:
         self._begun.set()
         self._ended.set()
         self._news.set()
+        for probe in self._probes.values():
+            probe.answered.set()
 
 
 def start_error(step: str, number: int, program: str, directory: str) -> TaskFailed:

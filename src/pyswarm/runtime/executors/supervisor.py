@@ -12,7 +12,8 @@ as it can, because one of it starts with each task. It
 
 The line is a socket at descriptor 0. The node first sends a frame (four bytes of length, then
 fields with NUL between, see :func:`read_frame`), later lines: ``signal N`` for the task's main
-process; ``kill``; ``tell GENERATION OFFSET``: answer ``news`` as soon as the log goes beyond this.
+process; ``kill``; ``probe N`` and ``unprobe N``: run the task's health check, or end it, answered
+by ``probed N CODE``; ``tell GENERATION OFFSET``: answer ``news`` when the log goes beyond this.
 The answers are lines too: ``pid N`` or ``error STEP ERRNO`` once, ``news``, and ``exit CODE`` when
 everything is gone and the log is complete.
 
@@ -124,6 +125,7 @@ class Supervisor:
         self.no_new_privileges = next(take) == "1"
         self.oom_score = next(take)
         self.argv = [next(take) for _ in range(int(next(take)))]
+        self.check = [next(take) for _ in range(int(next(take)))]
         self.env = dict(x.split("=", 1) for x in take)
         self.main = 0
         self.status: int | None = None
@@ -131,6 +133,7 @@ class Supervisor:
         self.telling = False
         self.commands = b""
         self.outputs: dict[int, int] = {}
+        self.probes: dict[int, str] = {}
         self.poll = select.poll()
 
     # -- the task
@@ -144,7 +147,7 @@ class Supervisor:
             self.say(f"error fork {error.errno or 0}")
             return False
         if self.main == 0:
-            self.become_task(out_w, err_w, bad_w)
+            self.become_task(self.argv, out_w, err_w, bad_w)
         for fd in (out_w, err_w, bad_w):
             os.close(fd)
         bad = os.read(bad_r, 100)
@@ -160,7 +163,27 @@ class Supervisor:
         self.say(f"pid {self.main}")
         return True
 
-    def become_task(self, out: int, err: int, bad: int) -> None:
+    def probe(self, number: str) -> None:
+        """Run the health check beside the task, as the task runs; what it prints is nobody's."""
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            pid = os.fork()
+        except OSError:
+            self.say(f"probed {number} 1")
+            return
+        if pid == 0:
+            self.become_task(self.check, nowhere, nowhere, nowhere)
+        os.close(nowhere)
+        self.probes[pid] = number
+
+    def end_probe(self, number: str) -> None:
+        for pid in [pid for pid in self.probes if self.probes[pid] == number]:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                os.kill(pid, signal.SIGKILL)  # it has no group of its own yet; not reaped either
+
+    def become_task(self, argv: "list[str]", out: int, err: int, bad: int) -> None:
         """In the child: never returns."""
         step = "setup"
         try:
@@ -181,7 +204,7 @@ class Supervisor:
             step = "chdir"
             os.chdir(self.directory)
             step = "exec"
-            os.execvpe(self.argv[0], self.argv, self.env)
+            os.execvpe(argv[0], argv, self.env)
         except OSError as error:
             os.write(bad, f"{step} {error.errno or 0}".encode())
         except BaseException:
@@ -254,6 +277,10 @@ class Supervisor:
             self.signal_task(int(words[1]))
         elif words[0] == "kill":
             self.signal_task(signal.SIGKILL)
+        elif words[0] == "probe":
+            self.probe(words[1])
+        elif words[0] == "unprobe":
+            self.end_probe(words[1])
         elif words[0] == "tell":
             self.telling = (int(words[1]), int(words[2])) == (self.log.generation, self.log.size)
             if not self.telling:
@@ -285,6 +312,9 @@ class Supervisor:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == self.main:
                     self.status = status
+                if pid in self.probes:
+                    code = os.waitstatus_to_exitcode(status)
+                    self.say(f"probed {self.probes.pop(pid)} {code if code >= 0 else 128 - code}")
                 if pid == 0:
                     return
         except ChildProcessError:
@@ -370,7 +400,7 @@ def read_exactly(size: int) -> bytes:
 def read_frame() -> "list[str]":
     """Secrets' directory, log directory, its size and number limits, working directory, uid, gid
     (-1: as the node), groups, limits, no-new-privileges, oom score, number of arguments, the
-    arguments, and the environment."""
+    arguments, the same of the health check, and the environment."""
     size = int.from_bytes(read_exactly(4), "big")
     return read_exactly(size).decode("utf-8", "surrogateescape").split("\0")
 
