@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+import attrs
+
 from pyswarm.agent import (
     Agent,
     AgentInput,
@@ -432,6 +434,7 @@ class NodeMachine:
         assert manager is not None
         manager.close()
         self._left_seats = (*self._left_seats, manager.replica.id)
+        self.config = attrs.evolve(self.config, bootstrap=None)  # A swarm is founded once.
         self.identity = Identity(self.node_id, Role.WORKER, self.identity.swarm_id)
         self._out.add(DropLog())
         self._save_record()

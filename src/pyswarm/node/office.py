@@ -305,6 +305,12 @@ class Office:
             self.do(SetNodeStates(silent))
 
     @property
+    def is_idle(self) -> bool:
+        """True if nothing is under way and nothing waits: what is settled is all there is."""
+        reports = self.dispatcher is not None and self.dispatcher.has_reports
+        return self._turn is None and self._membership is None and not self._queue and not reports
+
+    @property
     def reconcilers(self) -> list[Reconciling]:
         """What decides, in the order of a round."""
         return [one for one, _ in self._reconcilers]

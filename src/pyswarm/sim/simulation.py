@@ -15,6 +15,7 @@ from pyswarm.env import Rng
 from pyswarm.machine import Effect
 from pyswarm.model import Replicated, Role, TaskState, UpdateState
 from pyswarm.node import Observed, Published
+from pyswarm.node.seats import holder
 from pyswarm.sim.checkers import (
     Checker,
     ForwardOnly,
@@ -209,13 +210,15 @@ class Simulation:
         office = leader.machine.manager.office
         if office is None or office.dispatcher is None:
             return False
-        if len(office.dispatcher.session_ids()) < len(self.world.hosts):
-            return False
         store = leader.machine.store
         if self._sample_at > self.world.now:
             return False
         self._sample_at = self.world.now + 0.25
-        return not self._unsettled_services(leader) and not check_settled(store)
+        return not (
+            self._unsettled_services(leader)
+            or self._unsettled_nodes(leader)
+            or check_settled(store)
+        )
 
     _sample_at = 0.0
 
@@ -245,13 +248,33 @@ class Simulation:
                 found.append(f"{task.name} should stop and is {task.state}")
         return found
 
+    def _unsettled_nodes(self, leader: Host) -> list[str]:
+        """Every host has its session, unless its node was removed; seats are as wanted."""
+        assert leader.machine is not None and leader.machine.manager is not None
+        manager, store = leader.machine.manager, leader.machine.store
+        assert manager.office is not None and manager.office.dispatcher is not None
+        sessions = manager.office.dispatcher.session_ids()
+        found = []
+        for host in self.world.hosts.values():
+            if store.node(host.node_id) is None:
+                if host.node_id not in self.workload.removed:
+                    found.append(f"{host.name} is no member")
+            elif host.node_id not in sessions:
+                found.append(f"{host.name} has no session")
+        seats = {holder(one).node_id: one.voter for one in manager.replica.configuration.members}
+        for node in store.nodes():
+            wanted = node.spec.desired_role is Role.MANAGER
+            if seats.get(node.id, False) is not wanted or (node.role is Role.MANAGER) is not wanted:
+                found.append(f"{node.hostname} should be a {node.spec.desired_role}")
+        return found
+
     def _why_unsettled(self) -> str:
         leader = self.world.leader()
         if leader is None or leader.machine is None:
             return f"no leader within {CONVERGE_MAX_S:g} s"
-        reasons = self._unsettled_services(leader)
+        reasons = self._unsettled_services(leader) + self._unsettled_nodes(leader)
         reasons += [str(one) for one in check_settled(leader.machine.store)]
-        return "; ".join(reasons[:5]) or "not every node has a session"
+        return "; ".join(reasons[:5])
 
     def _check_members(self, leader: Host) -> None:
         """Equal digests at equal versions, and nothing confirmed was lost."""
@@ -271,7 +294,7 @@ class Simulation:
     def _check_twins(self, leader: Host) -> None:
         assert leader.machine is not None and leader.machine.manager is not None
         office = leader.machine.manager.office
-        if office is None:
+        if office is None or not office.is_idle:
             return
         now = office.clock.at(self.world.local(leader))
         for violation in check_twins(
@@ -351,6 +374,7 @@ class Simulation:
         if leader is not None and leader.machine is not None:
             for violation in check_view(leader.machine.store):
                 self._violated(violation)
+            self._check_twins(leader)
         if not self._calm:
             self.world.at(VIEW_EVERY_S, self._look)
 

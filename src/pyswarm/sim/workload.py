@@ -15,6 +15,8 @@ from pyswarm.env import Rng
 from pyswarm.errors import SwarmError
 from pyswarm.model import (
     Availability,
+    ConfigReference,
+    ConfigSpec,
     ContainerSpec,
     EndpointSpec,
     Global,
@@ -24,15 +26,24 @@ from pyswarm.model import (
     Replicated,
     Resources,
     RestartPolicy,
+    Role,
+    Sealed,
+    SecretReference,
+    SecretSpec,
     Service,
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
 )
 from pyswarm.model.requests import (
+    CreateConfig,
     CreateNetwork,
+    CreateSecret,
     CreateService,
+    RemoveConfig,
     RemoveNetwork,
+    RemoveNode,
+    RemoveSecret,
     RemoveService,
     UpdateNode,
     UpdateService,
@@ -44,6 +55,14 @@ from pyswarm.store import Store
 SERVICES_MAX = 6
 REPLICAS_MAX = 8
 NETWORKS_MAX = 3
+PAYLOADS_MAX = 3
+MANAGERS_MIN = 2
+MANAGERS_MAX = 5
+HOSTS_JOINING_MAX = 2
+"""New hosts in one history."""
+NODES_REMOVED_MAX = 1
+JOIN_AGAIN_S = 3.0
+"""After how long a host that was not let in asks again."""
 
 
 class Workload:
@@ -60,6 +79,9 @@ class Workload:
         """(kind, id, version) of what was answered with success."""
         self.refused: dict[str, int] = {}
         """How often each error code was the answer."""
+        self.removed: dict[str, None] = {}
+        """Ids of the nodes that were asked to be removed: they may be gone, or not."""
+        self._joined = 0
 
     def start(self) -> None:
         """Begin."""
@@ -107,6 +129,11 @@ class Workload:
                 self._availability,
                 self._create_network,
                 self._remove_network,
+                self._create_payload,
+                self._remove_payload,
+                self._role,
+                self._remove_node,
+                self._join,
             )
         )
         return make(store)
@@ -130,7 +157,20 @@ class Workload:
             ServiceSpec(
                 name=f"service-{self._names}",
                 task=TaskSpec(
-                    container=ContainerSpec(image="simulated", command=("run", "1")),
+                    container=ContainerSpec(
+                        image="simulated",
+                        command=("run", "1"),
+                        secrets=tuple(
+                            SecretReference(one.id, one.spec.name, one.spec.name)
+                            for one in store.secrets()
+                            if rng.chance(0.4)
+                        ),
+                        configs=tuple(
+                            ConfigReference(one.id, one.spec.name, one.spec.name)
+                            for one in store.configs()
+                            if rng.chance(0.4)
+                        ),
+                    ),
                     restart=RestartPolicy(delay=rng.choice((0.0, 0.5, 2.0))),
                     networks=tuple(NetworkAttachmentConfig(one.id) for one in wanted),
                     resources=ResourceRequirements(reservations=reserved),
@@ -183,3 +223,57 @@ class Workload:
     def _remove_network(self, store: Store) -> Any:
         mine = [one for one in store.networks() if one.spec.name.startswith("network-")]
         return RemoveNetwork(self._rng.choice(mine).id) if mine else None
+
+    def _create_payload(self, store: Store) -> Any:
+        self._names += 1
+        sealed = Sealed(1, b"", b"simulated", 9, b"")
+        if self._rng.chance(0.5):
+            if store.count("secret") < PAYLOADS_MAX:
+                return CreateSecret(SecretSpec(name=f"secret-{self._names}"), sealed)
+        elif store.count("config") < PAYLOADS_MAX:
+            return CreateConfig(ConfigSpec(name=f"config-{self._names}"), sealed)
+        return None
+
+    def _remove_payload(self, store: Store) -> Any:
+        secrets, configs = list(store.secrets()), list(store.configs())
+        if self._rng.chance(0.5):
+            return RemoveSecret(self._rng.choice(secrets).id) if secrets else None
+        return RemoveConfig(self._rng.choice(configs).id) if configs else None
+
+    def _role(self, store: Store) -> Any:
+        """Promote or demote somebody, the leader among them."""
+        nodes = list(store.nodes())
+        node = self._rng.choice(nodes)
+        managers = sum(one.spec.desired_role is Role.MANAGER for one in nodes)
+        if node.spec.desired_role is Role.MANAGER:
+            role, allowed = Role.WORKER, managers > MANAGERS_MIN
+        else:
+            role, allowed = Role.MANAGER, managers < MANAGERS_MAX
+        spec = attrs.evolve(node.spec, desired_role=role)
+        return UpdateNode(node.id, node.version, spec) if allowed else None
+
+    def _remove_node(self, store: Store) -> Any:
+        nodes = [one for one in store.nodes() if one.spec.desired_role is Role.WORKER]
+        if len(nodes) < 2 or len(self.removed) >= NODES_REMOVED_MAX or self._rng.chance(0.5):
+            return None
+        node = self._rng.choice(nodes)
+        self.removed[node.id] = None
+        return RemoveNode(node.id, force=True)
+
+    def _join(self, store: Store) -> Any:
+        """A new host asks to be let in, until it is; it is no request of this node's."""
+        if self._joined < HOSTS_JOINING_MAX:
+            self._joined += 1
+            host = self._world.add_host(f"late-{self._joined}")
+            managers = sum(one.spec.desired_role is Role.MANAGER for one in store.nodes())
+            wants_seat = managers < MANAGERS_MAX and self._rng.chance(0.5)
+            self._ask_to_join(host, Role.MANAGER if wants_seat else Role.WORKER)
+        return None
+
+    def _ask_to_join(self, host: Host, role: Role) -> None:
+        if host.identity is not None:
+            return
+        managers = list(self._world.managers())
+        if managers:
+            self._world.join(host, role, self._rng.choice(managers))
+        self._world.at(JOIN_AGAIN_S, lambda: self._ask_to_join(host, role))

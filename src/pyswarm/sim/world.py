@@ -164,13 +164,13 @@ class World:
         self._start(host, record, bootstrap=self._swarm)
 
     def join(self, host: Host, role: Role, via: Host, done: Done | None = None) -> None:
-        """Have ``host`` ask ``via`` to let it in; the node starts when the answer comes."""
+        """Have ``host`` ask ``via`` to let it in; the node starts when the answer comes. It may
+        ask again: the request id is the same, and so is the node.
+        """
         assert self._swarm is not None
         root = self._swarm.root_ca
         token = root.manager_token if role is Role.MANAGER else root.worker_token
-        request = JoinRequest(
-            f"join {host.name} {next(self._tokens)}", token, host.addr, self._description(host)
-        )
+        request = JoinRequest(f"join {host.name}", token, host.addr, self._description(host))
         self._joins[host.addr] = done or _ignore
         self._transmit(host, via.addr, request)
 

@@ -256,3 +256,16 @@ def test_a_member_joins_by_snapshot() -> None:
     assert bench["m2"].store.count("service") == 12
     assert bench["m2"].commits[0].version > 5, "what came before was in the snapshot"
     bench.check()
+
+
+def test_the_founder_comes_back_as_a_member_and_founds_nothing() -> None:
+    bench = Bench.formed(3)
+    set_role(bench, "m1", Role.WORKER, via="m2")
+    bench.wait_until(lambda: bench["m1"].node.manager is None)
+    leader = bench.settle()
+    bench.ask(leader.name, CreateService(service_spec("web", image="web")))
+    set_role(bench, "m1", Role.MANAGER)
+    wait_for_voters(bench, 3)
+    assert bench["m1"].store.count("node") == 3
+    assert bench["m1"].store.by_name("service", "web") is not None
+    bench.check()
