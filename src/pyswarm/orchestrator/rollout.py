@@ -153,8 +153,8 @@ class Rollout:
                 continue
             if task.running_at or has_ended(task):
                 came_up = task.running_at or recency(task)
-                kept = task.created_at < self.started_at
-                return Standing.UP, max(came_up, task.start_after) if kept else came_up
+                made = self.is_made(task)
+                return Standing.UP, came_up if made else max(came_up, task.start_after)
             if is_wanted(task):
                 return Standing.BUSY, 0.0
         found = living(tasks, self.service, reader)
@@ -176,7 +176,7 @@ class Rollout:
             return False
         if self.is_made(task):
             return True
-        kept = task.created_at < self.started_at <= task.start_after
+        kept = task.created_at <= self.started_at <= task.start_after
         return kept and not self.outdated(task, reader)
 
     def has_failed(self, task: Task) -> bool:

@@ -167,9 +167,11 @@ class Updates:
             return True
         if not _count_failures(tx, rollout, touched):
             return True  # paused, or rolling back: the service changed, and is looked at anew
-        while (key := rollout.next_slot(now)) is not None:
+        taken: dict[Key, None] = {}
+        while (key := rollout.next_slot(now)) is not None and key not in taken:
             if tx.room <= 0:
                 return False
+            taken[key] = None
             _take(tx, rollout, key, now, rng)
             rollout.refresh(key, tx)
         self._close(tx, rollout, now)

@@ -378,3 +378,17 @@ def test_update_of_a_removed_service_ends() -> None:
     world.remove(WEB)
     world.run(30)
     assert world.tasks() == []
+
+
+@pytest.mark.parametrize("order", UpdateOrder)
+def test_two_updates_at_one_moment(order: UpdateOrder) -> None:
+    world = begin(3, UpdateConfig(parallelism=0, order=order, monitor=1.0))
+    world.change(WEB, image="app:2")
+    world.change(WEB, labels={"a": "b"})
+    world.change(WEB, image="app:2", labels={"a": "c"})
+    world.run(20)
+    assert images(world) == ["app:2"] * 3
+    # stop-first, the slots have new tasks only, so the later updates find nothing to do
+    stop_first = order is UpdateOrder.STOP_FIRST
+    assert state(world) is (None if stop_first else UpdateState.COMPLETED)
+    assert len(world.tasks(WEB)) == 6
