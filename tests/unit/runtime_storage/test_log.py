@@ -146,6 +146,36 @@ def test_large_entries_and_snapshots(tmp_path, sealed) -> None:
     assert found.entries == tuple(big[3:]) and found.snapshot == snapshot(3, 1, chunks)
 
 
+def test_old_snapshots_are_kept_with_the_log_behind_them(tmp_path, sealed) -> None:
+    answers = Answers()
+    disk = DiskThread(lambda job: job())
+    log = Log(tmp_path, sealed=sealed, segment_bytes=2048)
+    log.storage.disk = disk
+
+    def snapshots() -> list[int]:
+        return [int(p.name[:16], 16) for p in sorted((tmp_path / "raft").glob("*.snap"))]
+
+    sent = 0
+    for last in (5, 10, 15, 20):
+        for new in entries(last - 4, last):
+            log.storage.submit(batch(entry(new.index, 1, b"x" * 900)), answers)
+        log.storage.save_snapshot(snapshot(last), answers, keep_old=2)
+        sent += 6
+        answers.wait(sent)  # or the batch below would not find it on disk
+        log.storage.submit(batch(snap=snapshot(last)), answers)
+        sent += 1
+    assert answers.wait(sent) == [None] * sent
+    disk.close()
+    assert snapshots() == [10, 15, 20]
+    log.close()
+    again = Log(tmp_path, sealed=sealed, segment_bytes=2048)
+    assert again.recovered.snapshot == snapshot(20) and not again.recovered.entries
+    (tmp_path / "raft" / f"{20:016x}-{1:016x}.snap").unlink()
+    oldest = again.storage._wal.segments[0].first_index
+    assert 5 < oldest <= 11, "the log reaches back to the oldest that is kept"
+    again.close()
+
+
 def test_an_empty_snapshot(tmp_path, sealed) -> None:
     log = Log(tmp_path, sealed=sealed)
     log.put(batch(snap=snapshot(3, 1, ())))
@@ -190,3 +220,17 @@ def test_through_the_thread_groups_form_and_answers_come_in_order(tmp_path) -> N
     found = again.load()
     assert found.snapshot == snapshot(200, 1, chunks)
     assert [e.index for e in found.entries] == list(range(201, 302))
+
+
+def test_a_segment_is_kept_while_one_entry_of_it_is_needed(tmp_path, sealed) -> None:
+    """One to two entries a segment; a snapshot at every index in turn."""
+    log = Log(tmp_path, sealed=sealed, segment_bytes=1400)
+    for index in range(1, 13):
+        log.put(batch(entry(index, 1, b"x" * 600), term=1 if index == 1 else None))
+    for index in range(1, 13):
+        log.put(batch(snap=snapshot(index)))
+        log.close()
+        log = Log(tmp_path, sealed=sealed, segment_bytes=1400)
+        assert log.recovered.snapshot == snapshot(index)
+        assert [e.index for e in log.recovered.entries] == list(range(index + 1, 13))
+    log.close()
