@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,3 +54,15 @@ async def one_node(**options: Any) -> AsyncIterator[Cluster]:
     options.setdefault("network", MemoryNetwork())
     async with Cluster.init(name="node-1", **options) as cluster:
         yield cluster
+
+
+async def until(
+    condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = WAIT_S
+) -> None:
+    """Look again and again until ``condition()`` holds."""
+    with trio.fail_after(seconds):
+        while True:
+            found = condition()
+            if found is True or (not isinstance(found, bool) and await found):
+                return
+            await trio.sleep(0.02)

@@ -111,7 +111,11 @@ REFUSED: dict[str, tuple[type[SwarmError], str, Verb]] = {
         "must be demoted",
         lambda c: c.node.remove(force=True),
     ),
-    "a manager that leaves": (FailedPrecondition, "participating as a manager", lambda c: c.leave()),
+    "a manager that leaves": (
+        FailedPrecondition,
+        "participating as a manager",
+        lambda c: c.leave(),
+    ),
     "what if, unknown node": (NotFound, "node nope", lambda c: c.plan(Drain("nope"))),
     "what if, negative": (InvalidArgument, "non-negative", lambda c: c.plan(Scale("web", -1))),
     "what if, no change": (InvalidArgument, "not a change", lambda c: c.plan("x")),  # type: ignore[arg-type]
@@ -203,7 +207,7 @@ async def test_things_in_use() -> None:
         secret = await cluster.secrets.create("password", "hunter2")
         network = await cluster.networks.create("back")
         service = await make(cluster, "web", replicas=0, secrets=["password"], networks=["back"])
-        with pytest.raises(InvalidArgument, match="secret 'password' is in use by .* web"):
+        with pytest.raises(InvalidArgument, match=r"secret 'password' is in use by .* web"):
             await secret.remove()
         with pytest.raises(FailedPrecondition, match="in use by service"):
             await network.remove()
@@ -252,7 +256,9 @@ async def test_a_wrong_token_lets_nobody_in() -> None:
         assert new != old
         assert await cluster.join_token("worker") == new
         with pytest.raises(InvalidArgument, match="valid join token is necessary"):
-            async with Cluster.join(cluster.addr, old, network=network, executor=CallableExecutor()):
+            async with Cluster.join(
+                cluster.addr, old, network=network, executor=CallableExecutor()
+            ):
                 pytest.fail("it was let in")
         assert len(await cluster.nodes.list()) == 1
         assert len(network.addrs) == 1
@@ -269,9 +275,7 @@ async def test_an_address_that_is_taken() -> None:
 async def test_a_missing_image_is_a_visible_state() -> None:
     """The task is rejected with the reason; the service says what it waits for."""
     async with one_node() as cluster:
-        service = await cluster.services.create(
-            "web", image="nowhere", restart_condition="none"
-        )
+        service = await cluster.services.create("web", image="nowhere", restart_condition="none")
         outcome = await service.wait_converged(timeout=WAIT_S)
         assert type(outcome).__name__ == "Failed"
         assert "nowhere" in outcome.reason

@@ -81,6 +81,10 @@ NOT_A_MANAGER = (
 )
 
 
+REMOVED_AFTER_S = 10.0
+"""How long leaders must say that they do not know a node, before it takes itself for removed: far
+longer than a deposed leader goes without noticing."""
+
 HAND_OVER_S = 1.0
 """How long a leader that stops waits for a successor, once its tasks have ended."""
 
@@ -99,7 +103,8 @@ class NodeMachine:
         self._calls = Calls(self._out, self._rng.child("calls"))
         self._managers = config.managers
         self._stopping = False
-        self._leaving = False
+        self._halt_reason = "stopped"
+        self._unknown_since: float | None = None
         self._halt_by: float | None = None
         self._left_seats: tuple[int, ...] = ()
         self.manager: Manager | None = None
@@ -198,7 +203,7 @@ class NodeMachine:
             self._follow_leader()
         self._check_seat()
         if self._halt_by is not None and (now >= self._halt_by or not self.is_leader):
-            self._halt("left" if self._leaving else "stopped")
+            self._halt(self._halt_reason)
 
     def _deliver_to_self(self) -> bool:
         """Messages of this node's parts to each other, without a network between."""
@@ -232,7 +237,8 @@ class NodeMachine:
                 self._submit(Request(request_id, body, identity), _nobody, None)
             case JoinReply():
                 pass
-            case SessionRefused():
+            case SessionRefused(session_id, code):
+                self._note_removal(identity, session_id, code)
                 self._from_leader(peer, message)  # a node that lost its seat may still say so
             case _:
                 if identity.role is Role.MANAGER:
@@ -270,9 +276,26 @@ class NodeMachine:
 
     def _from_leader(self, peer: ManagerAddress, message: object) -> None:
         if isinstance(message, (SessionOpened, SessionChanged)):
+            self._unknown_since = None
             self._note_managers(message.managers)
         if isinstance(message, ToAgent):
             self._tell_agent(FromManager(peer, message))
+
+    def _note_removal(self, identity: Identity, session_id: str, code: str) -> None:
+        """The leader does not know this node: it was removed, and stops.
+
+        Certain where the leader ended our open session by it. A leader that never knew us may have
+        been deposed without having heard of it; one that still says so later has not.
+        """
+        if code != "not_found" or not identity.is_manager:
+            self._unknown_since = None
+            return
+        if self._unknown_since is None:
+            self._unknown_since = self._now
+        is_ours = bool(session_id) and session_id == self.agent.session_id
+        if is_ours or self._now >= self._unknown_since + REMOVED_AFTER_S:
+            self._halt_reason = "removed"
+            self._stop()
 
     # -- joining ----------------------------------------------------------------------------
 
@@ -472,7 +495,7 @@ class NodeMachine:
 
     def _leave(self, token: int) -> None:
         """A worker says goodbye to its leader; a manager has given up its seat before."""
-        self._leaving = True
+        self._halt_reason = "left"
         manager = self.agent.manager
         if self.manager is None and manager is not None:
             farewell = Farewell(new_id(self._rng))

@@ -209,8 +209,8 @@ def _stuck(
         ended = [max(tasks, key=lambda task: task.created_at) for _, tasks in bad]
         return Failed(service, _ended(ended), tuple(ended))
     waiting = [task for task, _ in bad if task is not None and _has_no_node(task)]
-    if len(waiting) < len(bad):
-        return None
+    if len(waiting) < len(bad) or any(node.state is NodeState.UNKNOWN for node in view.nodes()):
+        return None  # a new leader's nodes are unknown until they report, or are silent too long
     by_reason: dict[str, Task] = {}
     for task in waiting:
         by_reason.setdefault(task.err, task)
