@@ -55,10 +55,9 @@ def test_a_locked_ring(tmp_path) -> None:
         load(tmp_path, TWO)
 
 
-def test_locking_wraps_and_asks_for_a_new_data_key(tmp_path) -> None:
+def test_locking_wraps_and_draws_a_new_data_key(tmp_path) -> None:
     made = ring(tmp_path)
     assert made.rewrap(ONE, 5) is True
-    assert made.rotate() == 2
     found = load(tmp_path, ONE)
     assert found.ids == (1, 2) and found.current_id == 2 and found.kek_version == 5
     found.forget({2})
@@ -87,6 +86,14 @@ def test_unlocking_for_good(tmp_path) -> None:
     made = ring(tmp_path, kek=ONE, kek_version=3)
     assert made.rewrap(None, 4) is False
     assert load(tmp_path)._keys == made._keys
+
+
+def test_without_a_seat_all_is_open_and_the_next_news_counts(tmp_path) -> None:
+    made = ring(tmp_path, kek=ONE, kek_version=30)
+    assert made.rewrap(None, 0) is False
+    assert load(tmp_path).kek_version == 0
+    assert made.rewrap(TWO, 2) is True
+    assert load(tmp_path, TWO).kek_version == 2
 
 
 def test_the_current_key_is_never_forgotten(tmp_path) -> None:

@@ -55,8 +55,8 @@ class StateDirectory(Protocol):
 
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """Wrap the data keys by ``unlock_key`` (None: not at all) from now on; see
-        :meth:`.keys.KeyRing.rewrap`. True if the node should take a snapshot soon, so that the old
-        data key can be forgotten."""
+        :meth:`.keys.KeyRing.rewrap`. True if the node should take a snapshot soon, so that an old
+        data key can be forgotten: also when an earlier life began this and did not end it."""
         ...
 
     async def aclose(self) -> None:
@@ -153,29 +153,39 @@ class FileDirectory:
 
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """See :class:`StateDirectory`."""
-        newly_locked = False
 
         def rewrap() -> None:
-            nonlocal newly_locked
-            newly_locked = self.ring.rewrap(unlock_key, version)
+            if self.ring.rewrap(unlock_key, version):
+                self._roll()
 
         await self._run(rewrap)
-        if newly_locked:
-            await self.rotate_data_key()
-        return newly_locked and self._log is not None
+        return await self._leave_old_keys()
 
-    async def rotate_data_key(self) -> None:
+    async def rotate_data_key(self) -> bool:
         """Write everything under a new data key from now on. The old one is forgotten when the log
-        does not need it any more: after the next snapshot."""
+        does not need it any more: after the next snapshot. True if one should be taken soon."""
 
         def rotate() -> None:
             self.ring.rotate()
-            if self._log is not None:
-                self._log.roll()
+            self._roll()
 
         await self._run(rotate)
-        await self._run(self.state.rewrite)
-        await self._run(self._forget_keys)
+        return await self._leave_old_keys()
+
+    def _roll(self) -> None:
+        if self._log is not None:
+            self._log.roll()
+
+    async def _leave_old_keys(self) -> bool:
+        """Do without the old data keys, if there are any; True if the log still needs one."""
+        if len(self.ring.ids) > 1:
+            await self._run(self._move_state)
+            await self._run(self._forget_keys)
+        return len(self.ring.ids) > 1 and self._log is not None
+
+    def _move_state(self) -> None:
+        if self.state.key_id != self.ring.current_id:
+            self.state.rewrite()
 
     def _forget_keys(self) -> None:
         """On the disk's thread: drop the data keys that no file needs."""

@@ -52,6 +52,7 @@ class FileStorage:
         self._saving: dict[tuple[int, int], Generator[object, None, None]] = {}
         self._cleared = cleared or (lambda: None)
         self._loaded = False
+        self._keep_old = 0
         # On the thread: the first batch that was not written, and why.
         self._refused: tuple[Batch, BaseException] | None = None
 
@@ -88,12 +89,14 @@ class FileStorage:
         assert self._loaded, "load() comes first"
         self.disk.submit(self, batch, done)
 
-    def save_snapshot(self, snapshot: Snapshot, done: Done) -> None:
-        """See :class:`~.protocol.LogStorage`."""
+    def save_snapshot(self, snapshot: Snapshot, done: Done, *, keep_old: int = 0) -> None:
+        """See :class:`~.protocol.LogStorage`. Old snapshots go all the same while there is an old
+        data key to get rid of."""
         assert self._loaded, "load() comes first"
         slices = self._save_in_slices(snapshot)
 
         def begin() -> None:
+            self._keep_old = keep_old
             self._saving.setdefault((snapshot.index, snapshot.term), slices)
 
         self.disk.run(begin)
@@ -155,8 +158,11 @@ class FileStorage:
         """Remove what ``snapshot``, whose mark is on disk, stands for. What cannot be removed now
         will be by the next one."""
         key = (snapshot.index, snapshot.term)
+        one_key = self.ring is None or len(self.ring.ids) == 1
+        if self._keep_old and one_key and (older := self._snapshots.before(*key)):
+            key = older[-self._keep_old :][0]
         try:
-            self._wal.drop(snapshot.index)
+            self._wal.drop(key[0])
             self._snapshots.remove_older(*key)
             kept = {other: id for other, id in self._snapshot_keys.items() if other >= key}
             self._snapshot_keys = kept

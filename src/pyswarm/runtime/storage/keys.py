@@ -9,8 +9,10 @@ Changing the unlock key writes this one small file anew, atomically, and nothing
 than the ring's never replaces it, however late it arrives (SwarmKit ``ca/keyreadwriter.go``).
 
 Data keys change by ``rotate``: the new key is in the ring, on disk, before anything is sealed with
-it; the old ones stay until nothing on disk needs them (``forget``). That is done when a directory
-goes from open to locked, since its old key lay there in clear.
+it; the old ones stay until nothing on disk needs them (``forget``). When a directory goes from open
+to locked its old key has lain there in clear: so a new one is drawn in the same write that wraps
+the ring. A crash right after it leaves a ring of two keys, which says that there is something to
+finish.
 """
 
 from __future__ import annotations
@@ -151,10 +153,16 @@ class KeyRing:
     def rewrap(self, kek: UnlockKey | None, version: int) -> bool:
         """Wrap the ring by ``kek`` (None: leave it in clear) from now on.
 
-        ``version`` is that of the swarm object which says so; what is not newer is ignored. True if
-        the ring went from open to locked: then the data key must be rotated. Raises
+        ``version`` is that of the swarm object which says so; what is not newer is ignored.
+        Version 0 with None is for a node without a seat: the ring is left in clear whatever was
+        before, and the next news counts, however old. True if the ring went from open to locked: it
+        has a new data key then, under which all must be written from now on. Raises
         ``FailedPrecondition`` for two keys of one version, ``DiskFull`` and ``WriteFailed``.
         """
+        if version == 0 and kek is None:
+            if self._kek is not None or self.kek_version:
+                self._write(None, 0)
+            return False
         if version == self.kek_version and kek != self._kek and version > 0:
             raise FailedPrecondition(
                 "candidate KEK has the same version as the current KEK, but a different KEK value"
@@ -162,16 +170,22 @@ class KeyRing:
         if version <= self.kek_version or kek == self._kek:
             return False
         newly_locked = self._kek is None
-        self._write(kek, version)
+        if newly_locked:
+            self._rotate(kek, version)
+        else:
+            self._write(kek, version)
         return newly_locked
 
     def rotate(self) -> int:
         """Add a fresh key that seals from now on; its id. Raises ``DiskFull``, ``WriteFailed``."""
+        return self._rotate(self._kek, self.kek_version)
+
+    def _rotate(self, kek: UnlockKey | None, version: int) -> int:
         before = dict(self._keys)
         id = self.current_id + 1
         self._keys[id] = self._entropy(KEY_BYTES)
         try:
-            self._write(self._kek, self.kek_version)
+            self._write(kek, version)
         except BaseException:
             self._keys = before
             raise

@@ -78,7 +78,7 @@ class MemoryStorage:
 
         self._flusher.add(write)
 
-    def save_snapshot(self, snapshot: Snapshot, done: Done) -> None:
+    def save_snapshot(self, snapshot: Snapshot, done: Done, *, keep_old: int = 0) -> None:
         """See :class:`~.protocol.LogStorage`. There is nothing to do ahead."""
         self._flusher.add(lambda: done(None))
 

@@ -75,10 +75,11 @@ class LogStorage(Protocol):
         """Write ``batch`` after all before it."""
         ...
 
-    def save_snapshot(self, snapshot: Snapshot, done: Done) -> None:
+    def save_snapshot(self, snapshot: Snapshot, done: Done, *, keep_old: int = 0) -> None:
         """Write a snapshot ahead, in slices between batches, so that none waits for it.
 
-        A batch that brings the same snapshot afterwards only has to mark it.
+        A batch that brings the same snapshot afterwards only has to mark it. From then on the
+        ``keep_old`` snapshots before it stay, with the log from the oldest of them on.
         """
         ...
 

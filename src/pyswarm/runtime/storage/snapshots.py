@@ -131,6 +131,14 @@ class SnapshotFiles:
     def exists(self, index: int, term: int) -> bool:
         return snapshot_name(index, term) in self.files.list(self.directory)
 
+    def before(self, index: int, term: int) -> list[tuple[int, int]]:
+        """(index, term) of the snapshots before this one, in order."""
+        found = []
+        for name in self.files.list(self.directory):
+            if _NAME.match(name) and not name.endswith(".tmp"):
+                found.append((int(name[:16], 16), int(name[17:33], 16)))
+        return [key for key in found if key[0] < index]
+
     def remove_older(self, index: int, term: int) -> None:
         """Remove the snapshots before this one, and what a crash left of them."""
         keep = snapshot_name(index, term)
