@@ -132,8 +132,9 @@ class Books:
             return
         self.drivers[network.id] = driver
         for group in self.groups.values():
-            self.reshape(group)
-        self.bound_due.update(dict.fromkeys(self.bound))
+            if group.task.networks and self.shape(group.task) is not group.shape:
+                self.reshape(group)
+        self.bound_due.update((task.id, None) for task in self.bound.values() if task.networks)
 
     def remove_network(self, network_id: str) -> None:
         """A network is gone."""
