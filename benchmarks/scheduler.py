@@ -214,12 +214,10 @@ def reservations_row() -> Row:
         for at, task in enumerate(make_tasks(9_000, 0))
         for size in (sizes[at % 3],)
     ]
-    what = "9000 reservations that fill 98 % of the CPUs"
-    workload = "1000 nodes of 10.7 CPUs, three sizes, distinct services"
     world = World(1_000, cpus=11)
-    row = group_row(what, world, tasks, workload)
-    row["workload"] = f"1000 nodes of 11 CPUs, 10500 reserved, three sizes; {world.assigned()} fit"
-    row["what"] = "9000 reservations that nearly fill the cluster"
+    what = "9000 reservations that nearly fill the cluster"
+    row = group_row(what, world, tasks, "1000 nodes of 11 CPUs, 10500 CPUs reserved in three sizes")
+    row["workload"] += f"; {world.assigned()} fit"
     return row
 
 
@@ -335,9 +333,8 @@ def write_row(tasks: int) -> Row:
         for at in range(0, tasks, 4096):
             tx = world.begin()
             for change in changes[at : at + 4096]:
-                tx.update(
-                    replace(change.new, node_id="node", state=TaskState.ASSIGNED, status_at=NOW), WHY
-                )
+                new = replace(change.new, node_id="n", state=TaskState.ASSIGNED, status_at=NOW)
+                tx.update(new, WHY)
             world.store.install(tx)
             world.watch.take()
         took = perf_counter() - start
