@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from storage_crash_files import QuietFiles
+
 from pyswarm.env import Rng
 from pyswarm.raft import Configuration, Entry, EntryKind, HardState, Member, Snapshot
 from pyswarm.runtime.storage import Batch, DiskThread, FileStorage, Identity, KeyRing, Recovered
-from pyswarm.runtime.storage.files import Files, SystemFiles
+from pyswarm.runtime.storage.files import Files
 
 IDENTITY = Identity("swarm1", "node1")
 
@@ -42,7 +44,7 @@ class Log:
         identity: Identity = IDENTITY,
         seed: int = 1,
     ) -> None:
-        files = files or SystemFiles()
+        files = files or QuietFiles()  # no plug is pulled here: a sync would only cost time
         ring = None
         if sealed:
             keys, entropy = directory / "keys", Rng(seed).bytes
