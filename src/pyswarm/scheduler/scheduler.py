@@ -69,10 +69,12 @@ class Decision(NamedTuple):
 class PendingShape:
     """A shape that some tasks wait with: its verdicts, and the groups."""
 
-    __slots__ = ("verdicts", "groups")
+    __slots__ = ("verdicts", "groups", "stale")
 
     def __init__(self, shape: Shape) -> None:
         self.verdicts = Verdicts(shape)
+        self.stale = True
+        """Whether a reason may have to be written anew."""
         self.groups: dict[GroupKey, TaskGroup] = {}
 
 
@@ -181,7 +183,8 @@ class Scheduler(Books):
         """Make those pending groups due that a change may have helped."""
         for pending in self.pending.values():
             verdicts = pending.verdicts
-            verdicts.catch_up(self.nodes, self.freed, self.loaded)
+            if verdicts.catch_up(self.nodes, self.freed, self.loaded):
+                pending.stale = True
             if not verdicts.passing:
                 continue
             for key, group in pending.groups.items():
@@ -351,6 +354,7 @@ class Scheduler(Books):
         if pending is None:
             pending = self.pending[group.shape] = PendingShape(group.shape)
         pending.groups[group.key] = group
+        pending.stale = True
         self.tried[group.key] = self.freed.end
         group.text = None
 
@@ -376,7 +380,10 @@ class Scheduler(Books):
         """Write why what stays pending does, where that is not what is written already."""
         for pending in self.pending.values():
             verdicts = pending.verdicts
-            verdicts.catch_up(self.nodes, self.freed, self.loaded)
+            changed = verdicts.catch_up(self.nodes, self.freed, self.loaded)
+            if not changed and not pending.stale:
+                continue
+            pending.stale = False
             for group in pending.groups.values():
                 text = self.reason(group, verdicts)
                 if text == group.text:
@@ -387,6 +394,7 @@ class Scheduler(Books):
                         continue
                     if len(decisions) >= limit:
                         group.text = None
+                        pending.stale = True
                         self.make_due(group)
                         break
                     new = group.tasks[task.id] = replace(task, err=text, status_at=self.now)
