@@ -432,11 +432,10 @@ def _vips(service: Service) -> tuple[VirtualIP, ...]:
 def _age(holder: Service | Node | Task) -> Age:
     """When the holder was created, and its place among those of the same moment."""
     if isinstance(holder, Task):
-        node_id = "" if holder.slot else holder.node_id  # others are placed later
-        place = (holder.service_id, holder.slot, node_id, holder.id)
-        return (holder.created_at, 2, *place)
+        # Not its node: most tasks get one later, and their place must not move.
+        return (holder.created_at, 2, holder.service_id, holder.slot, holder.id)
     kind = 0 if isinstance(holder, Service) else 1
-    return (holder.created_at, kind, holder.id, 0, "", "")
+    return (holder.created_at, kind, holder.id, 0, "")
 
 
 __all__ = ["Allocator", "Book", "allocate_network", "check_ports", "ingress_network"]

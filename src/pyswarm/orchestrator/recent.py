@@ -12,8 +12,8 @@ from bisect import insort
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
-Age = tuple[float, int, str, int, str, str]
-"""When a holder was created, and what orders those of one moment: kind, service, slot, node, id."""
+Age = tuple[float, int, str, int, str]
+"""When a holder was created, and what orders those of one moment: kind, service, slot, id."""
 
 _SLACK = 64
 """Stale entries tolerated beside as many live ones before the list is made anew."""

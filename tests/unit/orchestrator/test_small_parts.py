@@ -31,7 +31,7 @@ def test_deadlines_move_and_go() -> None:
 
 
 def _age(created_at: float, name: str = "") -> Age:
-    return (created_at, 2, name, 0, "", name)
+    return (created_at, 2, name, 0, name)
 
 
 def test_recent_falls_back_to_who_is_left() -> None:
