@@ -15,13 +15,17 @@ from .effects import PersistLog as PersistLog
 from .effects import Published as Published
 from .effects import Reply as Reply
 from .effects import SaveBlob as SaveBlob
+from .effects import SaveSnapshot as SaveSnapshot
 from .effects import SendTo as SendTo
+from .effects import WrapKeys as WrapKeys
 from .inputs import Call as Call
 from .inputs import FromExecutor as FromExecutor
 from .inputs import FromPeer as FromPeer
+from .inputs import KeysWrapped as KeysWrapped
 from .inputs import NodeInput as NodeInput
 from .inputs import Persisted as Persisted
 from .inputs import SessionBroken as SessionBroken
+from .inputs import SnapshotSaved as SnapshotSaved
 from .inputs import Stop as Stop
 from .inputs import Wake as Wake
 from .machine import NodeMachine as NodeMachine
@@ -34,6 +38,7 @@ __all__ = [
     "FromExecutor",
     "FromPeer",
     "Halted",
+    "KeysWrapped",
     "NodeConfig",
     "NodeInput",
     "NodeMachine",
@@ -45,8 +50,11 @@ __all__ = [
     "RecoveredLog",
     "Reply",
     "SaveBlob",
+    "SaveSnapshot",
     "SendTo",
     "SessionBroken",
+    "SnapshotSaved",
     "Stop",
     "Wake",
+    "WrapKeys",
 ]

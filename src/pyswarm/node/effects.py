@@ -1,6 +1,7 @@
 """What a node asks of the world: data, each with its addressee.
 
-The addressees: another node (``SendTo``), the disk (``PersistLog``, ``SaveBlob``), the executor
+The addressees: another node (``SendTo``), the disk (``PersistLog``, ``SaveSnapshot``, ``SaveBlob``,
+``DropLog``, ``WrapKeys``), the executor
 (the agent's ``Perform``), the caller (``Reply``), whoever watches (``Published``), the log
 (``Observed``). All but ``Reply`` may be repeated; only ``Reply`` may be lost.
 """
@@ -13,7 +14,7 @@ import attrs
 
 from pyswarm.errors import SwarmError
 from pyswarm.machine import Effect
-from pyswarm.raft import Ready
+from pyswarm.raft import Ready, Snapshot
 from pyswarm.store import Commit
 
 
@@ -31,6 +32,25 @@ class PersistLog(Effect):
     """Write what ``ready`` says, in the order of these effects; then give back ``Persisted``."""
 
     ready: Ready
+
+
+@attrs.frozen
+class SaveSnapshot(Effect):
+    """Write ``snapshot`` ahead, between the log's writes; then give back ``SnapshotSaved``. It
+    counts from the ``PersistLog`` that brings it again; ``keep_old`` snapshots before it stay."""
+
+    snapshot: Snapshot
+    keep_old: int = 0
+
+
+@attrs.frozen
+class WrapKeys(Effect):
+    """Wrap the keys of this node's disk by ``unlock_key`` (empty: leave them in clear), which the
+    swarm's object of ``version`` says; then give back ``KeysWrapped``. Version 0: the node has no
+    seat, so nothing is wrapped whatever was before."""
+
+    unlock_key: bytes = attrs.field(repr=False)
+    version: int
 
 
 @attrs.frozen

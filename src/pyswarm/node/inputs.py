@@ -43,10 +43,31 @@ class Call:
 
 @attrs.frozen
 class Persisted:
-    """The disk's answer to ``PersistLog``; ``error`` is the sentence if it could not write."""
+    """The disk's answer to ``PersistLog``; ``error`` is the sentence if it could not write.
+
+    After an error nothing is written until what failed is given again, in order. ``is_final``: not
+    even then, before the node starts again.
+    """
 
     number: int
     error: str | None = None
+    is_final: bool = False
+
+
+@attrs.frozen
+class SnapshotSaved:
+    """The disk's answer to ``SaveSnapshot``."""
+
+    index: int
+    error: str | None = None
+
+
+@attrs.frozen
+class KeysWrapped:
+    """The disk's answer to ``WrapKeys``. ``needs_snapshot``: a data key that lay in clear is still
+    needed by the log, until a snapshot stands for what it seals."""
+
+    needs_snapshot: bool
 
 
 @attrs.frozen
@@ -68,4 +89,14 @@ class Stop:
     """Stop cleanly: this node's tasks end within their grace periods; it stays a member."""
 
 
-NodeInput = Wake | FromPeer | Call | Persisted | FromExecutor | SessionBroken | Stop
+NodeInput = (
+    Wake
+    | FromPeer
+    | Call
+    | Persisted
+    | SnapshotSaved
+    | KeysWrapped
+    | FromExecutor
+    | SessionBroken
+    | Stop
+)

@@ -50,14 +50,16 @@ from pyswarm.model.session import (
 from pyswarm.node import control
 from pyswarm.node.calls import Barrier, Calls, Done, HandOver, Leave
 from pyswarm.node.config import NodeConfig, RecoveredLog
-from pyswarm.node.effects import DropLog, Halted, SaveBlob
+from pyswarm.node.effects import DropLog, Halted, SaveBlob, WrapKeys
 from pyswarm.node.inputs import (
     Call,
     FromExecutor,
     FromPeer,
+    KeysWrapped,
     NodeInput,
     Persisted,
     SessionBroken,
+    SnapshotSaved,
     Stop,
     Wake,
 )
@@ -173,9 +175,9 @@ class NodeMachine:
                 self._from_peer(identity, addr, message)
             case Call():
                 self._call(input)
-            case Persisted(number, error):
+            case Persisted() | SnapshotSaved() | KeysWrapped():
                 if self.manager is not None:
-                    self.manager.persisted(number, error)
+                    self.manager.disk_answered(input)
             case FromExecutor(event):
                 self._tell_agent(event)
             case SessionBroken(addr):
@@ -460,6 +462,7 @@ class NodeMachine:
         self.config = attrs.evolve(self.config, bootstrap=None)  # A swarm is founded once.
         self.identity = Identity(self.node_id, Role.WORKER, self.identity.swarm_id)
         self._out.add(DropLog())
+        self._out.add(WrapKeys(b"", 0))
         self._save_record()
         self._out.observe("seat.left", member=manager.replica.id)
 

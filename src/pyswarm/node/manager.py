@@ -16,12 +16,13 @@ from pyswarm.env import Rng
 from pyswarm.errors import ResourceExhausted, SwarmError, Unavailable
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node.config import NodeConfig, RecoveredLog
-from pyswarm.node.effects import PersistLog, Published
+from pyswarm.node.effects import PersistLog, Published, WrapKeys
+from pyswarm.node.inputs import KeysWrapped, Persisted, SnapshotSaved
 from pyswarm.node.messages import RaftPacket
 from pyswarm.node.office import Office
 from pyswarm.node.outbox import Outbox
 from pyswarm.node.seats import context, holder
-from pyswarm.node.snapshots import SnapshotTaker, restore
+from pyswarm.node.snapshots import Snapshots, restore
 from pyswarm.raft import (
     Configuration,
     Entry,
@@ -67,17 +68,21 @@ class Manager:
         self._rng = rng
         self._now = now
         self._next_tick = now + config.tick_s
+        self.disk_error = ""
+        """Why nothing can be written now; this member neither leads nor votes meanwhile."""
         self._unsynced: deque[Ready] = deque()
+        self._submitted = 0
         self._retry_disk_at: float | None = None
+        self._wrapped_by: bytes | None = None
         self._reads: dict[int, _Read] = {}
         self._next_read = 0
-        self._taker: SnapshotTaker | None = None
-        self._snapshot_index = log.snapshot.index if log.snapshot else 0
         self._peers: dict[int, ManagerAddress] = {}
         self._heard: dict[int, float] = {}
         self.store = restore(log.snapshot.chunks) if log.snapshot else Store()
         self._timings = attrs.evolve(config.raft or RaftConfig(id=1), id=log.member_id)
         self.replica = self._replica(log)
+        self.snapshots = Snapshots(self.replica, out, log.snapshot.index if log.snapshot else 0)
+        self._wrap_keys()
         if len(self.replica.configuration.voters) == 1:
             self.replica.campaign()
 
@@ -118,26 +123,48 @@ class Manager:
             self._expire_reads(now)
         if self._retry_disk_at is not None and now >= self._retry_disk_at:
             self._retry_disk_at = None
-            self._persist_again()
+            self._submit(self._unsynced)
 
     def wake_at(self) -> float:
         """When the next tick, or a deadline of the office, is due."""
-        if self._taker is not None:
+        if self.snapshots.is_taking:
             return self._now
         at = self._next_tick
         if self.office is not None and (due := self.office.wake_at()) is not None:
             at = min(at, due)
         return at
 
-    def persisted(self, number: int, error: str | None) -> None:
-        """The disk has done (or could not do) what a Ready asked."""
-        if error is not None:
-            self.out.observe("disk.failed", "error", error=error)
-            self.replica.may_campaign = False
-            self.replica.step_down()
+    def disk_answered(self, answer: Persisted | SnapshotSaved | KeysWrapped) -> None:
+        """The disk has done, or could not do, what it was asked."""
+        match answer:
+            case Persisted(number, None):
+                self._persisted(number)
+            case Persisted(_, error, is_final):
+                assert error is not None
+                self._refused(error, is_final)
+            case SnapshotSaved(index, error):
+                self.snapshots.saved(index, error, self._now)
+            case KeysWrapped(needs_snapshot):
+                if needs_snapshot:
+                    self.snapshots.need(self.replica.last_index)
+
+    def _refused(self, error: str, is_final: bool) -> None:
+        """Nothing is on disk from a certain Ready on: hold back all promises, lead no more, and
+        submit all of it again later (unless the disk takes nothing more in this life)."""
+        if not self.disk_error:
+            self.out.observe("disk.failed", "error", error=error, final=is_final)
+        self.disk_error = error
+        self.replica.may_campaign = False
+        self.replica.step_down()
+        if not is_final and self._retry_disk_at is None:
             self._retry_disk_at = self._now + DISK_RETRY_S
-            return
-        self.replica.may_campaign = True
+
+    def _persisted(self, number: int) -> None:
+        if self.disk_error:
+            self.disk_error = ""
+            self.replica.may_campaign = True
+            self.out.observe("disk.recovered")
+            self._submit(ready for ready in self._unsynced if ready.number > self._submitted)
         if not self._unsynced or self._unsynced[0].number > number:
             return
         while self._unsynced and self._unsynced[0].number <= number:
@@ -149,8 +176,9 @@ class Manager:
         self._post(ready.messages_after_sync)
         self.replica.advance(ready)
 
-    def _persist_again(self) -> None:
-        for ready in self._unsynced:
+    def _submit(self, readies: Iterable[Ready]) -> None:
+        for ready in readies:
+            self._submitted = ready.number
             if ready.must_sync:
                 self.out.add(PersistLog(ready))
 
@@ -163,11 +191,10 @@ class Manager:
         while (ready := self.replica.ready()) is not None:
             did = True
             self._post(ready.messages)
-            if ready.must_sync:
-                self.out.add(PersistLog(ready))
+            if ready.must_sync or self._unsynced:
                 self._unsynced.append(ready)
-            elif self._unsynced:
-                self._unsynced.append(ready)
+                if not self.disk_error:
+                    self._submit((ready,))
             else:
                 self._synced(ready)
             self._apply(ready)
@@ -188,11 +215,11 @@ class Manager:
     def _apply(self, ready: Ready) -> None:
         if ready.restore is not None:
             self.store = restore(ready.restore.chunks)
-            self._snapshot_index = ready.restore.index
-            self._taker = None
+            self.snapshots.replaced(ready.restore.index)
             self.out.add(Published(None, restored=True))
         for entry in ready.committed:
             self._apply_entry(entry)
+        self._wrap_keys()
         for number, _ in ready.reads:
             self._end_read(number, None)
         for number in ready.aborted_reads:
@@ -262,25 +289,15 @@ class Manager:
                 self.out.observe("turn.failed", "critical", error=repr(problem), exc=problem)
                 self.resign(f"internal error: {problem!r}")
                 self.replica.step_down()
-        self._compact()
+        self.snapshots.work(self.store, now)
 
-    # -- snapshots --------------------------------------------------------------------------
-
-    def _compact(self) -> None:
-        if self._taker is None:
-            if not self.store.has_swarm:
-                return
-            settings = self.store.swarm.spec.raft
-            due = self._snapshot_index + settings.snapshot_interval
-            if settings.snapshot_interval and self.replica.applied_index >= due:
-                self._taker = SnapshotTaker(self.store, self.replica.applied_index)
-            return
-        if self._taker.step():
-            taker, self._taker = self._taker, None
-            self._snapshot_index = taker.index
-            keep = self.store.swarm.spec.raft.log_entries_for_slow_followers
-            self.replica.compact(self.replica.snapshot_at(taker.index, taker.chunks), keep)
-            self.out.observe("log.compacted", index=taker.index)
+    def _wrap_keys(self) -> None:
+        """Let the disk's keys be wrapped by what the swarm's object says now; said at the start of
+        each life too, since an earlier one may have ended before it was done."""
+        if self.store.has_swarm and self.store.swarm.unlock_key != self._wrapped_by:
+            swarm = self.store.swarm
+            self._wrapped_by = swarm.unlock_key
+            self.out.add(WrapKeys(swarm.unlock_key, swarm.version))
 
     # -- reads ------------------------------------------------------------------------------
 
@@ -311,10 +328,15 @@ class Manager:
         status = self.replica.status()
         voters = status.configuration.voters
         reachable = sum(1 for voter in voters if voter == self.replica.id or self._hears(voter))
+        hint = (
+            f"{reachable} of {len(voters)} managers can be reached, {len(voters) // 2 + 1} "
+            "are needed"
+        )
+        if self.disk_error:
+            hint += f"; this one does not lead: {self.disk_error}"
         return Unavailable(
             NO_LEADER,
-            hint=f"{reachable} of {len(voters)} managers can be reached, {len(voters) // 2 + 1} "
-            "are needed",
+            hint=hint,
             details={"reachable": reachable, "managers": len(voters)},
         )
 

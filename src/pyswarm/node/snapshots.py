@@ -2,6 +2,10 @@
 
 The store encodes at most 500 objects a slice, so that no turn waits long. Slices are framed by
 their length, because Raft's chunks have a size limit of their own and cut anywhere.
+
+A member's snapshot goes through three stages: it is *taken*, a slice a step; *saved* ahead by the
+disk, between the log's writes; and then it *counts*: the log in memory is cut, and a Ready marks it
+on disk, which by now costs next to nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +14,15 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from pyswarm.errors import InvalidArgument
-from pyswarm.raft import SNAPSHOT_CHUNK_BYTES_MAX
+from pyswarm.node.effects import SaveSnapshot
+from pyswarm.node.outbox import Outbox
+from pyswarm.raft import SNAPSHOT_CHUNK_BYTES_MAX, Replica, Snapshot
 from pyswarm.store import Store
 
 _LENGTH = struct.Struct(">I")
+
+SAVE_RETRY_S = 10.0
+"""After a snapshot that could not be saved (a full disk): how long until another is taken."""
 
 
 class SnapshotTaker:
@@ -43,6 +52,79 @@ class SnapshotTaker:
     def chunks(self) -> tuple[bytes, ...]:
         """All chunks, once it is done."""
         return tuple(self._chunks)
+
+
+class Snapshots:
+    """When one member takes a snapshot of its store, and what becomes of it."""
+
+    def __init__(self, replica: Replica, out: Outbox, index: int) -> None:
+        self.index = index
+        """The entry that the last snapshot stands for."""
+        self.count = 0
+        """Snapshots taken in this life."""
+        self._replica = replica
+        self._out = out
+        self._taker: SnapshotTaker | None = None
+        self._saving: Snapshot | None = None
+        self._needed: int | None = None
+        self._not_before = float("-inf")
+        self._keep_entries = 0
+
+    @property
+    def is_taking(self) -> bool:
+        """True while there is a slice to encode."""
+        return self._taker is not None
+
+    def need(self, index: int) -> None:
+        """A snapshot that covers ``index`` is needed as soon as that is applied."""
+        self._needed = max(index, self._needed or 0)
+
+    def work(self, store: Store, now: float) -> None:
+        """Begin one if it is due, or encode the next slice of the one under way."""
+        taker = self._taker
+        if taker is None:
+            if self._saving is None and self._is_due(store, now):
+                self._taker = SnapshotTaker(store, self._replica.applied_index)
+        elif taker.step():
+            self._taker = None
+            self._saving = self._replica.snapshot_at(taker.index, taker.chunks)
+            settings = store.swarm.spec.raft
+            self._keep_entries = settings.log_entries_for_slow_followers
+            self._out.add(SaveSnapshot(self._saving, settings.keep_old_snapshots))
+
+    def _is_due(self, store: Store, now: float) -> bool:
+        applied = self._replica.applied_index
+        if not store.has_swarm or applied <= self.index or now < self._not_before:
+            return False
+        if self._needed is not None and applied >= self._needed:
+            return True
+        interval = store.swarm.spec.raft.snapshot_interval
+        return bool(interval) and applied >= self.index + interval
+
+    def saved(self, index: int, error: str | None, now: float) -> None:
+        """The disk has the snapshot at ``index``, or no room for it."""
+        snapshot = self._saving
+        if snapshot is None or snapshot.index != index:
+            return
+        self._saving = None
+        if error is not None:
+            self._not_before = now + SAVE_RETRY_S
+            self._out.observe("snapshot.failed", "error", index=index, error=error)
+            return
+        self._replica.compact(snapshot, self._keep_entries)
+        self._now_at(index)
+        self.count += 1
+        self._out.observe("log.compacted", index=index, size_bytes=snapshot.size)
+
+    def replaced(self, index: int) -> None:
+        """A leader's snapshot at ``index`` took the place of the whole store."""
+        self._taker = self._saving = None
+        self._now_at(index)
+
+    def _now_at(self, index: int) -> None:
+        self.index = index
+        if self._needed is not None and index >= self._needed:
+            self._needed = None
 
 
 def slices(chunks: Iterable[bytes]) -> Iterator[bytes]:

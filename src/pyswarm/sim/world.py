@@ -38,16 +38,22 @@ from pyswarm.node import (
     RecoveredLog,
     Reply,
     SaveBlob,
+    SaveSnapshot,
     SendTo,
     SessionBroken,
+    SnapshotSaved,
     Stop,
     Wake,
+    WrapKeys,
 )
 from pyswarm.node.messages import JoinReply, JoinRequest
 from pyswarm.node.record import RECORD, NodeRecord
 from pyswarm.sim.disk import DiskFaults, SimulatedDisk
 from pyswarm.sim.executor import ExecutorFaults, SimulatedExecutor
 from pyswarm.sim.network import NetworkFaults, SimulatedNetwork
+
+SNAPSHOT_SAVE_S = 0.02
+"""How long a disk takes to write a snapshot ahead, beside the log."""
 
 EPOCH_S = 1_700_000_000.0
 """The wall clock at virtual time 0."""
@@ -341,13 +347,15 @@ class World:
                 host.disk.save_task(task_id, task, status)
             case SaveBlob(name, data):
                 host.disk.save(name, data)
+            case SaveSnapshot(snapshot):
+                self._save_snapshot(host, snapshot.index)
             case DropLog():
                 host.disk.drop_log()
             case Halted():
                 host.machine = host.executor = None
                 host.life += 1
                 host.wake_at = None
-            case Observed() | Published() | AgentStopped():
+            case Observed() | Published() | AgentStopped() | WrapKeys():
                 pass
             case _:
                 raise AssertionError(f"nobody performs {effect!r}")
@@ -380,6 +388,15 @@ class World:
                 self._step(host, Persisted(ready.number))
 
         self.at(done_at - self.now, written)
+
+    def _save_snapshot(self, host: Host, index: int) -> None:
+        life = host.life
+
+        def saved() -> None:
+            if host.life == life:
+                self._step(host, SnapshotSaved(index))
+
+        self.at(SNAPSHOT_SAVE_S, saved)
 
     def _perform_task(self, host: Host, effect: Perform) -> None:
         assert host.executor is not None

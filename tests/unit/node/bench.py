@@ -45,9 +45,12 @@ from pyswarm.node import (
     Published,
     Reply,
     SaveBlob,
+    SaveSnapshot,
     SendTo,
+    SnapshotSaved,
     Stop,
     Wake,
+    WrapKeys,
 )
 from pyswarm.node.messages import JoinReply, JoinRequest, RaftPacket
 from pyswarm.node.record import RECORD
@@ -85,6 +88,8 @@ class Station:
     is_disk_held: bool = False
     unsynced: deque[Ready] = attrs.field(factory=deque)
     from_executor: deque[OperationDone] = attrs.field(factory=deque)
+    snapshots: deque[int] = attrs.field(factory=deque)
+    wrapped: tuple[bytes, int] | None = None
     replies: dict[int, tuple[Any, SwarmError | None]] = attrs.field(factory=dict)
     commits: list[Commit] = attrs.field(factory=list)
     events: list[Observed] = attrs.field(factory=list)
@@ -217,6 +222,7 @@ class Bench:
         station.machine = None
         station.unsynced.clear()
         station.from_executor.clear()
+        station.snapshots.clear()
         station.disk._pending.clear()
         self.wire = deque(one for one in self.wire if one.sender != name)
 
@@ -255,6 +261,10 @@ class Bench:
                 station.disk.save_task(task_id, task, status)
             case SaveBlob(name, data):
                 station.disk.save(name, data)
+            case SaveSnapshot(snapshot):
+                station.snapshots.append(snapshot.index)
+            case WrapKeys(unlock_key, version):
+                station.wrapped = (unlock_key, version)
             case DropLog():
                 station.disk.drop_log()
                 station.unsynced.clear()
@@ -305,6 +315,9 @@ class Bench:
             while station.from_executor:
                 moved = True
                 self.step(station.name, FromExecutor(station.from_executor.popleft()))
+            while station.snapshots and not station.is_disk_held:
+                moved = True
+                self.step(station.name, SnapshotSaved(station.snapshots.popleft()))
             while station.unsynced and not station.is_disk_held:
                 moved = True
                 self.sync(station.name)
