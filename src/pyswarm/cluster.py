@@ -18,6 +18,18 @@ from typing import Any, TypeVar
 
 from pyswarm.model import Availability, Role, Swarm
 from pyswarm.runtime import front
+from pyswarm.runtime.front import AddService as AddService
+from pyswarm.runtime.front import Blocked as Blocked
+from pyswarm.runtime.front import ChangeService as ChangeService
+from pyswarm.runtime.front import Converged as Converged
+from pyswarm.runtime.front import Drain as Drain
+from pyswarm.runtime.front import Event as Event
+from pyswarm.runtime.front import Failed as Failed
+from pyswarm.runtime.front import Lose as Lose
+from pyswarm.runtime.front import Remove as Remove
+from pyswarm.runtime.front import Scale as Scale
+from pyswarm.runtime.front import Status as Status
+from pyswarm.runtime.front import WhatIf as WhatIf
 
 T = TypeVar("T")
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyswarm.agent import Executor
-from pyswarm.node.whatif import Hypothesis, WhatIf
+from pyswarm.node.whatif import (
+    AddService, ChangeService, Drain, Hypothesis, Lose, Remove, Scale, WhatIf
+)
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.asyncio_host import run_in_asyncio
 from pyswarm.runtime.front.convergence import Blocked, Converged, Failed, Outcome, Progress
@@ -44,12 +46,13 @@ if TYPE_CHECKING:
     from pyswarm.sim.checkers import Violation as Violation
 
 __all__ = [
-    "Blocked", "ConfigHandle", "Configs", "Converged", "Event", "Executor", "Failed", "Hypothesis",
-    "ManagerState", "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes",
-    "Observer", "Outcome", "Prepare", "Progress", "RaftConfig", "SecretHandle", "Secrets",
-    "ServiceHandle", "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle",
-    "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "check", "checked_token", "entered", "events",
-    "explain", "found", "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes",
-    "reopen", "reopen_or_found", "rotate_join_token", "run_in_asyncio", "settings", "status",
-    "swarm_object", "until_joined", "until_ready", "update", "wait_ready",
+    "AddService", "Blocked", "ChangeService", "ConfigHandle", "Configs", "Converged", "Drain",
+    "Event", "Executor", "Failed", "Hypothesis", "Lose", "ManagerState", "Member", "Network",
+    "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer", "Outcome", "Prepare",
+    "Progress", "RaftConfig", "Remove", "Scale", "SecretHandle", "Secrets", "ServiceHandle",
+    "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle", "TaskLine", "Tasks",
+    "Wait", "WhatIf", "at_once", "check", "checked_token", "entered", "events", "explain", "found",
+    "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes", "reopen",
+    "reopen_or_found", "rotate_join_token", "run_in_asyncio", "settings", "status", "swarm_object",
+    "until_joined", "until_ready", "update", "wait_ready",
 ]

@@ -2,23 +2,27 @@
 
 The keywords are those of :func:`pyswarm.model.build.service_spec`, and mean the same; what is not
 named stays. Of a group (``update_…``, ``rollback_…``, ``restart_…``, ports and endpoint mode) only
-the part that is named changes. Lists and mappings are replaced as wholes.
+the part that is named changes. Lists and mappings are replaced as wholes, or changed entry by entry
+with Docker's forms (``env_add``, ``publish_rm`` …, see :mod:`pyswarm.model.change`). ``force=True``
+replaces every task even if nothing else changes, which spreads them anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
 from pyswarm.model import FailureAction, ReplicatedJob, ServiceSpec, UpdateOrder
 from pyswarm.model.build import Duration, ServiceOptions, service_spec
+from pyswarm.model.change import ChangeForms, apply_forms, split_forms
+from pyswarm.model.hostports import AUTO, auto_order
 
 Path = tuple[str, ...]
 
 
-class Changes(ServiceOptions, total=False):
+class Changes(ServiceOptions, ChangeForms, total=False):
     """The keywords of an update: those of a new service, and short words for how it rolls."""
 
     parallelism: int
@@ -27,6 +31,7 @@ class Changes(ServiceOptions, total=False):
     monitor: Duration
     max_failure_ratio: float
     order: UpdateOrder | str
+    force: bool
 
 
 SHORT = {
@@ -86,10 +91,29 @@ GROUPS: dict[str, Path] = {
 """Prefix → the part of the spec that its keywords set together."""
 
 
-def changed(spec: ServiceSpec, changes: Mapping[str, Any]) -> ServiceSpec:
-    """``spec`` with the keywords of ``changes``. Raises ``InvalidArgument`` for a value that cannot
-    be right, ``TypeError`` for a keyword that does not exist."""
-    options = {SHORT.get(key, key): value for key, value in changes.items()}
+def changed(
+    spec: ServiceSpec,
+    changes: Mapping[str, Any],
+    *,
+    network_id: Callable[[str], str] = lambda name: name,
+) -> ServiceSpec:
+    """``spec`` with the keywords of ``changes``; ``network_id`` finds a network's id by its name.
+
+    Raises ``InvalidArgument`` for a value that cannot be right and for contradictions, ``NotFound``
+    for the removal of what is not there, ``TypeError`` for a keyword that does not exist.
+    """
+    plain, forms = split_forms(changes)
+    force = plain.pop("force", False)
+    options = {SHORT.get(key, key): value for key, value in plain.items()}
+    spec = apply_forms(_replaced(spec, options), forms, network_id=network_id)
+    if options.get("update_order") == AUTO:
+        spec = _put(spec, ("update", "order"), auto_order(spec.endpoint))
+    if force:
+        spec = _put(spec, ("task", "force_update"), spec.task.force_update + 1)
+    return spec
+
+
+def _replaced(spec: ServiceSpec, options: Mapping[str, Any]) -> ServiceSpec:
     for key in options:
         if key not in ServiceOptions.__annotations__:
             raise TypeError(f"update() got an unexpected keyword argument {key!r}")

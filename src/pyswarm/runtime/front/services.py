@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 import attrs
@@ -24,6 +24,7 @@ from pyswarm.model import (
     TaskSpec,
 )
 from pyswarm.model.build import ServiceOptions, service_spec
+from pyswarm.model.change import form_networks
 from pyswarm.model.requests import CreateService, RemoveService, UpdateService
 from pyswarm.node.explain import explain_service
 from pyswarm.node.lookup import find
@@ -60,7 +61,9 @@ class ServiceHandle(Handle[Service]):
     async def update(self, spec: ServiceSpec | None = None, **changes: Unpack[Changes]) -> None:
         """Give the service a new spec, or change keywords of the one it has.
 
-        ``update(image="v2", parallelism=2)`` changes what is there now, whoever put it there. A
+        ``update(image="v2", parallelism=2)`` changes what is there now, whoever put it there, and
+        so do Docker's forms: ``env_add``, ``label_rm``, ``publish_add``, ``secret_rm``,
+        ``force=True`` … (:class:`pyswarm.model.change.ChangeForms`). A
         whole ``spec`` replaces what this handle last saw, and is refused (``OutOfSequence``) if
         somebody set another one meanwhile: ``await service.refresh()`` and decide anew.
         """
@@ -71,7 +74,8 @@ class ServiceHandle(Handle[Service]):
             return
 
         async def change(current: Service) -> UpdateService:
-            wanted = changed(current.spec, changes)
+            ids = await network_ids(self._member, changes)
+            wanted = changed(current.spec, changes, network_id=lambda name: ids.get(name, name))
             return _update(current, await resolved(self._member, wanted))
 
         await self._change(change)
@@ -247,6 +251,19 @@ async def resolved(member: Member, spec: ServiceSpec) -> ServiceSpec:
         return attrs.evolve(task, networks=networks, container=files)
 
     return attrs.evolve(spec, task=await member.read(look_up))
+
+
+async def network_ids(member: Member, changes: Mapping[str, Any]) -> dict[str, str]:
+    """The ids of the networks that ``network_add`` and ``network_rm`` name.
+
+    Raises ``NotFound`` for one that does not exist.
+    """
+    names = form_networks(changes)
+    if not names:
+        return {}
+    return await member.read(
+        lambda store: {name: find(store, "network", name).id for name in names}
+    )
 
 
 def _network(store: Reader, config: NetworkAttachmentConfig) -> NetworkAttachmentConfig:
