@@ -131,7 +131,7 @@ def _mode(service: Any, value: str) -> bool:
         "ReplicatedJob": "replicated-job",
         "GlobalJob": "global-job",
     }
-    return names[type(service.spec.mode).__name__] == value
+    return bool(names[type(service.spec.mode).__name__] == value)
 
 
 def _desired(task: Any, value: str) -> bool:

@@ -13,6 +13,7 @@ membership change at a time:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pyswarm.machine import Because
 from pyswarm.model import ManagerStatus, Node, Role, replace
@@ -35,7 +36,12 @@ def context(node_id: str, addr: str) -> bytes:
 
 def holder(member: Member) -> ManagerAddress:
     """The node that holds a seat."""
-    node_id, _, addr = member.context.decode().partition(" ")
+    return _holder(member.context)
+
+
+@lru_cache(maxsize=64)  # asked for every message to a member; a swarm has a handful
+def _holder(context: bytes) -> ManagerAddress:
+    node_id, _, addr = context.decode().partition(" ")
     return ManagerAddress(node_id, addr)
 
 

@@ -25,6 +25,11 @@ class Recording:
     inputs: list[tuple[float, Any]] = attrs.field(factory=list)
     effects: list[tuple[Effect, ...]] = attrs.field(factory=list)
 
+    def add(self, now: float, input: Any, effects: Sequence[Effect]) -> None:
+        """One more step."""
+        self.inputs.append((now, input))
+        self.effects.append(tuple(effects))
+
 
 class Recorder:
     """A node machine that writes down what happens to it; use it in the machine's place."""
@@ -36,8 +41,7 @@ class Recorder:
     def step(self, now: float, input: Any) -> Sequence[Effect]:
         """As :meth:`NodeMachine.step`."""
         effects = self.machine.step(now, input)
-        self.recording.inputs.append((now, input))
-        self.recording.effects.append(tuple(effects))
+        self.recording.add(now, input, effects)
         return effects
 
     def wake_at(self) -> float | None:

@@ -43,6 +43,9 @@ CATCH_UP_MAX_S = 10.0
 VIEW_EVERY_S = 2.0
 """How often the leader's store is looked at as a whole."""
 
+SETTLED_EVERY_S = 0.25
+"""How often it is looked whether everything has converged."""
+
 VIOLATIONS_MAX = 20
 """After so many a history has proved its point."""
 
@@ -71,6 +74,7 @@ class Simulation:
         workers: int = 5,
         faults: Faults | None = None,
         trace: list[str] | None = None,
+        records: bool = False,
     ) -> None:
         assert managers > 0 and workers >= 0
         rng = Rng(seed)
@@ -81,6 +85,7 @@ class Simulation:
             network=self.faults.network,
             disk=self.faults.disk,
             executor=self.faults.executor,
+            records=records,
         )
         self.violations: list[Violation] = []
         self.counts: dict[str, int] = {}
@@ -96,6 +101,7 @@ class Simulation:
             host = self.world.add_host(f"node-{number}")
             host.clock_skew_s = self._rng.uniform(-skew, skew)
         self._managers = managers
+        self._sample_at = 0.0
 
     # -- the whole of it --------------------------------------------------------------------
 
@@ -204,6 +210,9 @@ class Simulation:
     # -- convergence ------------------------------------------------------------------------
 
     def _is_settled(self) -> bool:
+        if self._sample_at > self.world.now:
+            return False
+        self._sample_at = self.world.now + SETTLED_EVERY_S
         leader = self.world.leader()
         if leader is None or leader.machine is None or leader.machine.manager is None:
             return False
@@ -211,16 +220,11 @@ class Simulation:
         if office is None or office.dispatcher is None:
             return False
         store = leader.machine.store
-        if self._sample_at > self.world.now:
-            return False
-        self._sample_at = self.world.now + 0.25
         return not (
             self._unsettled_services(leader)
             or self._unsettled_nodes(leader)
             or check_settled(store)
         )
-
-    _sample_at = 0.0
 
     def _unsettled_services(self, leader: Host) -> list[str]:
         assert leader.machine is not None

@@ -121,8 +121,12 @@ class Workload:
             (
                 self._create,
                 self._create,
+                self._create,
+                self._create,
                 self._scale,
                 self._scale,
+                self._scale,
+                self._update,
                 self._update,
                 self._roll_back,
                 self._remove,

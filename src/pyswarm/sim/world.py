@@ -51,6 +51,7 @@ from pyswarm.node.record import RECORD, NodeRecord
 from pyswarm.sim.disk import DiskFaults, SimulatedDisk
 from pyswarm.sim.executor import ExecutorFaults, SimulatedExecutor
 from pyswarm.sim.network import NetworkFaults, SimulatedNetwork
+from pyswarm.sim.recording import Recording
 
 SNAPSHOT_SAVE_S = 0.02
 """How long a disk takes to write a snapshot ahead, beside the log."""
@@ -79,6 +80,8 @@ class Host:
     life: int = 0
     """Grows with every crash and start, so that nothing reaches another life."""
     wake_at: float | None = None
+    recordings: list[Recording] = attrs.field(factory=list)
+    """One a life, if the world records."""
 
     @property
     def is_up(self) -> bool:
@@ -105,7 +108,10 @@ class World:
         network: NetworkFaults | None = None,
         disk: DiskFaults | None = None,
         executor: ExecutorFaults | None = None,
+        records: bool = False,
     ) -> None:
+        self.records = records
+        """Keep every input and effect of every node, for :func:`~pyswarm.sim.replay`."""
         self.now = 0.0
         self.rng = Rng(seed).child("world")
         self.hosts: dict[str, Host] = {}
@@ -219,6 +225,8 @@ class World:
             saved_tasks=host.disk.tasks,
         )
         host.machine = NodeMachine(config, self.local(host))
+        if self.records:
+            host.recordings.append(Recording(config, self.local(host)))
         self._step(host, Wake(self._wall(host)))
 
     def _description(self, host: Host) -> NodeDescription:
@@ -303,7 +311,10 @@ class World:
         if machine is None:
             return
         self.steps += 1
-        for effect in machine.step(self.local(host), input):
+        effects = machine.step(self.local(host), input)
+        if self.records:
+            host.recordings[-1].add(self.local(host), input, effects)
+        for effect in effects:
             self._perform(host, effect)
             if host.machine is not machine:
                 return
