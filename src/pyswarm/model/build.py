@@ -14,14 +14,17 @@ from typing import Any, TypedDict, Unpack
 import attrs
 
 from pyswarm.errors import InvalidArgument
+from pyswarm.model.hostports import AUTO, auto_order
 from pyswarm.model.objects import Config, Network, Secret
 from pyswarm.model.parse import (
     parse_bytes,
     parse_cpus,
     parse_duration,
+    parse_healthcheck,
     parse_mount,
     parse_ports,
     parse_preference,
+    parse_reference,
 )
 from pyswarm.model.resources import GenericResource, Limits, ResourceRequirements, Resources
 from pyswarm.model.specs import (
@@ -77,7 +80,7 @@ class ServiceOptions(TypedDict, total=False):
     endpoint_mode: EndpointMode | str
     stop_signal: str
     stop_grace_period: Duration
-    healthcheck: Healthcheck
+    healthcheck: Healthcheck | Mapping[str, Any] | str
     tty: bool
     open_stdin: bool
     read_only: bool
@@ -159,14 +162,16 @@ def _task(given: dict[str, Any]) -> TaskSpec:
         restart=_restart(given),
         placement=_placement(given),
         log_driver=log_driver,
-        networks=tuple(_network(each) for each in _each(given, "networks")),
+        networks=tuple(network(each) for each in _each(given, "networks")),
         force_update=given.get("force_update", 0),
     )
 
 
 def _container(given: dict[str, Any]) -> ContainerSpec:
     same = ("user", "groups", "hostname", "stop_signal", "tty", "open_stdin", "read_only", "init")
-    chosen = {key: given[key] for key in (*same, "hosts", "healthcheck", "sysctls") if key in given}
+    chosen = {key: given[key] for key in (*same, "hosts", "sysctls") if key in given}
+    if given.get("healthcheck") is not None:
+        chosen["healthcheck"] = parse_healthcheck(given["healthcheck"])
     grace = given.get("stop_grace_period")
     return ContainerSpec(
         image=given.get("image", "host"),
@@ -176,8 +181,8 @@ def _container(given: dict[str, Any]) -> ContainerSpec:
         dir=given.get("dir", given.get("workdir", "")),
         labels=given.get("container_labels", {}),
         mounts=tuple(parse_mount(each) for each in _each(given, "mounts")),
-        secrets=tuple(_secret(each) for each in _each(given, "secrets")),
-        configs=tuple(_config(each) for each in _each(given, "configs")),
+        secrets=tuple(secret(each) for each in _each(given, "secrets")),
+        configs=tuple(config(each) for each in _each(given, "configs")),
         stop_grace_period=None if grace is None else parse_duration(grace),
         capability_add=_words(given, "cap_add"),
         capability_drop=_words(given, "cap_drop"),
@@ -249,6 +254,8 @@ def _restart(given: dict[str, Any]) -> RestartPolicy | None:
 def _update(given: dict[str, Any], prefix: str) -> UpdateConfig | None:
     names = tuple(field.name for field in attrs.fields(UpdateConfig))
     config = _gathered(given, prefix, names)
+    if isinstance(config, dict) and config.get("order") == AUTO:
+        config["order"] = auto_order(_endpoint(given))
     return config if config is None or not isinstance(config, dict) else UpdateConfig(**config)
 
 
@@ -259,6 +266,8 @@ def _gathered(given: dict[str, Any], prefix: str, names: tuple[str, ...]) -> Any
     if isinstance(whole, Mapping):
         parts = {**whole, **parts}
     elif whole is not None:
+        if parts.get("order") == AUTO:
+            parts["order"] = auto_order(_endpoint(given))
         return attrs.evolve(whole, **_durations(parts))
     for name in parts:
         if name not in names:
@@ -282,30 +291,35 @@ def _endpoint(given: dict[str, Any]) -> EndpointSpec | None:
     return EndpointSpec(EndpointMode.VIP if mode is None else mode, ports)
 
 
-def _network(target: Any) -> NetworkAttachmentConfig:
+def network(target: Any) -> NetworkAttachmentConfig:
+    """A network to attach to, by name, id, object or handle."""
     if isinstance(target, NetworkAttachmentConfig):
         return target
     return NetworkAttachmentConfig(target if isinstance(target, str) else _object(target).id)
 
 
-def _secret(ref: Any) -> SecretReference:
+def secret(ref: Any) -> SecretReference:
+    """A secret to be granted: its name, ``source=NAME,target=FILE,…``, an object, a mapping."""
     if isinstance(ref, SecretReference):
         return ref
-    id, name, more = _reference(ref)
+    id, name, more = reference(ref)
     return SecretReference(id, name, **more)
 
 
-def _config(ref: Any) -> ConfigReference:
+def config(ref: Any) -> ConfigReference:
+    """A config to be granted: its name, ``source=NAME,target=FILE,…``, an object, a mapping."""
     if isinstance(ref, ConfigReference):
         return ref
-    id, name, more = _reference(ref)
+    id, name, more = reference(ref)
     return ConfigReference(id, name, **more)
 
 
-def _reference(ref: Any) -> tuple[str, str, dict[str, Any]]:
+def reference(ref: Any) -> tuple[str, str, dict[str, Any]]:
     """Id (empty: to be looked up), name and the rest of a reference."""
     if isinstance(ref, str):
-        return "", ref, {}
+        if "=" not in ref:
+            return "", ref, {}
+        ref = parse_reference(ref)
     if isinstance(ref, Mapping):
         more = dict(ref)
         return more.pop("id", ""), more.pop("source", more.pop("name", "")), more

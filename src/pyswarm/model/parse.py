@@ -8,11 +8,13 @@ number of bytes) is taken as it is. Everything wrong raises
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from pyswarm.errors import InvalidArgument
 from pyswarm.model.resources import NANO
-from pyswarm.model.specs import Mount, PortConfig, Preference
+from pyswarm.model.specs import Healthcheck, Mount, PortConfig, Preference
 from pyswarm.model.states import MountType, Protocol, PublishMode
 
 _UNIT_SECONDS = {
@@ -157,3 +159,65 @@ def parse_preference(text: str | Preference) -> Preference:
             f"invalid placement preference {text!r}", hint='write it like "spread=node.labels.zone"'
         )
     return Preference(descriptor)
+
+
+_HEALTH_TIMES = ("interval", "timeout", "start_period", "start_interval")
+
+
+def parse_healthcheck(check: str | Mapping[str, Any] | Healthcheck) -> Healthcheck:
+    """A health check of a shell command, or of a mapping: ``test`` (a text for the shell, or
+    ``["CMD", …]``), ``interval``, ``timeout``, ``retries``, ``start_period``, ``start_interval``.
+    ``"NONE"`` is none at all."""
+    if isinstance(check, Healthcheck):
+        return check
+    if isinstance(check, str):
+        check = {"test": check}
+    if not isinstance(check, Mapping):
+        raise InvalidArgument(f"invalid health check: {check!r}")
+    fields = dict(check)
+    test = fields.pop("test", ())
+    if isinstance(test, str):
+        test = ("NONE",) if test == "NONE" else ("CMD-SHELL", test)
+    retries = fields.pop("retries", 0)
+    unknown = [name for name in fields if name not in _HEALTH_TIMES]
+    if unknown:
+        raise InvalidArgument(f"a health check has no {unknown[0]!r}")
+    times = {name: parse_duration(text) for name, text in fields.items()}
+    return Healthcheck(test=tuple(test), retries=retries, **times)
+
+
+_REFERENCE_FIELDS = {
+    "source": "source", "src": "source", "target": "target", "uid": "uid", "gid": "gid",
+    "mode": "mode",
+}  # fmt: skip
+
+
+def parse_reference(text: str) -> dict[str, Any]:
+    """``source=NAME[,target=FILE][,uid=N][,gid=N][,mode=0444]`` as a mapping.
+
+    A mode's base follows from its prefix, as in Go: ``0440`` and ``0o440`` are octal, ``440`` is
+    decimal.
+    """
+    fields: dict[str, Any] = {}
+    for part in text.split(","):
+        key, sign, content = part.partition("=")
+        if not sign:
+            raise InvalidArgument(f"invalid field '{part}' must be a key=value pair")
+        name = _REFERENCE_FIELDS.get(key.strip().lower())
+        if name is None:
+            raise InvalidArgument(f"invalid field in secret or config request: {key}")
+        fields[name] = _mode(content) if name == "mode" else content
+    if not fields.get("source"):
+        raise InvalidArgument("source is required")
+    return fields
+
+
+def _mode(text: str) -> int:
+    octal = len(text) > 1 and text[0] == "0" and text[1].isdigit()
+    try:
+        mode = int(text, 8 if octal else 0)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode < 1 << 32:
+        raise InvalidArgument(f"invalid mode specified: {text!r}")
+    return mode

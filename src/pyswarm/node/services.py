@@ -35,6 +35,7 @@ from pyswarm.model.specs import NetworkAttachmentConfig, TaskSpec
 from pyswarm.model.states import EndpointMode, PublishMode
 from pyswarm.model.validate import validate_service_spec
 from pyswarm.node.lookup import free_id
+from pyswarm.node.trap import check_rollback_order, check_update_order
 from pyswarm.orchestrator.allocate import check_ports
 from pyswarm.scheduler import Constraint
 from pyswarm.secretstore import check_references
@@ -75,6 +76,7 @@ def update_service(tx: Transaction, request: UpdateService, rng: Rng) -> Service
         raise Unimplemented("service mode change is not allowed")
     if spec.name != service.spec.name:
         raise Unimplemented("renaming services is not supported")
+    check_update_order(tx, service, spec)
     job = service.job_status
     if job is not None:
         job = JobStatus(job.iteration + 1, tx.now)
@@ -97,6 +99,7 @@ def update_service(tx: Transaction, request: UpdateService, rng: Rng) -> Service
 def _rolled_back(tx: Transaction, service: Service, version: int) -> Service:
     if service.previous_spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    check_rollback_order(tx, service, service.previous_spec)
     swapped: Service = tx.update(
         replace(
             service,
