@@ -109,7 +109,7 @@ class Form:
         """The key of what is to be removed."""
         try:
             key = self.removed(item)
-            hash(key)
+            dict.fromkeys((key,))  # it must be able to be one
         except (TypeError, ValueError, AttributeError):
             raise InvalidArgument(f"invalid {self.what}: {type(item).__name__}") from None
         return key
