@@ -21,7 +21,7 @@ from pyswarm.model import Identity, Task, TaskStatus
 from pyswarm.model.wire import decode_trusted, encode
 from pyswarm.node import NodeRecord, RecoveredLog
 from pyswarm.node.record import RECORD
-from pyswarm.raft import HardState, Ready
+from pyswarm.raft import HardState, Ready, Snapshot
 from pyswarm.runtime.storage import (
     Batch,
     FileDirectory,
@@ -57,6 +57,9 @@ class Disk:
         self.directory = directory
         self._identity: Identity | None = None
         self._log: LogStorage | None = None
+        self._state_is_behind = False
+        self._held = 0
+        self._refused: tuple[int, BaseException] | None = None
 
     def load(self) -> Remembered:
         """What is here. Blocking; once, before anything is written."""
@@ -98,19 +101,64 @@ class Disk:
         return self._log
 
     def persist(self, ready: Ready, done: Done) -> None:
-        """Write a Ready's snapshot, hard state and entries, in that order, and sync."""
+        """Write a Ready's snapshot, hard state and entries, in that order, and sync.
+
+        After an error nothing is taken until the Ready that failed is given again.
+        """
+        if self._refused is not None and self._refused[0] != ready.number:
+            done(self._refused[1])
+        elif self._state_is_behind or self._held:
+            self._persist_behind_state(ready, done)
+        else:
+            self._submit(ready, done)
+
+    def _submit(self, ready: Ready, done: Done) -> None:
+        self._new_log().submit(Batch(ready.hard_state, ready.entries, ready.snapshot), done)
+
+    def _new_log(self) -> LogStorage:
         if self._log is None:
             # A new seat. What an earlier one may have left does not count: see ``NodeRecord``.
             self._log = self._open_log()
             self._log.start_empty()
-        self._log.submit(Batch(ready.hard_state, ready.entries, ready.snapshot), done)
+        return self._log
+
+    def _persist_behind_state(self, ready: Ready, done: Done) -> None:
+        """The node's record could not be written: the log waits for it. A member whose vote is on
+        disk while its seat is not would be given that seat again, and vote again."""
+        self._held += 1
+        self._refused = None
+
+        def then(error: BaseException | None) -> None:
+            self._held -= 1
+            self._noted(error)
+            if error is None and self._refused is None:
+                self._submit(ready, done)
+                return
+            if self._refused is None:
+                assert error is not None
+                self._refused = (ready.number, error)
+            done(self._refused[1])
+
+        self.directory.state.save(RECORD, self.directory.state.load(RECORD) or b"", then)
+
+    def _noted(self, error: BaseException | None) -> None:
+        self._state_is_behind = error is not None
+
+    def save_snapshot(self, snapshot: Snapshot, keep_old: int, done: Done) -> None:
+        """Write a snapshot ahead, beside the log; a Ready that brings it makes it count."""
+        self._new_log().save_snapshot(snapshot, done, keep_old=keep_old)
+
+    async def wrap_keys(self, unlock_key: UnlockKey | None, version: int) -> bool:
+        """See :meth:`~.storage.StateDirectory.rewrap`."""
+        return await self.directory.rewrap(unlock_key, version)
 
     def save(self, name: str, data: bytes | None) -> None:
-        """Keep a small record under ``name``, or forget it."""
+        """Keep a small record under ``name``, or forget it. What cannot be written now is written
+        with the next change, and before the log."""
         if data is None:
-            self.directory.state.delete(name)
+            self.directory.state.delete(name, self._noted)
         else:
-            self.directory.state.save(name, data)
+            self.directory.state.save(name, data, self._noted)
 
     def save_task(self, task_id: str, task: Task | None, status: TaskStatus | None) -> None:
         """Keep what the agent must know of a task after a restart, or forget it."""
@@ -129,6 +177,7 @@ class Disk:
         self.drop_log()
         for name in self.directory.state.names():
             self.directory.state.delete(name)
+        await self.directory.rewrap(None, 0)
 
     async def aclose(self) -> None:
         """Finish what is queued and let go of the directory."""

@@ -3,16 +3,18 @@
 ``run_node`` drives a :class:`~pyswarm.node.NodeMachine` on the trio loop it is called in, with a
 disk, a network and an executor. It is the only place where the machine's effects meet the world:
 
-============== ===============================================================================
-``SendTo``      the network; payloads are opened here, and only for the node that may see them
-``PersistLog``  the log's storage, on its own disk thread; the answer comes back as ``Persisted``
-``SaveBlob``    the node's own small state
-``Perform``     the executor, through its bridge
-``Reply``       the caller that waits in :meth:`RunningNode.call`
-``Published``   watchers
-``Observed``    the logger and the observer
-``Halted``      the end
-============== ===============================================================================
+================ =============================================================================
+``SendTo``        the network; payloads are opened here, and only for the node that may see them
+``PersistLog``    the log's storage, on its own disk thread; the answer comes back as ``Persisted``
+``SaveSnapshot``  the same, beside the log's writes
+``WrapKeys``      the keys of the node's directory (see ``keywrap``)
+``SaveBlob``      the node's own small state
+``Perform``       the executor, through its bridge
+``Reply``         the caller that waits in :meth:`RunningNode.call`
+``Published``     watchers
+``Observed``      the logger and the observer
+``Halted``        the end
+================ =============================================================================
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from pyswarm.node import (
     FromExecutor,
     FromPeer,
     Halted,
+    KeysWrapped,
     NodeMachine,
     Observed,
     Persisted,
@@ -46,19 +49,24 @@ from pyswarm.node import (
     Published,
     Reply,
     SaveBlob,
+    SaveSnapshot,
     SendTo,
     SessionBroken,
+    SnapshotSaved,
     Stop,
     Wake,
+    WrapKeys,
 )
 from pyswarm.node.calls import HandOver
-from pyswarm.raft import RaftConfig
+from pyswarm.raft import RaftConfig, Snapshot
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.drive import Driver
 from pyswarm.runtime.executors.bridge import ExecutorBridge, open_bridge
+from pyswarm.runtime.keywrap import KeyWrapper
 from pyswarm.runtime.network import Endpoint, Network
 from pyswarm.runtime.observe import Counters, Observer, log_event
+from pyswarm.runtime.storage import DiskFull
 from pyswarm.secretstore import Sealer
 from pyswarm.store import Commit, Store
 
@@ -71,6 +79,9 @@ RETRY_MAX_S = 0.5
 
 LAG_QUIET_S = 10.0
 """After a warning about a late loop, how long nothing more is said or done about it."""
+
+CRASHED = "crashed"
+"""The reason of a node that was stopped as if its process had died."""
 
 STOP_SLACK_S = 5.0
 """Beyond the longest grace period: how long a node may take to stop before it is dropped."""
@@ -115,6 +126,9 @@ class RunningNode:
         self._sealer: tuple[Any, Sealer] | None = None
         self._bridge: ExecutorBridge | None = None
         self._halted = trio.Event()
+        self.keys = KeyWrapper(
+            disk, lambda needs: self.driver.post(KeysWrapped(needs)), self._perform
+        )
         self._life = trio.CancelScope(shield=True)
         self.taps: dict[type, Callable[[Any, str, Any], None]] = {}
         """Messages of the runtime's own (logs), by class: they never reach the machine."""
@@ -265,6 +279,10 @@ class RunningNode:
                 self._disk.save_task(effect.task_id, effect.task, effect.status)
             case SaveBlob(name, data):
                 self._disk.save(name, data)
+            case SaveSnapshot(snapshot, keep_old):
+                self._save_snapshot(snapshot, keep_old)
+            case WrapKeys():
+                self.keys.want(effect)
             case DropLog():
                 self._disk.drop_log()
             case Observed(event, fields, level):
@@ -302,9 +320,18 @@ class RunningNode:
 
     def _persist(self, ready: Any) -> None:
         def done(error: BaseException | None) -> None:
-            self.driver.post(Persisted(ready.number, None if error is None else str(error)))
+            answer = Persisted(ready.number)
+            if error is not None:
+                answer = Persisted(ready.number, str(error), not isinstance(error, DiskFull))
+            self.driver.post(answer)
 
         self._disk.persist(ready, done)
+
+    def _save_snapshot(self, snapshot: Snapshot, keep_old: int) -> None:
+        def done(error: BaseException | None) -> None:
+            self.driver.post(SnapshotSaved(snapshot.index, None if error is None else str(error)))
+
+        self._disk.save_snapshot(snapshot, keep_old, done)
 
     def _reply(self, token: int, value: Any, error: SwarmError | None) -> None:
         waiter = self._waiters.get(token)
@@ -356,16 +383,17 @@ class RunningNode:
 
     def crash(self) -> None:
         """Stop at once, as if the process had died: for tests of failure."""
-        self._end(Halted("crashed"))
+        self._end(Halted(CRASHED))
 
     async def run(self, executor: Any, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Drive the machine until it halts. Shielded: what cancels the block around the node makes
         it stop, with the executor still at work; only :meth:`end` cuts it short."""
         try:
             with self._life:
-                async with open_bridge(
-                    executor, self._from_executor, unseal=self.open_sealed
-                ) as bridge:
+                async with (
+                    open_bridge(executor, self._from_executor, unseal=self.open_sealed) as bridge,
+                    self.keys.running(self._ends_cleanly),
+                ):
                     self._bridge = bridge
                     task_status.started()
                     await self.driver.run()
@@ -377,6 +405,9 @@ class RunningNode:
     def end(self) -> None:
         """Do not wait for anything any more."""
         self._life.cancel()
+
+    def _ends_cleanly(self) -> bool:
+        return self.halted is not None and self.halted.reason != CRASHED
 
     def _from_executor(self, event: Any) -> None:
         self.driver.post(FromExecutor(event))

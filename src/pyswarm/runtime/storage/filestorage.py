@@ -112,7 +112,10 @@ class FileStorage:
             await closed.wait()
 
     def close_blocking(self) -> None:
-        """Close the log's files, once the disk's thread has ended."""
+        """Close the log's files: on the disk's thread, or once it has ended. A snapshot that is
+        being saved is given up."""
+        for slices in list(self._saving.values()):
+            slices.close()
         self._wal.close()
 
     # -- on the disk's thread
