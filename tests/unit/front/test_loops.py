@@ -69,11 +69,10 @@ async def test_the_end_of_the_loop_ends_its_calls() -> None:
         except Cancelled as error:
             told.append(str(error))
 
-    async with trio.open_nursery() as nursery:
-        async with own_loop() as loop:
-            nursery.start_soon(caller)
-            await trio.testing.wait_all_tasks_blocked()
-            await loop.run(where)
+    async with trio.open_nursery() as nursery, own_loop() as loop:
+        nursery.start_soon(caller)
+        await trio.testing.wait_all_tasks_blocked()
+        await loop.run(where)
     assert told == ["the node has stopped"]
     with pytest.raises(Cancelled):
         await loop.run(where)
