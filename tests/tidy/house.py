@@ -59,6 +59,7 @@ HARMLESS = {
 STDLIB_EXCEPTIONS = {
     ("env", "os"): "system_entropy, for parts used alone",
     ("env", "random.Random"): "the generator that Rng wraps",
+    ("model", "importlib.import_module"): "names that are imported when first used",
 }
 # Their last digit differs between platforms; a seed must repeat everywhere.
 INEXACT = {"log", "log2", "log10", "log1p", "exp", "expm1", "sin", "cos", "tan"}
