@@ -275,6 +275,19 @@ async def test_own_threads() -> None:
         await converged(await heir.services.get("web"))
 
 
+async def test_a_crash_takes_its_own_processes_along() -> None:
+    """Real processes: those of the node that crashed are gone, all others go on."""
+    async with local_swarm(1, 2, executor="process") as swarm:
+        leader = swarm.managers[0]
+        web = await leader.services.create("web", command=["sleep", "600"], replicas=3)
+        tasks = (await converged(web)).tasks
+        pids = {task.node_id: Path(f"/proc/{task.pid}") for task in tasks}
+        lost = swarm["node-3"].node_id
+        await swarm.crash("node-3")
+        assert [node_id for node_id, path in pids.items() if not path.exists()] == [lost]
+    assert not any(path.exists() for path in pids.values())
+
+
 async def test_names_of_a_local_swarm() -> None:
     with pytest.raises(InvalidArgument, match="at least one manager"):
         LocalSwarm(0)

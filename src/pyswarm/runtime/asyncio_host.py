@@ -39,6 +39,6 @@ async def run_in_asyncio(main: Callable[..., Awaitable[T]], *args: Any) -> T:
             cancelled = error
             scope.cancel()
     ended.result().unwrap()
-    if not box:
-        raise cancelled or asyncio.CancelledError
+    if cancelled is not None:
+        raise cancelled
     return box[0]

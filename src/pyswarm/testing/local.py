@@ -220,7 +220,7 @@ class LocalSwarm:
         return node.cluster
 
     async def _stop_all(self) -> None:
-        """Workers first, then managers, the leader last: nobody is elected for nothing."""
+        """Workers first, then managers: what the tasks of the workers ended as is recorded."""
         running = list(self._running.values())
         self._running.clear()
         async with trio.open_nursery() as nursery:

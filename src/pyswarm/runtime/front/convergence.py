@@ -136,9 +136,9 @@ class Watcher:
                 good.append(runs[0])
             else:
                 bad.append((live[-1] if live else None, tasks))
-        surplus = any(is_wanted(t) for k, ts in slots.items() if k not in wanted for t in ts)
+        live_slots = [key for key, tasks in slots.items() if any(map(is_wanted, tasks))]
         self.progress = Progress(_wanted_count(view, service), len(good), _reasons(bad))
-        if is_waiting or surplus:
+        if is_waiting or len(live_slots) > _wanted_count(view, service):
             return None
         if not bad:
             return Converged(service, tuple(good))

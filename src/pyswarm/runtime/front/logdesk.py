@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from pyswarm.agent import LogLine, TaskGone
+from pyswarm.env import system_entropy
 from pyswarm.errors import SwarmError, Unavailable, from_wire
 from pyswarm.runtime.node import RunningNode
 
@@ -89,7 +90,8 @@ class LogDesk:
         self._token = trio.lowlevel.current_trio_token()
         self._serving: dict[tuple[str, int], trio.MemorySendChannel[LogsWanted]] = {}
         self._reading: dict[int, trio.MemorySendChannel[LogsGiven]] = {}
-        self._streams = itertools.count(1)
+        # Not from 1: a node that starts again at its old address must not hear old streams.
+        self._streams = itertools.count(int.from_bytes(system_entropy(6), "big"))
         for kind in (LogsWanted, LogsEnough, LogsGiven):
             node.taps[kind] = self._hear
 
