@@ -59,6 +59,7 @@ class Cluster:
         availability: Availability | str = "active",
         default_addr_pools: Sequence[str] = ("10.0.0.0/8",),
         subnet_size: int = 24,
+        autolock: bool = False,
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         own_thread: bool = False,
@@ -70,9 +71,11 @@ class Cluster:
         ``state_dir`` None keeps everything in memory. ``network`` joins the nodes of one process
         (:class:`~pyswarm.runtime.MemoryNetwork`); None is one of its own. ``executor`` None runs
         processes on Linux. ``advertise_addr`` is where others find this node in the network, None
-        any free address. ``name`` (default: the host's) and ``labels`` (``engine.labels.*``) are
-        what the node says of itself. ``own_thread`` runs it in a trio loop of its own. ``observer``
-        is told of events and measured values, ``raft`` overrides timings (its id is not used).
+        any free address. With ``autolock`` this node's disk is sealed by the swarm's unlock key
+        (:meth:`unlock_key`) from the start. ``name`` (default: the host's) and ``labels``
+        (``engine.labels.*``) are what the node says of itself. ``own_thread`` runs it in a trio
+        loop of its own. ``observer`` is told of events and measured values, ``raft`` overrides
+        timings (its id is not used).
 
         Raises ``InvalidArgument`` at once, ``FailedPrecondition`` if the directory holds a node.
         """
@@ -90,7 +93,9 @@ class Cluster:
                 "raft": raft,
             }
         )
-        swarm = front.new_swarm(default_addr_pools=default_addr_pools, subnet_size=subnet_size)
+        swarm = front.new_swarm(
+            default_addr_pools=default_addr_pools, subnet_size=subnet_size, autolock=autolock
+        )
         return cls._enter(settings, front.found(settings, swarm), front.until_ready)
 
     @classmethod
@@ -111,15 +116,26 @@ class Cluster:
 
     @classmethod
     def open(
-        cls, state_dir: front.StateDir, **options: Any
+        cls,
+        state_dir: front.StateDir,
+        *,
+        unlock_key: str | None = None,
+        force_new_cluster: bool = False,
+        **options: Any,
     ) -> AbstractAsyncContextManager[Cluster]:
         """Start again the node whose state is in ``state_dir``; options as in :meth:`join`.
 
+        ``unlock_key`` is needed if the swarm's managers were locked when this node last ran: the
+        key of that time. ``force_new_cluster`` makes this manager the only one of the swarm, with
+        all that its disk holds, when most managers are lost for good: see docs/operations.md.
+
         The block begins as soon as the node runs: ``await cluster.wait_ready()`` waits until the
-        swarm has a leader again. Raises ``FailedPrecondition`` if there is no node in it.
+        swarm has a leader again. Raises ``Locked``, and ``FailedPrecondition`` if there is no node
+        in it or the disk's state is not to be used (subclasses say why; nothing is changed then).
         """
         settings = front.settings({**options, "state_dir": state_dir})
-        return cls._enter(settings, front.reopen(settings), front.at_once)
+        how = front.resuming(unlock_key, force_new_cluster)
+        return cls._enter(settings, front.reopen(settings, how), front.at_once)
 
     @classmethod
     def open_or_init(
@@ -128,12 +144,17 @@ class Cluster:
         *,
         default_addr_pools: Sequence[str] = ("10.0.0.0/8",),
         subnet_size: int = 24,
+        autolock: bool = False,
+        unlock_key: str | None = None,
         **options: Any,
     ) -> AbstractAsyncContextManager[Cluster]:
         """What an application wants: :meth:`open` if there is something, else :meth:`init`."""
         settings = front.settings({**options, "state_dir": state_dir})
-        swarm = front.new_swarm(default_addr_pools=default_addr_pools, subnet_size=subnet_size)
-        return cls._enter(settings, front.reopen_or_found(settings, swarm), front.at_once)
+        swarm = front.new_swarm(
+            default_addr_pools=default_addr_pools, subnet_size=subnet_size, autolock=autolock
+        )
+        how = front.resuming(unlock_key)
+        return cls._enter(settings, front.reopen_or_found(settings, swarm, how), front.at_once)
 
     @classmethod
     @asynccontextmanager
@@ -200,10 +221,20 @@ class Cluster:
         """A new token; the old one lets nobody in any more."""
         return await front.rotate_join_token(self._member, role)
 
+    async def unlock_key(self) -> str:
+        """What unlocks a manager that starts again while autolock is on, ``SWMKEY-1-…``; "" while
+        it is off. Keep it outside the swarm, and handle it like a password."""
+        return await front.unlock_key(self._member)
+
+    async def rotate_unlock_key(self) -> str:
+        """A new unlock key; "" while autolock is off. A manager that is down now will need the one
+        before when it starts again."""
+        return await front.rotate_unlock_key(self._member)
+
     async def update(self, **settings: Any) -> Swarm:
-        """Change settings: ``labels``, ``task_history_retention_limit``, ``heartbeat_period``
-        (seconds), ``default_log_driver``, ``node_cert_expiry`` (seconds), ``snapshot_interval``,
-        ``keep_old_snapshots``, ``log_entries_for_slow_followers`` (entries)."""
+        """Change settings: ``autolock``, ``labels``, ``task_history_retention_limit``,
+        ``heartbeat_period`` (seconds), ``default_log_driver``, ``node_cert_expiry`` (seconds),
+        ``snapshot_interval``, ``keep_old_snapshots``, ``log_entries_for_slow_followers``."""
         return await front.update(self._member, settings)
 
     def events(

@@ -12,7 +12,7 @@ membership change at a time:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from pyswarm.machine import Because
@@ -100,13 +100,19 @@ class Seats:
         seats = {holder(member).node_id: member.id for member in configuration.members}
         for node_id, member_id in seats.items():
             node = view.node(node_id)
-            if node is not None and (node.manager is None or node.manager.member_id != member_id):
+            status = node.manager if node is not None else None
+            if node is not None and (
+                status is None
+                or status.member_id != member_id
+                or status.epoch != configuration.epoch
+            ):
                 return True
         return any(node_id not in seats for node_id in self._seated)
 
     def write(self, tx: Transaction, configuration: Configuration) -> None:
         """Let the nodes say what the configuration says."""
         seats = {holder(member).node_id: member for member in configuration.members}
+        self._dismiss(tx, configuration, seats)
         for node_id, member in seats.items():
             node = tx.node(node_id)
             if node is None:
@@ -120,6 +126,22 @@ class Seats:
             node = tx.node(node_id)
             if node is not None and node_id not in seats:
                 tx.update(replace(node, role=Role.WORKER, manager=None), Because("no-seat"))
+
+
+    def _dismiss(
+        self, tx: Transaction, configuration: Configuration, seats: Mapping[str, Member]
+    ) -> None:
+        """A swarm that was forced to begin anew (its nodes still speak of another epoch) wants
+        those managers only that it was forced with: the others are lost, or had better be."""
+        seated = [tx.node(node_id) for node_id in self._seated]
+        statuses = [node.manager for node in seated if node is not None and node.manager]
+        if all(status.epoch == configuration.epoch for status in statuses):
+            return
+        for node_id in self._wanted:
+            node = tx.node(node_id)
+            if node is not None and node_id not in seats:
+                spec = replace(node.spec, desired_role=Role.WORKER)
+                tx.update(replace(node, spec=spec), Because("new-cluster"))
 
 
 def _concerns_seats(old: Node | None, new: Node | None) -> bool:

@@ -28,6 +28,8 @@ def update_swarm(tx: Transaction, request: UpdateSwarm, rng: Rng) -> Swarm:
         unlock_key = b""
     elif request.rotate_unlock_key:
         unlock_key = request.rotate_unlock_key
+    elif not unlock_key:
+        raise InvalidArgument("autolock is switched on by a request that brings an unlock key")
     written: Swarm = tx.update(
         replace(swarm, spec=spec, root_ca=root, unlock_key=unlock_key),
         Because("update-swarm"),

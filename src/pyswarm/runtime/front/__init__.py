@@ -3,8 +3,8 @@
 Read in this order: ``founding`` (a node is prepared), ``entering`` (it runs for a block),
 ``member`` (ask, look, wait), ``handles``, then the nouns: ``services`` (with ``changes``,
 ``convergence``), ``tasks`` (with ``logs``, ``logdesk``), ``nodes``, ``networks``, ``payloads``;
-``swarm`` is the whole, ``status`` what it says of itself, ``leaving`` the end, ``events`` what
-happens, ``loops`` threads.
+``swarm`` is the whole (``locking``: its unlock key), ``status`` what it says of itself, ``leaving``
+the end, ``recovery`` what comes after a bad one, ``events`` what happens, ``loops`` threads.
 """
 
 # ruff: noqa: I001
@@ -27,11 +27,13 @@ from pyswarm.runtime.front.founding import (
     reopen_or_found, settings
 )
 from pyswarm.runtime.front.leaving import leave
+from pyswarm.runtime.front.locking import rotate_unlock_key, unlock_key
 from pyswarm.runtime.front.logs import TaskLine
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.front.networks import NetworkHandle, Networks
 from pyswarm.runtime.front.nodes import NodeHandle, Nodes
 from pyswarm.runtime.front.payloads import ConfigHandle, Configs, SecretHandle, Secrets
+from pyswarm.runtime.front.recovery import resuming
 from pyswarm.runtime.front.services import ServiceHandle, Services
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.front.status import ManagerState, Status, status
@@ -53,6 +55,7 @@ __all__ = [
     "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle", "TaskLine", "Tasks",
     "Wait", "WhatIf", "at_once", "check", "checked_token", "entered", "events", "explain", "found",
     "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes", "reopen",
-    "reopen_or_found", "rotate_join_token", "run_in_asyncio", "settings", "status", "swarm_object",
-    "until_joined", "until_ready", "update", "wait_ready",
+    "reopen_or_found", "resuming", "rotate_join_token", "rotate_unlock_key", "run_in_asyncio",
+    "settings", "status", "swarm_object", "unlock_key", "until_joined", "until_ready", "update",
+    "wait_ready",
 ]

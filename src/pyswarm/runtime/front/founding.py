@@ -21,7 +21,15 @@ from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError, Unavailable
 from pyswarm.ids import new_id
 from pyswarm.ipam.pool import check_pools
-from pyswarm.model import Availability, Identity, NodeDescription, Role, RootCAState, Swarm
+from pyswarm.model import (
+    Availability,
+    Identity,
+    NodeDescription,
+    Role,
+    RootCAState,
+    Swarm,
+    SwarmSpec,
+)
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import NodeConfig, NodeMachine, RecoveredLog
 from pyswarm.node.messages import JoinReply, JoinRequest
@@ -29,10 +37,11 @@ from pyswarm.node.record import RECORD
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk, Remembered, open_disk
+from pyswarm.runtime.front.recovery import Resuming, check_not_backup, make_new_cluster
 from pyswarm.runtime.network import MemoryNetwork, Network
 from pyswarm.runtime.observe import Observer
-from pyswarm.runtime.storage import MemoryDirectory
-from pyswarm.secretstore import new_sealing_key
+from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
+from pyswarm.secretstore import UnlockKey, new_sealing_key
 
 StateDir = str | os.PathLike[str] | MemoryDirectory
 """Where a node's state is kept: a directory, or one in memory that outlives the node."""
@@ -147,7 +156,7 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
     """A new swarm with this node as its first manager."""
 
     async def prepare() -> Prepared:
-        disk, remembered = open_disk(settings.state_dir)
+        disk, remembered = open_disk(settings.state_dir, unlock_key=_first_key(settings, swarm))
         async with _closing(disk):
             _check_new(remembered)
             executor = settings.executor or default_executor(settings)
@@ -167,8 +176,15 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
     return prepare
 
 
+def _first_key(settings: Settings, swarm: Swarm) -> UnlockKey | None:
+    """With autolock on from the start, no data key ever lies on the disk in clear."""
+    state_dir = settings.state_dir
+    is_new = not isinstance(state_dir, (str, os.PathLike)) or not FileDirectory.is_locked(state_dir)
+    return UnlockKey(swarm.unlock_key) if swarm.unlock_key and is_new else None
+
+
 def new_swarm(
-    *, default_addr_pools: Sequence[str], subnet_size: int, spec: Mapping[str, Any] | None = None
+    *, default_addr_pools: Sequence[str], subnet_size: int, autolock: bool = False
 ) -> Swarm:
     """The swarm object of a new swarm, with fresh keys. Raises ``InvalidPool``."""
     if isinstance(default_addr_pools, str):
@@ -185,7 +201,9 @@ def new_swarm(
             worker_token=str(JoinToken.generate(root)),
             manager_token=str(JoinToken.generate(root)),
         ),
+        spec=SwarmSpec(autolock=autolock),
         sealing_keys=(new_sealing_key(),),
+        unlock_key=UnlockKey.generate().key if autolock else b"",
         default_addr_pools=tuple(default_addr_pools),
         subnet_size=subnet_size,
     )
@@ -312,28 +330,33 @@ async def ask_to_join(
 # -- starting again
 
 
-def reopen(settings: Settings) -> Prepare:
+def reopen(settings: Settings, how: Resuming) -> Prepare:
     """The node whose state is in the directory, as it was."""
 
     async def prepare() -> Prepared:
         assert settings.state_dir is not None
-        disk, remembered = open_disk(settings.state_dir)
+        check_not_backup(settings.state_dir, how)
+        disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
         async with _closing(disk):
             if remembered.record is None:
                 raise FailedPrecondition(
                     f"{settings.state_dir} holds no node",
                     hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
                 )
+            if how.force_new_cluster:
+                addr = _address(settings, remembered.record.addr)
+                remembered = await make_new_cluster(disk, remembered, addr)
             return _reopened(settings, disk, remembered)
 
     return prepare
 
 
-def reopen_or_found(settings: Settings, swarm: Swarm) -> Prepare:
+def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
     """The node whose state is in the directory, or the first one of a new swarm."""
 
     async def prepare() -> Prepared:
-        disk, remembered = open_disk(settings.state_dir)
+        check_not_backup(settings.state_dir, how)
+        disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
         if remembered.record is None:
             await disk.aclose()
             return await found(settings, swarm)()

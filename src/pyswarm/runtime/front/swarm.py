@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,7 +10,7 @@ import trio
 
 from pyswarm.ca import JoinToken
 from pyswarm.env import Rng, system_entropy
-from pyswarm.errors import DeadlineExceeded, InvalidArgument, OutOfSequence, SwarmError
+from pyswarm.errors import DeadlineExceeded, InvalidArgument, SwarmError
 from pyswarm.model import Node, NodeState, Role, Service, Swarm, SwarmSpec, Task
 from pyswarm.model.requests import UpdateSwarm
 from pyswarm.node.explain import explain_service, explain_task
@@ -18,7 +18,8 @@ from pyswarm.node.lookup import find
 from pyswarm.node.whatif import Hypothesis, WhatIf, what_if
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.front.events import blanked
-from pyswarm.runtime.front.handles import CHANGE_TRIES, Handle
+from pyswarm.runtime.front.handles import Handle
+from pyswarm.runtime.front.locking import change_swarm, with_fresh_key, wrapped_here
 from pyswarm.runtime.front.member import Member, limited
 from pyswarm.runtime.front.nodes import NodeHandle
 from pyswarm.runtime.node import RunningNode
@@ -130,14 +131,14 @@ async def rotate_join_token(member: Member, role: Role | str) -> str:
             return UpdateSwarm(swarm.version, swarm.spec, rotate_manager_token=text)
         return UpdateSwarm(swarm.version, swarm.spec, rotate_worker_token=text)
 
-    await _change(member, make)
+    await change_swarm(member, make)
     return text
 
 
 RAFT_SETTINGS = ("snapshot_interval", "keep_old_snapshots", "log_entries_for_slow_followers")
 SETTINGS = (
     *("labels", "task_history_retention_limit", "heartbeat_period", "default_log_driver"),
-    "node_cert_expiry",
+    *("node_cert_expiry", "autolock"),
     *RAFT_SETTINGS,
 )
 """What ``update`` takes: fields of ``SwarmSpec``, of its ``raft`` and of its ``ca``."""
@@ -151,12 +152,16 @@ async def update(member: Member, settings: Mapping[str, Any]) -> Swarm:
                 f"the swarm has no setting '{name}'", hint=f"it has {', '.join(SETTINGS)}"
             )
     _changed(SwarmSpec(), settings)
-    written: Swarm = blanked(
-        await _change(
-            member, lambda swarm: UpdateSwarm(swarm.version, _changed(swarm.spec, settings))
-        )
+    written = await change_swarm(
+        member,
+        lambda swarm: with_fresh_key(
+            UpdateSwarm(swarm.version, _changed(swarm.spec, settings)), swarm
+        ),
     )
-    return written
+    if "autolock" in settings:
+        await wrapped_here(member, written)
+    shown: Swarm = blanked(written)
+    return shown
 
 
 def _changed(spec: SwarmSpec, settings: Mapping[str, Any]) -> SwarmSpec:
@@ -168,18 +173,6 @@ def _changed(spec: SwarmSpec, settings: Mapping[str, Any]) -> SwarmSpec:
         expiry = fields.pop("node_cert_expiry")
         fields["ca"] = attrs.evolve(spec.ca, node_cert_expiry=expiry)
     return attrs.evolve(spec, **fields)
-
-
-async def _change(member: Member, make: Callable[[Swarm], UpdateSwarm]) -> Swarm:
-    for left in reversed(range(CHANGE_TRIES)):
-        current = await member.read(lambda store: store.swarm)
-        try:
-            written: Swarm = await member.request(make(current))
-            return written
-        except OutOfSequence:
-            if not left:
-                raise
-    raise AssertionError("unreachable")
 
 
 # -- questions
