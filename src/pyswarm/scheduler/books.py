@@ -3,7 +3,8 @@
 The books say nothing about where a task should go. They keep, for each node, what is left of it;
 for each service, how many active tasks it has on which node; the tasks that wait, in groups or for
 the node they were made for; recent failures; and two journals of nodes: those on which something
-may fit now that did not before (*freed*), and those that hold more than before (*loaded*).
+ranks better or fits that did not before (*freed*), and those that themselves changed or hold
+something else than before (*altered*): only there can a filter answer otherwise than it did.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ class Books:
         """Tasks that wait for a node but are to be shut down."""
         self.failures = Failures()
         self.freed = Journal()
-        self.loaded = Journal()
+        self.altered = Journal()
+        self.relieved: dict[str, list[int]] = {}
+        """Services with the nodes that have fewer of their tasks than at the last decision: what
+        those wait for that a limit of replicas keeps from a node."""
 
     # Nodes
 
@@ -70,7 +74,7 @@ class Books:
             self.layout += 1
             self._name(info)
             for task in self.orphans.pop(node.id, {}).values():
-                self._count(info, task)
+                self.count(info, task)
         else:
             if info.class_id != class_id:
                 self.layout += 1
@@ -78,6 +82,7 @@ class Books:
             info.set_node(node, class_id)
             self._name(info)
         self.touch_freed(info)
+        self.touch_altered(info)
 
     def remove_node(self, node_id: str) -> None:
         """A node is gone; its tasks stay until they go themselves."""
@@ -89,6 +94,7 @@ class Books:
             self.orphans.setdefault(node_id, {})[task.id] = task
         self._unname(info)
         self.touch_freed(info)
+        self.touch_altered(info)
         self.nodes[info.index] = None
         self.layout += 1
 
@@ -112,16 +118,14 @@ class Books:
                 del self.named[key]
 
     def touch_freed(self, info: NodeInfo) -> None:
-        """Something may fit on this node that did not before."""
+        """This node may rank better than before, or take what it did not."""
         self.freed.append(info.index)
         self.freed.trim(len(self.by_id))
-        if self.bound_by_node:
-            self.bound_due.update(self.bound_by_node.get(info.id, {}))
 
-    def touch_loaded(self, info: NodeInfo) -> None:
-        """This node holds more than before."""
-        self.loaded.append(info.index)
-        self.loaded.trim(len(self.by_id))
+    def touch_altered(self, info: NodeInfo) -> None:
+        """This node changed, or holds something else than before."""
+        self.altered.append(info.index)
+        self.altered.trim(len(self.by_id))
         if self.bound_by_node:
             self.bound_due.update(self.bound_by_node.get(info.id, {}))
 
@@ -154,6 +158,10 @@ class Books:
                 info = self.by_id.get(task.node_id)
                 held = self.orphans[task.node_id] if info is None else info.tasks
                 held[task.id] = task
+                if info is not None and (old.desired_state <= COMPLETE) != (
+                    task.desired_state <= COMPLETE
+                ):
+                    self._recount(info, task)
                 return
             self.untrack(old)
         if state is TaskState.PENDING:
@@ -182,11 +190,10 @@ class Books:
 
     @staticmethod
     def _same_place(old: Task, new: Task) -> bool:
-        """Whether the books are right for ``new`` as they are for ``old``."""
+        """Whether ``new`` holds what ``old`` does."""
         return (
             ASSIGNED <= new.state <= RUNNING
             and old.node_id == new.node_id
-            and (old.desired_state <= COMPLETE) == (new.desired_state <= COMPLETE)
             and (old.assigned_generic is new.assigned_generic
                  or old.assigned_generic == new.assigned_generic)
             and (old.endpoint is new.endpoint or old.endpoint == new.endpoint)
@@ -200,7 +207,7 @@ class Books:
         if info is None:
             self.orphans.setdefault(task.node_id, {})[task.id] = task
         else:
-            self._count(info, task)
+            self.count(info, task)
 
     def untrack(self, task: Task) -> None:
         """Take a task, as it was counted, off its node."""
@@ -213,29 +220,51 @@ class Books:
                 del self.orphans[task.node_id]
         else:
             self._uncount(info, task)
-            self.touch_freed(info)
 
-    def _count(self, info: NodeInfo, task: Task) -> None:
+    def count(self, info: NodeInfo, task: Task) -> None:
+        """A task is on a node from now on."""
         if info.add(task):
-            self.touch_loaded(info)
+            self.touch_altered(info)
         if task.desired_state <= COMPLETE:
-            counts = self.services.setdefault(task.service_id, {})
-            counts[info.index] = counts.get(info.index, 0) + 1
-            if self.trees:
-                for tree in self.trees.get(task.service_id, ()):
-                    tree.count(info.index, 1)
+            self._count_active(info, task.service_id)
 
     def _uncount(self, info: NodeInfo, task: Task) -> None:
-        info.remove(task)
+        if info.remove(task):
+            self.touch_altered(info)
+        self.touch_freed(info)
         if task.desired_state <= COMPLETE:
-            counts = self.services[task.service_id]
-            counts[info.index] -= 1
-            if not counts[info.index]:
-                del counts[info.index]
-            if not counts:
-                del self.services[task.service_id]
-            for tree in self.trees.get(task.service_id, ()):
-                tree.count(info.index, -1)
+            self._uncount_active(info, task.service_id)
+
+    def _recount(self, info: NodeInfo, task: Task) -> None:
+        """A task is to end that was to run (or, hardly ever, the reverse); it holds what it did."""
+        if task.desired_state <= COMPLETE:
+            info.active_tasks += 1
+            self._count_active(info, task.service_id)
+        else:
+            info.active_tasks -= 1
+            self.touch_freed(info)
+            self._uncount_active(info, task.service_id)
+
+    def _count_active(self, info: NodeInfo, service_id: str) -> None:
+        counts = self.services.setdefault(service_id, {})
+        counts[info.index] = counts.get(info.index, 0) + 1
+        if self.trees:
+            for tree in self.trees.get(service_id, ()):
+                tree.count(info.index, 1)
+
+    def _uncount_active(self, info: NodeInfo, service_id: str) -> None:
+        counts = self.services[service_id]
+        counts[info.index] -= 1
+        if not counts[info.index]:
+            del counts[info.index]
+        if not counts:
+            del self.services[service_id]
+        for tree in self.trees.get(service_id, ()):
+            tree.count(info.index, -1)
+        self.relieved.setdefault(service_id, []).append(info.index)
+        for task_id in self.bound_by_node.get(info.id, ()):
+            if self.bound[task_id].service_id == service_id:
+                self.bound_due[task_id] = None
 
     # What waits
 

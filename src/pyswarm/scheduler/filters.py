@@ -22,7 +22,7 @@ class Filter(Protocol):
     """Whether a node may take a task at all.
 
     ``check`` must depend only on its arguments, and its answer may change from no to yes only
-    through a change of the node or of the tasks on it: a pending task is tried again then.
+    through a change of a node or of the tasks on nodes: a pending task is tried again then.
     """
 
     @property

@@ -167,12 +167,12 @@ class NodeInfo:
             self.active_tasks += 1
         return self._hold(task, 1)
 
-    def remove(self, task: Task) -> None:
-        """Give back all that ``task`` (as it was added or last updated) held."""
+    def remove(self, task: Task) -> bool:
+        """Give back all that ``task`` (as it was added or last updated) held. True as for add."""
         del self.tasks[task.id]
         if task.desired_state <= TaskState.COMPLETE:
             self.active_tasks -= 1
-        self._hold(task, -1)
+        return self._hold(task, -1)
 
     def _hold(self, task: Task, sign: int) -> bool:
         reserved = task.spec.resources.reservations

@@ -69,12 +69,14 @@ class Decision(NamedTuple):
 class PendingShape:
     """A shape that some tasks wait with: its verdicts, and the groups."""
 
-    __slots__ = ("verdicts", "groups", "stale")
+    __slots__ = ("verdicts", "groups", "stale", "freed")
 
     def __init__(self, shape: Shape) -> None:
         self.verdicts = Verdicts(shape)
         self.stale = True
         """Whether a reason may have to be written anew."""
+        self.freed = 0
+        """How far the journal of what was freed was read, for filters of one's own."""
         self.groups: dict[GroupKey, TaskGroup] = {}
 
 
@@ -92,7 +94,6 @@ class Scheduler(Books):
         self.recent: Pool | None = None
         self.views: dict[GroupKey, ServicePool | Tree] = {}
         self.pending: dict[Shape, PendingShape] = {}
-        self.tried: dict[GroupKey, int] = {}
         self.queue: list[tuple[float, GroupKey]] = []
         """The groups that are due by age and key, the next one last; may hold some that are not."""
         self.now = 0.0
@@ -183,13 +184,17 @@ class Scheduler(Books):
         """Make those pending groups due that a change may have helped."""
         for pending in self.pending.values():
             verdicts = pending.verdicts
-            if verdicts.catch_up(self.nodes, self.freed, self.loaded):
+            if verdicts.catch_up(self.nodes, self.altered):
                 pending.stale = True
             if not verdicts.passing:
                 continue
+            won = verdicts.won or (self.filters and pending.freed != self.freed.end)
+            verdicts.won, pending.freed = False, self.freed.end
             for key, group in pending.groups.items():
-                if self.tried.get(key) != self.freed.end:
+                relieved = self.relieved.get(key[0], ()) if group.max_replicas else ()
+                if won or any(map(verdicts.can_take, relieved)):
                     self.make_due(group)
+        self.relieved.clear()
 
     def _place_due(self, decisions: list[Decision], limit: int) -> None:
         queue, due = self.queue, self.due
@@ -355,18 +360,27 @@ class Scheduler(Books):
             pending = self.pending[group.shape] = PendingShape(group.shape)
         pending.groups[group.key] = group
         pending.stale = True
-        self.tried[group.key] = self.freed.end
+        pending.freed = self.freed.end
         group.text = None
 
     def _forget_pending(self, group: TaskGroup) -> None:
         if not self.pending:
             return
-        self.tried.pop(group.key, None)
         pending = self.pending.get(group.shape)
         if pending is not None:
             pending.groups.pop(group.key, None)
             if not pending.groups:
                 del self.pending[group.shape]
+
+    def touch_freed(self, info: NodeInfo) -> None:
+        super().touch_freed(info)
+        if self.filters:
+            self.bound_due.update(self.bound_by_node.get(info.id, {}))
+
+    def count(self, info: NodeInfo, task: Task) -> None:
+        super().count(info, task)
+        if self.filters:  # they may want company: "only where the database is"
+            self.touch_freed(info)
 
     def close(self, group: TaskGroup) -> None:
         self._forget_pending(group)
@@ -380,7 +394,8 @@ class Scheduler(Books):
         """Write why what stays pending does, where that is not what is written already."""
         for pending in self.pending.values():
             verdicts = pending.verdicts
-            changed = verdicts.catch_up(self.nodes, self.freed, self.loaded)
+            changed = verdicts.catch_up(self.nodes, self.altered)
+            verdicts.won = False  # what passes has been tried just now
             if not changed and not pending.stale:
                 continue
             pending.stale = False

@@ -38,34 +38,29 @@ def judge(info: NodeInfo, shape: Shape) -> int:
 class Verdicts:
     """The verdicts of all nodes on one shape."""
 
-    __slots__ = ("shape", "by_node", "counts", "freed", "loaded")
+    __slots__ = ("shape", "by_node", "counts", "position", "won")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.by_node: dict[int, int] = {}
         self.counts = [0] * (PASSES + 1)
-        self.freed = -1
-        self.loaded = -1
+        self.position = -1
+        self.won = False
+        """Whether a node passes that did not; whoever acts upon it takes it back."""
 
-    def catch_up(
-        self, nodes: Sequence[NodeInfo | None], freed: Journal, loaded: Journal
-    ) -> bool:
-        """Judge again what changed. True if anything was to be judged."""
-        if self.freed == freed.end and self.loaded == loaded.end:
+    def catch_up(self, nodes: Sequence[NodeInfo | None], altered: Journal) -> bool:
+        """Judge again the nodes that changed. True if there were any."""
+        if self.position == altered.end:
             return False
-        gone, more = freed.since(self.freed), loaded.since(self.loaded)
-        self.freed, self.loaded = freed.end, loaded.end
-        if gone is None or more is None:
-            self.by_node = {}
-            self.counts = [0] * (PASSES + 1)
-            for info in nodes:
-                if info is not None:
-                    verdict = self.by_node[info.index] = judge(info, self.shape)
-                    self.counts[verdict] += 1
-            return True
-        for index in (*gone, *more):
+        changed = altered.since(self.position)
+        self.position = altered.end
+        for index in range(len(nodes)) if changed is None else changed:
             self._judge(index, nodes[index])
         return True
+
+    def can_take(self, index: int) -> bool:
+        """Whether only the limit of replicas can keep a task off this node."""
+        return self.by_node.get(index) == PASSES
 
     def _judge(self, index: int, info: NodeInfo | None) -> None:
         before = self.by_node.pop(index, None)
@@ -74,6 +69,8 @@ class Verdicts:
         if info is not None:
             verdict = self.by_node[index] = judge(info, self.shape)
             self.counts[verdict] += 1
+            if verdict == PASSES and before != PASSES:
+                self.won = True
 
     @property
     def passing(self) -> int:

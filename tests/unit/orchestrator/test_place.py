@@ -14,7 +14,8 @@ from pyswarm.model.resources import NANO, ResourceRequirements, Resources
 from pyswarm.model.specs import NetworkSpec, NodeSpec, Placement, Preference, TaskSpec
 from pyswarm.model.states import Availability, NodeState, TaskState
 from pyswarm.orchestrator.place import Placer
-from pyswarm.scheduler import Scheduler
+from pyswarm.scheduler import NodeInfo, Scheduler, TaskGroup
+from pyswarm.scheduler.shape import Shape
 from pyswarm.store import Store
 
 WHY = Because("test")
@@ -225,3 +226,115 @@ def test_branches_level_again_after_one_was_full() -> None:
     assert (swarm.places()["t6"], swarm.places()["t7"]) == ("a", "a")
     swarm.turn(task("t8", 8, spec=spec))
     assert swarm.places()["t8"] == "c"
+
+
+class Asked:
+    """Counts what filters are asked, by filter."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, scheduler: Scheduler) -> None:
+        self.count = 0
+        self.scheduler = scheduler
+        for name in ("has_room", "class_fit", "named", "admits", "ports_free", "fits"):
+            self._spy(monkeypatch, name)
+
+    def _spy(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        method = getattr(Shape, name)
+
+        def spy(shape: Shape, info: NodeInfo) -> Any:
+            if self.scheduler.by_id.get(info.id) is info:  # and not one of the twin's
+                self.count += 1
+            return method(shape, info)
+
+        monkeypatch.setattr(Shape, name, spy)
+
+    def take(self) -> int:
+        count, self.count = self.count, 0
+        return count
+
+
+def test_filters_are_evaluated_only_when_something_that_could_help_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand tasks of ten services wait for memory on a hundred nodes; nobody looks again until
+    something they could use changes, and then at that node alone."""
+    swarm = Swarm()
+    few = ResourceRequirements(reservations=Resources(memory_bytes=2 << 30))
+    waiting = [
+        Task(f"w{n}", f"s{n % 10}", TaskSpec(resources=few), spec_version=1, slot=n,
+             state=TaskState.PENDING)
+        for n in range(1000)
+    ]  # fmt: skip
+    nodes = [node(f"n{n:02}") for n in range(100)]
+    swarm.turn(*nodes, task("plain"), task("big", 2, 4), *waiting)
+    assert sum(not at for at in swarm.places().values()) == 1000
+    asked = Asked(monkeypatch, swarm.placer.scheduler)
+
+    def looked_at(*objects: Any, delete: tuple[tuple[str, str], ...] = ()) -> int:
+        swarm.turn(*objects, delete=delete)
+        return asked.take()
+
+    assert looked_at() == 0
+    assert looked_at(Network("n", NetworkSpec("net"))) == 0
+    assert looked_at(replace(swarm.task("big"), state=TaskState.RUNNING)) == 0
+    assert looked_at(replace(swarm.task("big"), desired_state=TaskState.SHUTDOWN)) == 0
+    ended = replace(swarm.task("plain"), state=TaskState.COMPLETE)
+    assert looked_at(ended) == 0  # it held nothing that they need
+    assert looked_at(replace(nodes[5], version=0, created_at=0.0)) == 0  # a write of no change
+    assert 0 < looked_at(replace(swarm.task("big"), state=TaskState.SHUTDOWN)) < 10
+    assert 0 < looked_at(replace(nodes[3], spec=NodeSpec(labels={"a": "b"}))) < 10
+    more = NodeDescription("large", resources=Resources(memory_bytes=6 << 30))
+    assert 0 < looked_at(replace(nodes[7], description=more)) < 50  # by ten services, of this node
+    assert sorted(at for at in swarm.places().values() if at)[-3:] == ["n07"] * 3
+    assert looked_at(delete=(("node", "n42"),)) < 10
+
+
+def test_what_a_limit_of_replicas_keeps_waiting_is_tried_when_its_own_tasks_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    swarm = Swarm()
+    spec = TaskSpec(placement=Placement(max_replicas=1))
+    other = Task("other", "db", TaskSpec(), spec_version=1, slot=1, state=TaskState.PENDING)
+    swarm.turn(node("a"), node("b"), other, *[task(f"t{n}", n, spec=spec) for n in range(1, 5)])
+    assert sorted(at for id, at in swarm.places().items() if id != "other") == ["", "", "a", "b"]
+    tried: list[Any] = []
+    place = Scheduler._place
+
+    def spy(self: Scheduler, group: Any, *rest: Any) -> None:
+        if self is swarm.placer.scheduler:
+            tried.append(group.key)
+        place(self, group, *rest)
+
+    monkeypatch.setattr(Scheduler, "_place", spy)
+    swarm.turn(replace(swarm.task("other"), state=TaskState.COMPLETE))
+    swarm.turn(replace(node("b"), spec=NodeSpec(labels={"x": "y"})))
+    assert tried == []
+    gone = next(id for id, at in swarm.places().items() if at == "a" and id != "other")
+    swarm.turn(replace(swarm.task(gone), desired_state=TaskState.SHUTDOWN))
+    assert tried and sorted(swarm.places().values()).count("") == 1
+
+
+class BesideDatabase:
+    """Only where a task of the service ``db`` is."""
+
+    name = "beside db"
+
+    def check(self, node: NodeInfo, group: TaskGroup) -> bool:
+        return any(task.service_id == "db" for task in node.tasks.values())
+
+    def explain(self, nodes: int) -> str:
+        return f"no database on {nodes} nodes"
+
+    def missing(self, node: NodeInfo, group: TaskGroup) -> str:
+        return f"{node.name} has no database"
+
+
+def test_a_filter_of_ones_own_may_wait_for_company() -> None:
+    swarm = Swarm()
+    swarm.placer = Placer(Scheduler(filters=[BesideDatabase()]))
+    swarm.check_twin = lambda: None  # type: ignore[method-assign]
+    swarm.turn(node("a"), node("b"), task("t"), task("g", 0, node_id="b"))
+    assert swarm.task("t").err == "no suitable node (no database on 2 nodes)"
+    assert swarm.task("g").err == "no database on 1 nodes"
+    db = Task("db", "db", TaskSpec(), node_id="b", state=TaskState.RUNNING)
+    swarm.turn(db)
+    assert swarm.places() == {"t": "b", "g": "b", "db": "b"}
