@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[type[SwarmError], str, Verb]] = {
     ),
     "secret of the wrong kind": (
         InvalidArgument,
-        "bytes or text, not int",
+        "not int",
         lambda c: c.secrets.create("s", 7),  # type: ignore[arg-type]
     ),
     "bad secret name": (InvalidArgument, "invalid name", lambda c: c.secrets.create("-", b"x")),

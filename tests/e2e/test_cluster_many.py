@@ -237,7 +237,7 @@ async def test_the_whole_swarm_starts_again(tmp_path: Path) -> None:
         web = await leader.services.create(
             "web", image="reader", secrets=["password"], replicas=4, restart_delay=0.05
         )
-        await converged(web)
+        tasks = (await converged(web)).tasks
         ids = {name: swarm[name].node_id for name in swarm.names}
         for name in swarm.names:
             await swarm.crash(name)
@@ -248,13 +248,19 @@ async def test_the_whole_swarm_starts_again(tmp_path: Path) -> None:
         assert {name: swarm[name].node_id for name in swarm.names} == ids
         leader = await swarm.leader()
         web = await leader.services.get("web")
+        before = {task.id for task in tasks}
+
+        async def new_ones_read_it() -> bool:
+            lines = [line async for line in web.logs() if line.task_id not in before]
+            assert all(line.text == "/run/secrets/password=hunter2" for line in lines)
+            return len(lines) == 4
+
+        await until(new_ones_read_it)
         await converged(web)
-        running = {task.id for task in await web.running()}
-        lines = [line.text async for line in web.logs() if line.task_id in running]
-        assert lines == ["/run/secrets/password=hunter2"] * 4
-    assert not any(
-        b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
-    )
+        assert not {task.id for task in await web.running()} & before
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"hunter2" in path.read_bytes() for path in files)
 
 
 async def test_own_threads() -> None:
