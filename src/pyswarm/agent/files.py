@@ -47,6 +47,8 @@ class Dependencies:
         own = self._by_key.get((kind, f"{id}.{task_id}")) or self._by_key.get((kind, id))
         if own is None:
             raise TaskRejected(f"{kind} {id} not found")
+        if own.error:
+            raise TaskRejected(own.error)
         return own
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from pyswarm.agent.executor import Exited, Started
 from pyswarm.errors import SwarmError
 from pyswarm.machine import Effect
 from pyswarm.model.objects import NodeDescription, Sealed, Task, TaskStatus
-from pyswarm.model.session import ManagerAddress, Plain, ToAgent, ToLeader
+from pyswarm.model.session import Driven, ManagerAddress, Plain, ToAgent, ToLeader
 
 
 class Operation(Enum):
@@ -119,7 +119,7 @@ class FileSource:
     id: str
     name: str
     path: str
-    payload: Sealed | Plain = attrs.field(repr=False)
+    payload: Sealed | Plain | Driven = attrs.field(repr=False)
     uid: str = "0"
     gid: str = "0"
     mode: int = 0o444

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pyswarm.model import Config, Secret, Task, TaskState
-from pyswarm.model.session import Assignments, Dependency
+from pyswarm.model import Config, Sealed, Secret, Task, TaskState
+from pyswarm.model.session import Assignments, Dependency, Driven
 from pyswarm.store import Reader
 
 DependencyKey = tuple[str, str]
@@ -163,9 +163,17 @@ class Session:
         """A dependency that is gone is left out: the task then fails on the node and says so."""
         for kind, id in self._fresh:
             found: Secret | Config | None = reader.get(kind, id)
-            if found is not None and found.payload is not None:
-                spec = found.spec
-                yield Dependency(kind, id, spec.name, found.payload, spec.templating)
+            if found is None:
+                continue
+            spec = found.spec
+            payload: Sealed | Driven | None = found.payload
+            if spec.driver is not None:
+                payload = Driven(spec.driver, spec.labels, self._first_user(kind, id))
+            if payload is not None:
+                yield Dependency(kind, id, spec.name, payload, spec.templating)
+
+    def _first_user(self, kind: str, id: str) -> str:
+        return next((task for task, held in self._tasks.items() if (kind, id) in held), "")
 
     def _forget_changes(self) -> None:
         self._changed.clear()

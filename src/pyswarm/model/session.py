@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import attrs
 
+from pyswarm.model.labels import Labels, no_labels
 from pyswarm.model.objects import Node, NodeDescription, Sealed, Task, TaskStatus
+from pyswarm.model.specs import Driver
 from pyswarm.model.value import value
 
 
@@ -32,14 +34,29 @@ class Plain:
 
 @value
 @attrs.frozen(weakref_slot=False)
+class Driven:
+    """A payload that a driver of the embedder's brings when it is needed: the leader's runtime asks
+    it before the message leaves. ``task_id`` is a task that needs it, the first on its node."""
+
+    driver: Driver
+    labels: Labels = no_labels
+    task_id: str = ""
+
+
+@value
+@attrs.frozen(weakref_slot=False)
 class Dependency:
-    """A secret or config (``kind``) that a task on this node refers to."""
+    """A secret or config (``kind``) that a task on this node refers to.
+
+    ``error`` tells why a driver brought nothing: the task is rejected with it.
+    """
 
     kind: str
     id: str
     name: str
-    payload: Sealed | Plain = attrs.field(repr=False)
+    payload: Sealed | Plain | Driven = attrs.field(repr=False)
     templating: str = ""
+    error: str = ""
 
 
 @value

@@ -415,9 +415,12 @@ class SecretSpec:
 @value
 @attrs.frozen(weakref_slot=False)
 class ConfigSpec:
+    """A config without its payload. Drivers of configs are ours: Docker ignores them."""
+
     name: str
     labels: Labels = no_labels
     templating: str = ""
+    driver: Driver | None = None
 
 
 @value

@@ -33,7 +33,7 @@ from pyswarm.errors import Cancelled, Compacted, DeadlineExceeded, SwarmError, U
 from pyswarm.ids import new_id
 from pyswarm.machine import Effect
 from pyswarm.model import Request, Sealed
-from pyswarm.model.session import Assignments, Plain
+from pyswarm.model.session import Assignments, Driven, Plain
 from pyswarm.node import (
     Barrier,
     Call,
@@ -62,6 +62,7 @@ from pyswarm.raft import RaftConfig, Snapshot
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.drive import Driver
+from pyswarm.runtime.drivers import Drivers
 from pyswarm.runtime.executors.bridge import ExecutorBridge, open_bridge
 from pyswarm.runtime.keywrap import KeyWrapper
 from pyswarm.runtime.network import Endpoint, Network
@@ -132,6 +133,7 @@ class RunningNode:
         self._life = trio.CancelScope(shield=True)
         self.taps: dict[type, Callable[[Any, str, Any], None]] = {}
         """Messages of the runtime's own (logs), by class: they never reach the machine."""
+        self.drivers = Drivers(lambda: self.machine.store, self._send_now)
         self.driver = Driver(
             machine,
             clock,
@@ -266,8 +268,8 @@ class RunningNode:
         match effect:
             case SendTo(_, addr, message):
                 self._send(addr, message)
-            case PersistLog(ready):
-                self._persist(ready)
+            case PersistLog(ready, seat):
+                self._persist(ready, seat)
             case Reply(token, value, error):
                 self._reply(token, value, error)
             case Perform():
@@ -279,8 +281,8 @@ class RunningNode:
                 self._disk.save_task(effect.task_id, effect.task, effect.status)
             case SaveBlob(name, data):
                 self._disk.save(name, data)
-            case SaveSnapshot(snapshot, keep_old):
-                self._save_snapshot(snapshot, keep_old)
+            case SaveSnapshot(snapshot, seat, keep_old):
+                self._save_snapshot(snapshot, seat, keep_old)
             case WrapKeys():
                 self.keys.want(effect)
             case DropLog():
@@ -296,6 +298,10 @@ class RunningNode:
                 raise AssertionError(f"nobody performs {effect!r}")
 
     def _send(self, addr: str, message: Any) -> None:
+        if not self.drivers.hold(addr, message):
+            self._send_now(addr, message)
+
+    def _send_now(self, addr: str, message: Any) -> None:
         if isinstance(message, Assignments) and message.dependencies:
             message = attrs.evolve(
                 message,
@@ -307,9 +313,10 @@ class RunningNode:
         if not self.endpoint.send(addr, message):
             self.driver.post(SessionBroken(addr))
 
-    def _plain(self, payload: Sealed | Plain) -> Plain:
+    def _plain(self, payload: Sealed | Plain | Driven) -> Plain:
         if isinstance(payload, Plain):
             return payload
+        assert isinstance(payload, Sealed), "drivers were asked before"
         return Plain(self._current_sealer().open(payload))
 
     def _current_sealer(self) -> Sealer:
@@ -318,18 +325,20 @@ class RunningNode:
             self._sealer = (keys, Sealer(keys, self.entropy))
         return self._sealer[1]
 
-    def _persist(self, ready: Any) -> None:
+    def _persist(self, ready: Any, seat: int) -> None:
         def done(error: BaseException | None) -> None:
-            answer = Persisted(ready.number)
+            answer = Persisted(ready.number, seat)
             if error is not None:
-                answer = Persisted(ready.number, str(error), not isinstance(error, DiskFull))
+                is_final = not isinstance(error, DiskFull)
+                answer = Persisted(ready.number, seat, str(error), is_final)
             self.driver.post(answer)
 
         self._disk.persist(ready, done)
 
-    def _save_snapshot(self, snapshot: Snapshot, keep_old: int) -> None:
+    def _save_snapshot(self, snapshot: Snapshot, seat: int, keep_old: int) -> None:
         def done(error: BaseException | None) -> None:
-            self.driver.post(SnapshotSaved(snapshot.index, None if error is None else str(error)))
+            text = None if error is None else str(error)
+            self.driver.post(SnapshotSaved(snapshot.index, seat, text))
 
         self._disk.save_snapshot(snapshot, keep_old, done)
 
@@ -391,7 +400,12 @@ class RunningNode:
         try:
             with self._life:
                 async with (
-                    open_bridge(executor, self._from_executor, unseal=self.open_sealed) as bridge,
+                    open_bridge(
+                        executor,
+                        self._from_executor,
+                        unseal=self.open_sealed,
+                        fetch=self.drivers.fetch,
+                    ) as bridge,
                     self.keys.running(self._ends_cleanly),
                 ):
                     self._bridge = bridge

@@ -53,8 +53,7 @@ def check_only_labels_changed(
     ``same_data`` is True if the update brings no payload, or an equal one.
     """
     same = before.name == after.name and before.templating == after.templating
-    if isinstance(before, SecretSpec) and isinstance(after, SecretSpec):
-        same = same and before.driver == after.driver
+    same = same and before.driver == after.driver
     if not (same and same_data):
         raise InvalidArgument(
             "only updates to Labels are allowed",

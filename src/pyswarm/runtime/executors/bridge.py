@@ -16,10 +16,11 @@ never sees a secret, and a task that needs what is not there is answered like an
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
 
+import attrs
 import trio
 
 from pyswarm.agent import (
@@ -40,7 +41,7 @@ from pyswarm.agent import (
 )
 from pyswarm.errors import SwarmError
 from pyswarm.model.objects import NodeDescription, Sealed, Task
-from pyswarm.model.session import Plain
+from pyswarm.model.session import Driven, Plain
 from pyswarm.runtime.executors.health import HealthWatch
 
 logger = logging.getLogger("pyswarm.executor")
@@ -53,6 +54,9 @@ ExpandTask = Callable[[Task, NodeDescription], Task]
 
 ExpandFile = Callable[[FileSource, bytes, TaskContext], bytes]
 """Fills in the placeholders of a secret or config that is a template; given all its files."""
+
+Fetch = Callable[[FileSource], Awaitable[Plain]]
+"""Asks the driver of a payload; raises :class:`TaskRejected` where it brings none."""
 
 _CANCELS: dict[Operation, tuple[Operation, ...]] = {
     Operation.PREPARE: (),
@@ -85,6 +89,7 @@ class ExecutorBridge:
         unseal: Unseal | None,
         expand_task: ExpandTask | None,
         expand_file: ExpandFile | None,
+        fetch: Fetch | None,
     ) -> None:
         self.executor = executor
         self._post = post
@@ -92,6 +97,7 @@ class ExecutorBridge:
         self._unseal = unseal
         self._expand_task = expand_task
         self._expand_file = expand_file
+        self._fetch = fetch
         self._pending: dict[str, dict[Operation, _Pending]] = {}
         self._health = HealthWatch(executor)
 
@@ -149,7 +155,7 @@ class ExecutorBridge:
         executor, task_id = self.executor, effect.task.id
         match effect.operation:
             case Operation.PREPARE:
-                await executor.prepare(self.context(effect))
+                await executor.prepare(self.context(await self._fetched(effect)))
             case Operation.START:
                 return await self._health.start(effect.task)
             case Operation.WAIT:
@@ -171,26 +177,38 @@ class ExecutorBridge:
         under_way = self._pending.get(task_id, {})
         return Operation.SHUTDOWN in under_way or Operation.TERMINATE in under_way
 
+    async def _fetched(self, effect: Perform) -> Perform:
+        """With what drivers bring: a leader's own tasks come here before they were asked."""
+        fetch = self._fetch
+        if fetch is None or not any(isinstance(one.payload, Driven) for one in effect.files):
+            return effect
+        files = []
+        for source in effect.files:
+            if isinstance(source.payload, Driven):
+                source = attrs.evolve(source, payload=await fetch(source))
+            files.append(source)
+        return attrs.evolve(effect, files=tuple(files))
+
     def context(self, effect: Perform) -> TaskContext:
         """What the executor is handed: templates expanded, payloads opened."""
         task = effect.task
         if self._expand_task is not None:
             task = self._expand_task(task, effect.description)
-        hostname = effect.description.hostname
+        hostname, platform = effect.description.hostname, effect.description.platform
         plain = {source.path: self._file(source) for source in effect.files}
-        context = task_context(task, hostname=hostname, files=plain)
+        context = task_context(task, hostname=hostname, files=plain, platform=platform)
         if self._expand_file is None or not any(s.templating for s in effect.files):
             return context
         expanded: Mapping[str, TaskFile] = {
             source.path: self._expanded(source, plain[source.path], context)
             for source in effect.files
         }
-        return task_context(task, hostname=hostname, files=expanded)
+        return task_context(task, hostname=hostname, files=expanded, platform=platform)
 
     def _file(self, source: FileSource) -> TaskFile:
         if isinstance(source.payload, Plain):
             data = source.payload.data
-        elif self._unseal is not None:
+        elif self._unseal is not None and isinstance(source.payload, Sealed):
             data = self._unseal(source.payload)
         else:
             raise TaskRejected(f"{source.kind} {source.name} came sealed to this node")
@@ -212,6 +230,7 @@ async def open_bridge(
     unseal: Unseal | None = None,
     expand_task: ExpandTask | None = None,
     expand_file: ExpandFile | None = None,
+    fetch: Fetch | None = None,
     close_executor: bool = True,
 ) -> AsyncIterator[ExecutorBridge]:
     """A bridge to ``executor``; leaving the block cancels what is under way and closes it.
@@ -220,7 +239,9 @@ async def open_bridge(
     """
     try:
         async with trio.open_nursery() as nursery:
-            bridge = ExecutorBridge(executor, post, nursery, unseal, expand_task, expand_file)
+            bridge = ExecutorBridge(
+                executor, post, nursery, unseal, expand_task, expand_file, fetch
+            )
             try:
                 yield bridge
             finally:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pyswarm.errors import InvalidArgument
-from pyswarm.model import Config, ConfigSpec, Sealed, Secret, SecretSpec
+from pyswarm.errors import FailedPrecondition, InvalidArgument
+from pyswarm.model import Config, ConfigSpec, Driver, Sealed, Secret, SecretSpec
 from pyswarm.model.requests import (
     CreateConfig,
     CreateSecret,
@@ -19,7 +19,10 @@ from pyswarm.model.requests import (
     UpdateConfig_,
     UpdateSecret,
 )
+from pyswarm.runtime.drivers import DriverFunction
 from pyswarm.runtime.front.handles import Collection, H, Handle
+from pyswarm.runtime.front.rotation import rotate
+from pyswarm.runtime.front.sources import Source, read_payload
 from pyswarm.secretstore import check_name, check_payload_size
 
 
@@ -49,7 +52,8 @@ class ConfigHandle(Handle[Config]):
     async def data(self) -> bytes:
         """The payload; configs are no secrets."""
         config = await self.refresh()
-        assert config.payload is not None
+        if config.payload is None:
+            raise FailedPrecondition("a driver brings this config, to tasks only")
         return await self._member.open_sealed(config.payload)
 
     async def update(self, *, labels: Mapping[str, str]) -> None:
@@ -69,17 +73,62 @@ class _Payloads(Collection[H]):
     """What secrets and configs have in common."""
 
     spec_class: ClassVar[type[SecretSpec] | type[ConfigSpec]]
+    create_class: ClassVar[type[CreateSecret] | type[CreateConfig]]
+
+    def register_driver(self, name: str, function: DriverFunction) -> None:
+        """Let a function of yours bring payloads: see :mod:`pyswarm.runtime.drivers`. The leader
+        calls it, so register it on every manager, under the same name."""
+        self._member.node.drivers.register(name, function)
 
     async def _create(
-        self, name: str, data: bytes | str, labels: Mapping[str, str] | None, templating: str
-    ) -> tuple[Any, Sealed]:
-        kind = self.handle.kind
-        assert kind in ("secret", "config")
-        spec = self.spec_class(name=name, labels=labels or {}, templating=templating)
-        check_name(spec.name)
-        plain = payload_bytes(kind, data)
-        check_payload_size(kind, len(plain))  # type: ignore[arg-type]
-        return spec, await self._member.seal(plain)
+        self,
+        name: str,
+        data: Source | None,
+        labels: Mapping[str, str] | None,
+        templating: str,
+        driver: str,
+        driver_options: Mapping[str, str] | None,
+    ) -> H:
+        """Everything is checked and sealed before anything is asked for."""
+        check_name(name)
+        chosen = Driver(driver, driver_options or {}) if driver else None
+        spec = self.spec_class(name=name, labels=labels or {}, templating=templating, driver=chosen)
+        sealed = None
+        if chosen is not None:
+            if data is not None:
+                raise InvalidArgument("give a payload, or a driver that brings it, not both")
+            self._member.node.drivers.check(driver)
+        else:
+            if data is None:
+                raise InvalidArgument(f"{self.handle.kind} needs a payload, or a driver")
+            sealed = await self._sealed(data)
+        return self._wrap(await self._member.request(self.create_class(spec, sealed)))  # type: ignore[arg-type]
+
+    async def _sealed(self, data: Source) -> Sealed:
+        kind: Any = self.handle.kind
+        plain = await read_payload(kind, data)
+        check_payload_size(kind, len(plain))
+        return await self._member.seal(plain)
+
+    async def rotate(
+        self, name: str, data: Source, *, timeout: float | None = None, remove_old: bool = True
+    ) -> H:
+        """Put a new version in the place of the one called ``name``, wherever it is used.
+
+        The next version (``name_v2``, ``name_v3`` …) is created with the same labels; every service
+        that uses the old one gets the new one under the same target, by a rolling update; once
+        nobody uses the old one it is removed. The new one is returned. ``name`` may also be
+        the name that the first version had.
+
+        Raises ``NotFound``, ``InvalidArgument`` (size, or no room for a longer name),
+        ``FailedPrecondition`` if a service did not take the new one (its update was paused or
+        rolled back: the old one stays), ``DeadlineExceeded`` after ``timeout`` seconds.
+        """
+        kind: Any = self.handle.kind
+        sealed = await self._sealed(data)
+        return self._wrap(
+            await rotate(self._member, kind, name, sealed, timeout=timeout, remove_old=remove_old)
+        )
 
 
 class Secrets(_Payloads[SecretHandle]):
@@ -87,21 +136,25 @@ class Secrets(_Payloads[SecretHandle]):
 
     handle = SecretHandle
     spec_class = SecretSpec
+    create_class = CreateSecret
 
     async def create(
         self,
         name: str,
-        data: bytes | str,
+        data: Source | None = None,
         *,
         labels: Mapping[str, str] | None = None,
         templating: str = "",
+        driver: str = "",
+        driver_options: Mapping[str, str] | None = None,
     ) -> SecretHandle:
-        """Store a secret (1 to 511,999 bytes; text is encoded as UTF-8).
+        """Store a secret of 1 to 511,999 bytes.
 
-        Raises ``InvalidArgument`` (name, size), ``AlreadyExists``.
+        ``data`` is bytes, text (UTF-8), a ``pathlib.Path`` or anything with ``read``; or a
+        ``driver`` (see :meth:`register_driver`) brings it when a task needs it. Raises
+        ``InvalidArgument`` (name, size), ``AlreadyExists``, ``NotFound`` (the driver).
         """
-        spec, sealed = await self._create(name, data, labels, templating)
-        return self._wrap(await self._member.request(CreateSecret(spec, sealed)))
+        return await self._create(name, data, labels, templating, driver, driver_options)
 
 
 class Configs(_Payloads[ConfigHandle]):
@@ -109,27 +162,17 @@ class Configs(_Payloads[ConfigHandle]):
 
     handle = ConfigHandle
     spec_class = ConfigSpec
+    create_class = CreateConfig
 
     async def create(
         self,
         name: str,
-        data: bytes | str,
+        data: Source | None = None,
         *,
         labels: Mapping[str, str] | None = None,
         templating: str = "",
+        driver: str = "",
+        driver_options: Mapping[str, str] | None = None,
     ) -> ConfigHandle:
-        """Store a config (1 to 511,999 bytes; text is encoded as UTF-8).
-
-        Raises ``InvalidArgument`` (name, size), ``AlreadyExists``.
-        """
-        spec, sealed = await self._create(name, data, labels, templating)
-        return self._wrap(await self._member.request(CreateConfig(spec, sealed)))
-
-
-def payload_bytes(kind: str, data: bytes | str) -> bytes:
-    """The payload as bytes; anything but bytes and text is refused without being shown."""
-    if isinstance(data, str):
-        return data.encode()
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    raise InvalidArgument(f"{kind} data must be bytes or text, not {type(data).__name__}")
+        """Store a config of 1 to 511,999 bytes; arguments and errors as of ``secrets.create``."""
+        return await self._create(name, data, labels, templating, driver, driver_options)

@@ -36,6 +36,7 @@ from pyswarm.runtime.front.logs import TaskLine, read_logs
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.front.tasks import TaskHandle, Tasks
+from pyswarm.runtime.front.updating import UpdateSource, UpdateStep
 from pyswarm.scheduler.explain import Explanation
 from pyswarm.store import Reader, Store
 
@@ -158,6 +159,15 @@ class ServiceHandle(Handle[Service]):
             return watcher.progress
 
         return await self._member.read(look)
+
+    def update_progress(self) -> Stream[UpdateStep]:
+        """The steps of the update (or rollback, or scaling) that is under way, as they come:
+        ``async for step in service.update_progress(): print(step)``.
+
+        Ends when the last period of watching is over too, or when it failed or is blocked: the
+        last step has the ``outcome``. Raises ``NotFound`` if the service goes away.
+        """
+        return Stream(self._member.loop, UpdateSource(self._member, self.value))
 
     async def explain(self) -> tuple[Explanation, ...]:
         """For each task it wants: why it is where it is, or has no node. Waiting ones first."""
