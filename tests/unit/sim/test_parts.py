@@ -68,9 +68,9 @@ def test_writes_are_done_in_order_and_confirmed_ones_stay() -> None:
     disk = SimulatedDisk(DiskFaults(), Rng(1))
     first, second = ready(1, 1), ready(2, 2)
     assert disk.write(0.0, first) < disk.write(0.0, second)
-    disk.done(first)
     with pytest.raises(AssertionError, match="in order"):
-        disk.done(ready(9, 9))
+        disk.done(second)
+    assert disk.done(first)
     disk.crash()
     assert [one.index for one in disk.log(1).entries] in ([1], [1, 2])
     assert disk.log(1).hard_state.term == 1
@@ -96,7 +96,10 @@ def test_a_new_leader_overwrites_what_was_not_committed() -> None:
         disk.write(0.0, one)
         disk.done(one)
     assert [(one.index, one.term) for one in disk.log(1).entries] == [(1, 1), (2, 2)]
+    late = ready(9, 3, 2)
+    disk.write(0.0, late)
     disk.drop_log()
+    assert not disk.done(late), "it was for a log that is gone"
     assert disk.log(1).entries == ()
     assert disk.log(1).hard_state == HardState()
 
@@ -223,3 +226,14 @@ def test_each_seed_has_its_own_mixture_of_faults() -> None:
     assert any(not one.crash_every_s for one in drawn)
     assert any(one.crash_every_s for one in drawn)
     assert Faults.none().network.loss == 0.0
+
+
+def test_a_dropped_log_s_writes_are_not_confirmed() -> None:
+    disk = SimulatedDisk(DiskFaults(), Rng(1))
+    old, new = ready(1, 1), ready(1, 1, term=2)
+    disk.write(0.0, old)
+    disk.drop_log()
+    disk.write(0.0, new)
+    assert not disk.done(old)
+    assert disk.done(new)
+    assert disk.log(2).hard_state.term == 2
