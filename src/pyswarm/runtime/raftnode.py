@@ -51,6 +51,7 @@ from pyswarm.raft import (
     split_chunks,
 )
 from pyswarm.raft.configuration import decode_configuration
+from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
 from pyswarm.runtime.rafttransport import RaftTransport
@@ -66,6 +67,10 @@ PROPOSE_SECONDS = 10.0
 """How long a proposal is tried where the caller says nothing."""
 RETRY_SECONDS = 0.05
 """Between two tries while there is no leader."""
+
+PUMP_ENTRIES = 128
+"""Proposals that are sent on at once, while more are being made: so with very many callers the
+followers and the disks work on the first ones meanwhile."""
 
 MESSAGE, FORWARD, ANSWER = range(3)  # kinds of frames
 
@@ -152,7 +157,10 @@ class RaftNode:
         self.notes: tuple[str, ...] = ()
         self.replica = self._start(id, founders or {}, epoch, config, rng)
         self._addresses: dict[MemberID, str] = dict(founders or {})
-        self._news = trio.Event()
+        self._parked: trio.lowlevel.Task | None = None
+        self._rung = False
+        self._proposed = 0  # since the last pump
+        self._news: dict[MemberID, Heartbeat] = {}
         self._unsynced: deque[Ready] = deque()
         self._retry_at: float | None = None
         self._waiting: dict[int, Waiter] = {}  # by index
@@ -202,6 +210,11 @@ class RaftNode:
         return self.replica.is_leader_ready
 
     @property
+    def is_leading(self) -> bool:
+        """True while this member leads, however new it is in office."""
+        return self.replica.leader == self.replica.id
+
+    @property
     def leader(self) -> MemberID | None:
         """Who leads, as far as this member knows."""
         return self.replica.leader
@@ -216,11 +229,12 @@ class RaftNode:
         Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied)
         and ``ResourceExhausted``.
         """
-        if (
-            self.replica.leader == self.replica.id
-        ):  # the short way; anything else takes the long one
+        if self.is_leading:  # the short way; anything else takes the long one
             try:
                 index = self.replica.propose(command)
+                self._proposed += 1
+                if self._proposed >= PUMP_ENTRIES:
+                    self._pump()
                 return await self._committed(index, None, trio.current_time() + timeout)
             except Unavailable as error:
                 if error.outcome == "unknown":
@@ -274,6 +288,7 @@ class RaftNode:
         number, waiter = self._new_waiter(self._forwarded)
         try:
             self._send(address, FORWARD, (number, command))
+            self._ring()
             index, term = await waiter.wait()
         finally:
             self._forwarded.pop(number, None)
@@ -342,7 +357,7 @@ class RaftNode:
             self._send(address, ANSWER, (number, None, error.to_wire()))
         else:
             self._send(address, ANSWER, (number, (index, self.replica.term), None))
-            self._ring()
+        self._ring()
 
     def _on_answer(self, number: int, place: tuple[int, int] | None, error: Any) -> None:
         waiter = self._forwarded.get(number)
@@ -352,29 +367,67 @@ class RaftNode:
     # -- driving the replica
 
     def _ring(self) -> None:
-        self._news.set()
+        """There is something for the replica to do."""
+        self._rung = True
+        task, self._parked = self._parked, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def _park(self) -> None:
+        """Until it is rung. A task that waits here costs less than an event for every time."""
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if self._rung:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._parked = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        self._rung = False
 
     async def drive(self) -> None:
         """Ticks and news into the replica, its Readys out, until cancelled or removed."""
-        next_tick = trio.current_time() + self.tick_seconds
-        self._pump()
-        while not self._stopped.is_set():
-            with trio.move_on_at(next_tick):
-                await self._news.wait()
-            self._news = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tick)
+            self._pump()
+            while not self._stopped.is_set():
+                await self._park()
+                self._pump()
+                if self._news:
+                    await self._spread_news()
+            nursery.cancel_scope.cancel()
+
+    async def _tick(self) -> None:
+        """The replica's clock. A loop that was kept busy does not make up for lost ticks: its peers
+        would look silent to it for a time in which it did not listen."""
+        next_tick = trio.current_time()
+        while True:
+            next_tick = max(next_tick + self.tick_seconds, trio.current_time())
+            await trio.sleep_until(next_tick)
             now = trio.current_time()
-            if now >= next_tick:
-                # A loop that was kept busy does not make up for lost ticks: its peers would look
-                # silent to it for a time in which it did not listen.
-                self.replica.tick()
-                self._expire(now)
-                next_tick = max(next_tick + self.tick_seconds, now)
+            self.replica.tick()
+            self._expire(now)
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
                 for ready in self._unsynced:
                     if ready.must_sync:
                         self._write(ready)
+            self._ring()
+
+    async def _spread_news(self) -> None:
+        """What is committed now, the followers learn by the next append. Those who were answered
+        just now may propose at once: only if nobody does, the news go by themselves."""
+        for _ in range(2):  # the order of tasks within a round of the loop is random
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._rung:
+            self._rung = False
             self._pump()
+        for message in self._news.values():
+            self._transmit(message)
+        self._news.clear()
+        self.transport.flush()
 
     def _expire(self, now: float) -> None:
         """Answer those who have waited long enough."""
@@ -383,11 +436,13 @@ class RaftNode:
                 waiter.answer(None, too_late())
 
     def _pump(self) -> None:
+        self._proposed = 0
+        to_write: list[Ready] = []
         while (ready := self.replica.ready()) is not None:
             self._post(ready.messages)
             self._unsynced.append(ready)
             if ready.must_sync:
-                self._write(ready)
+                to_write.append(ready)
             else:
                 self._advance()
             if ready.restore is not None:
@@ -397,16 +452,29 @@ class RaftNode:
             self._answer_reads(ready)
             if ready.removed:
                 self._stopped.set()
+        # The followers first: their work takes longer than that of the disk here, and the disk's
+        # thread competes for the interpreter from now on.
+        self.transport.flush()
+        for ready in to_write:
+            self._write(ready)
         before, self._led_by = self._led_by, self.replica.leader
         if before is not None and before != self._led_by:
             self._lose_waiters(before == self.replica.id)
         self._maybe_snapshot()
 
-    def _post(self, messages: tuple[Any, ...]) -> None:
+    def _post(self, messages: tuple[Message, ...]) -> None:
         for message in messages:
-            address = self._address(message.to)
-            if address is not None:
-                self._send(address, MESSAGE, encode(message))
+            if type(message) is Heartbeat and not message.round:
+                self._news[message.to] = message
+            else:
+                if type(message) is AppendEntries:
+                    self._news.pop(message.to, None)  # it says the same, or more
+                self._transmit(message)
+
+    def _transmit(self, message: Message) -> None:
+        address = self._address(message.to)
+        if address is not None:
+            self._send(address, MESSAGE, encode(message))
 
     def _write(self, ready: Ready) -> None:
         batch = Batch(ready.hard_state, ready.entries, ready.snapshot)

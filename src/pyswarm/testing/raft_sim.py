@@ -190,6 +190,7 @@ class Simulation:
         if disk.queue and self.rng.chance(0.5):
             ready = disk.queue.popleft()
             if ready.snapshot is None:
+                self.note("torn-write", host.id)
                 disk.write(ready, self.rng.below(len(ready.entries) + 1))
         disk.queue.clear()
         host.replica = None
@@ -241,6 +242,7 @@ class Simulation:
     def disk_delay(self) -> int:
         """How long one sync takes."""
         if not self.calm and self.rng.chance(self.faults.disk_stall):
+            self.note("slow-disk")
             return 200 + self.rng.below(1500)
         return self.rng.below(self.faults.disk_ms)
 
@@ -302,6 +304,7 @@ class Simulation:
         """Sends a message as bytes through a network that may do anything but change it."""
         link = (message.from_, message.to)
         if not self.calm and self.net.chance(self.faults.loss):
+            self.note("lost-message")
             return
         copies = 2 if not self.calm and self.net.chance(self.faults.duplication) else 1
         data = encode(message)
@@ -395,7 +398,7 @@ class Simulation:
                     self.blocked.add((a, b))
                 if kind != 3:
                     self.blocked.add((b, a))
-        self.note("partition", kind, *left)
+        self.note("partition" if kind == 1 else "one-way-partition", kind, *left)
 
     def fault_crash(self) -> None:
         """Crashes a host; it comes back after a while."""

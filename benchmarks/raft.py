@@ -1,0 +1,163 @@
+"""What a commit costs: three members as processes on loopback, beside other people's Raft.
+
+    python benchmarks/raft.py [--json] [--systems pyswarm etcd ...] [--inflight 1 64 ...]
+                              [--seconds S] [--dir DIR]
+
+The workload: proposals of 256 bytes made on the leader, N of them always in flight; each counts
+when the leader has applied it. pyswarm runs as in production: mutual TLS 1.3 (certificates made
+for the run), a sealed log, every commit synced to the disk by a majority. Beside it, in the same
+run:
+
+- ``disk``: append 256 bytes to a preallocated file and ``fdatasync``, again and again;
+- ``round-trip``: 256 bytes to another process and back, over the same TLS;
+- ``floor``: a replicated log without Raft, which is what a Python process can do with this TLS,
+  these seals and these syncs (``benchmarks/raft_floor.py``);
+- ``etcd`` of the Debian package ``etcd-server``, with TLS, driven over gRPC (a process of its
+  own, whose CPU is not counted);
+- ``pysyncobj`` (the extra ``bench``): every proposal sent at once, as its fastest answer to a
+  single caller; ``pysyncobj-tuned``: batches, both periods 5 ms. Each with its journal, which it
+  does not sync, and in memory (``-memory``). It has no TLS here.
+
+What is not installed is left out, and said. CPU is microseconds a commit: the leader's process,
+and all three. Collector pauses (``gc_ms``: the longest) are within the figures. The machine's
+other work disturbs every line alike, so believe the ratios. All files are in a directory that is
+removed, all addresses 127.0.0.1, each measurement is bounded in seconds and in requests, and what
+is started here is ended here. The last line is one JSON object with ``rows``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import raft_etcd
+import raft_measure
+from raft_processes import Members, Unavailable
+
+INFLIGHT = (1, 16, 64, 256, 1024)
+BYTES = 256
+REQUESTS_MAX = 400_000
+"""Of one measurement, whatever its time: keeps logs and memory small."""
+HERE = Path(__file__).parent
+
+
+def python_system(script: str, name: str, **options: Any) -> Callable[..., list[dict[str, Any]]]:
+    """A system whose members are processes of ``script``."""
+
+    def run(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+        with Members([sys.executable, str(HERE / script)], directory, options) as members:
+            return [row(name, members.measure(n, seconds, REQUESTS_MAX, BYTES)) for n in inflight]
+
+    return run
+
+
+def row(system: str, measured: dict[str, Any]) -> dict[str, Any]:
+    return {"what": f"{BYTES}-byte proposals", "system": system, "unit": "commits/s", **measured}
+
+
+def etcd(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+    with raft_etcd.Etcd(directory) as members:
+        return [row("etcd", members.measure(n, seconds, REQUESTS_MAX, BYTES)) for n in inflight]
+
+
+def disk(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+    return [raft_measure.disk(directory, min(seconds, 2.0), BYTES)]
+
+
+def round_trip(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+    return [raft_measure.round_trip(directory, min(seconds, 1.0), BYTES)]
+
+
+SYSTEMS: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "disk": disk,
+    "round-trip": round_trip,
+    "pyswarm": python_system("raft_pyswarm.py", "pyswarm"),
+    "floor": python_system("raft_floor.py", "floor"),
+    "etcd": etcd,
+    "pysyncobj": python_system("raft_pysyncobj.py", "pysyncobj", journal=True, tuned=False),
+    "pysyncobj-memory": python_system(
+        "raft_pysyncobj.py", "pysyncobj-memory", journal=False, tuned=False
+    ),
+    "pysyncobj-tuned": python_system(
+        "raft_pysyncobj.py", "pysyncobj-tuned", journal=True, tuned=True
+    ),
+    "pysyncobj-tuned-memory": python_system(
+        "raft_pysyncobj.py", "pysyncobj-tuned-memory", journal=False, tuned=True
+    ),
+}
+
+
+def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+    for system in options.systems:
+        directory = Path(tempfile.mkdtemp(prefix=f"raft-{system}-", dir=options.dir))
+        try:
+            for one in SYSTEMS[system](directory, options.inflight, options.seconds):
+                rows.append(one)
+                show(one)
+        except Unavailable as error:
+            missing.append(f"{system}: {error}")
+            print(f"{system:24} left out: {error}", flush=True)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    return rows, missing
+
+
+def show(one: dict[str, Any]) -> None:
+    cpu = (
+        f"{one['cpu_leader_us']:7.1f}{one['cpu_all_us']:8.1f}" if "cpu_all_us" in one else " " * 15
+    )
+    gc = f"{one['gc_ms']:7.1f}" if "gc_ms" in one else ""
+    print(
+        f"{one['system']:24}{one['inflight']:6}{one['value']:10,.0f} {one['unit']:12}"
+        f"{one['p50_ms']:8.2f}{one['p99_ms']:8.2f} {cpu}{gc}",
+        flush=True,
+    )
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """pyswarm against the others, by number in flight; and a single proposal against its parts."""
+    value = {(one["system"], one["inflight"]): one["value"] for one in rows}
+    p50 = {(one["system"], one["inflight"]): one["p50_ms"] for one in rows}
+    found: dict[str, Any] = {}
+    for system, inflight in value:
+        ours = value.get(("pyswarm", inflight))
+        if ours and system not in ("pyswarm", "disk", "round-trip"):
+            found.setdefault(f"pyswarm/{system}", {})[inflight] = round(
+                ours / value[system, inflight], 2
+            )
+    parts = [p50.get(("disk", 1)), p50.get(("round-trip", 1)), p50.get(("pyswarm", 1))]
+    if all(parts):
+        found["single/(fdatasync+round-trip)"] = round(parts[2] / (parts[0] + parts[1]), 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What a commit costs.")
+    parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--inflight", nargs="+", type=int, default=list(INFLIGHT))
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--dir", help="on the disk to be measured (default: the temporary one)")
+    options = parser.parse_args()
+    out = sys.stdout
+    if options.json:
+        sys.stdout = sys.stderr
+    print(f"{'system':24}{'inflight':>6}{'':>10}  {'':12}{'p50 ms':>7}{'p99 ms':>8} "
+          f"{'leader':>7}{'all µs':>8}{'gc ms':>7}")  # fmt: skip
+    rows, missing = measure(options)
+    compared = ratios(rows)
+    for name, ratio in compared.items():
+        print(f"{name:34} {ratio}")
+    print(json.dumps({"rows": rows, "ratios": compared, "missing": missing}), file=out)
+
+
+if __name__ == "__main__":
+    main()
