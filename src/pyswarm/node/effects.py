@@ -29,9 +29,14 @@ class SendTo(Effect):
 
 @attrs.frozen
 class PersistLog(Effect):
-    """Write what ``ready`` says, in the order of these effects; then give back ``Persisted``."""
+    """Write what ``ready`` says, in the order of these effects; then give back ``Persisted``.
+
+    ``seat`` is the member whose log it is: a node may lose its seat and get another one while the
+    disk still answers for the first.
+    """
 
     ready: Ready
+    seat: int
 
 
 @attrs.frozen
@@ -40,6 +45,7 @@ class SaveSnapshot(Effect):
     counts from the ``PersistLog`` that brings it again; ``keep_old`` snapshots before it stay."""
 
     snapshot: Snapshot
+    seat: int
     keep_old: int = 0
 
 

@@ -43,13 +43,14 @@ class Call:
 
 @attrs.frozen
 class Persisted:
-    """The disk's answer to ``PersistLog``; ``error`` is the sentence if it could not write.
+    """The disk's answer to ``PersistLog`` of ``seat``; ``error`` is the sentence if it could not.
 
     After an error nothing is written until what failed is given again, in order. ``is_final``: not
     even then, before the node starts again.
     """
 
     number: int
+    seat: int
     error: str | None = None
     is_final: bool = False
 
@@ -59,6 +60,7 @@ class SnapshotSaved:
     """The disk's answer to ``SaveSnapshot``."""
 
     index: int
+    seat: int
     error: str | None = None
 
 

@@ -136,13 +136,15 @@ class Manager:
 
     def disk_answered(self, answer: Persisted | SnapshotSaved | KeysWrapped) -> None:
         """The disk has done, or could not do, what it was asked."""
+        if not isinstance(answer, KeysWrapped) and answer.seat != self.replica.id:
+            return  # for the log of a seat that this node gave up
         match answer:
-            case Persisted(number, None):
+            case Persisted(number, _, None):
                 self._persisted(number)
-            case Persisted(_, error, is_final):
+            case Persisted(_, _, error, is_final):
                 assert error is not None
                 self._refused(error, is_final)
-            case SnapshotSaved(index, error):
+            case SnapshotSaved(index, _, error):
                 self.snapshots.saved(index, error, self._now)
             case KeysWrapped(needs_snapshot):
                 if needs_snapshot:
@@ -180,7 +182,7 @@ class Manager:
         for ready in readies:
             self._submitted = ready.number
             if ready.must_sync:
-                self.out.add(PersistLog(ready))
+                self.out.add(PersistLog(ready, self.replica.id))
 
     # -- Raft's instructions ----------------------------------------------------------------
 

@@ -90,7 +90,8 @@ class Snapshots:
             self._saving = self._replica.snapshot_at(taker.index, taker.chunks)
             settings = store.swarm.spec.raft
             self._keep_entries = settings.log_entries_for_slow_followers
-            self._out.add(SaveSnapshot(self._saving, settings.keep_old_snapshots))
+            keep_old = settings.keep_old_snapshots
+            self._out.add(SaveSnapshot(self._saving, self._replica.id, keep_old))
 
     def _is_due(self, store: Store, now: float) -> bool:
         applied = self._replica.applied_index

@@ -37,6 +37,7 @@ class SimulatedDisk:
         self.faults = faults
         self._rng = rng
         self._pending: deque[Ready] = deque()
+        self._dropped: list[Ready] = []
         self._blobs: dict[str, bytes] = {}
         self._tasks: dict[str, SavedTask] = {}
         self._hard_state = HardState()
@@ -55,10 +56,15 @@ class SimulatedDisk:
         self._last_done = max(self._last_done, now + takes)
         return self._last_done
 
-    def done(self, ready: Ready) -> None:
-        """The oldest write under way is safe now."""
-        assert self._pending and self._pending[0] is ready, "writes are done in order"
+    def done(self, ready: Ready) -> bool:
+        """The oldest write under way is safe now; False if its log was dropped meanwhile."""
+        for place, dropped in enumerate(self._dropped):
+            if dropped is ready:
+                del self._dropped[place]
+                return False
+        assert self._pending[0] is ready, "writes are done in order"
         self._store(self._pending.popleft())
+        return True
 
     def crash(self) -> None:
         """Lose power: of the writes under way a prefix survives."""
@@ -66,6 +72,7 @@ class SimulatedDisk:
         for _ in range(survive):
             self._store(self._pending.popleft())
         self._pending.clear()
+        self._dropped.clear()
         self._last_done = 0.0
 
     def _store(self, ready: Ready) -> None:
@@ -102,7 +109,8 @@ class SimulatedDisk:
             self._tasks[task_id] = SavedTask(task, status)
 
     def drop_log(self) -> None:
-        """The member left for good."""
+        """The member left for good; what is under way means nothing any more."""
+        self._dropped.extend(self._pending)
         self._pending.clear()
         self._hard_state, self._snapshot, self._entries = HardState(), None, []
 

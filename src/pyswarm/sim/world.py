@@ -346,8 +346,8 @@ class World:
         match effect:
             case SendTo(_, addr, message):
                 self._transmit(host, addr, message)
-            case PersistLog(ready):
-                self._persist(host, ready)
+            case PersistLog(ready, seat):
+                self._persist(host, ready, seat)
             case Reply(token, value, error):
                 done = self._calls.pop((host.name, token), None)
                 if done is not None:
@@ -358,8 +358,8 @@ class World:
                 host.disk.save_task(task_id, task, status)
             case SaveBlob(name, data):
                 host.disk.save(name, data)
-            case SaveSnapshot(snapshot):
-                self._save_snapshot(host, snapshot.index)
+            case SaveSnapshot(snapshot, seat):
+                self._save_snapshot(host, snapshot.index, seat)
             case DropLog():
                 host.disk.drop_log()
             case Halted():
@@ -389,23 +389,22 @@ class World:
         for delay in self.network.arrivals(sender.name, to.name, self.now):
             self.at(delay, arrive)
 
-    def _persist(self, host: Host, ready: Any) -> None:
+    def _persist(self, host: Host, ready: Any, seat: int) -> None:
         done_at = host.disk.write(self.now, ready)
         life = host.life
 
         def written() -> None:
-            if host.life == life:
-                host.disk.done(ready)
-                self._step(host, Persisted(ready.number))
+            if host.life == life and host.disk.done(ready):
+                self._step(host, Persisted(ready.number, seat))
 
         self.at(done_at - self.now, written)
 
-    def _save_snapshot(self, host: Host, index: int) -> None:
+    def _save_snapshot(self, host: Host, index: int, seat: int) -> None:
         life = host.life
 
         def saved() -> None:
             if host.life == life:
-                self._step(host, SnapshotSaved(index))
+                self._step(host, SnapshotSaved(index, seat))
 
         self.at(SNAPSHOT_SAVE_S, saved)
 

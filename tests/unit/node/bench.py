@@ -87,8 +87,10 @@ class Station:
     logs_dropped: int = 0
     is_disk_held: bool = False
     unsynced: deque[Ready] = attrs.field(factory=deque)
+    seat: int = 0
+    """The member whose log was last written to."""
     from_executor: deque[OperationDone] = attrs.field(factory=deque)
-    snapshots: deque[int] = attrs.field(factory=deque)
+    snapshots: deque[tuple[int, int]] = attrs.field(factory=deque)
     wrapped: tuple[bytes, int] | None = None
     replies: dict[int, tuple[Any, SwarmError | None]] = attrs.field(factory=dict)
     commits: list[Commit] = attrs.field(factory=list)
@@ -244,9 +246,10 @@ class Bench:
         match effect:
             case SendTo(_, addr, message):
                 self.wire.append(Letter(station.name, addr, message))
-            case PersistLog(ready):
+            case PersistLog(ready, seat):
                 station.disk.write(self.now, ready)
                 station.unsynced.append(ready)
+                station.seat = seat
             case Reply(token, value, error):
                 assert token not in station.replies, "a caller is answered once"
                 station.replies[token] = (value, error)
@@ -261,8 +264,8 @@ class Bench:
                 station.disk.save_task(task_id, task, status)
             case SaveBlob(name, data):
                 station.disk.save(name, data)
-            case SaveSnapshot(snapshot):
-                station.snapshots.append(snapshot.index)
+            case SaveSnapshot(snapshot, seat):
+                station.snapshots.append((snapshot.index, seat))
             case WrapKeys(unlock_key, version):
                 station.wrapped = (unlock_key, version)
             case DropLog():
@@ -293,7 +296,7 @@ class Bench:
         station = self[name]
         ready = station.unsynced.popleft()
         station.disk.done(ready)
-        self.step(name, Persisted(ready.number))
+        self.step(name, Persisted(ready.number, station.seat))
 
     def pump(self) -> None:
         """Until nothing moves that may."""
@@ -317,7 +320,7 @@ class Bench:
                 self.step(station.name, FromExecutor(station.from_executor.popleft()))
             while station.snapshots and not station.is_disk_held:
                 moved = True
-                self.step(station.name, SnapshotSaved(station.snapshots.popleft()))
+                self.step(station.name, SnapshotSaved(*station.snapshots.popleft()))
             while station.unsynced and not station.is_disk_held:
                 moved = True
                 self.sync(station.name)

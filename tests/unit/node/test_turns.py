@@ -13,6 +13,7 @@ from pyswarm.machine import Because
 from pyswarm.model import Availability, TaskState, replace, service_spec
 from pyswarm.model.requests import CreateService, RemoveService, UpdateNode, UpdateService
 from pyswarm.node import Persisted, control, office
+from pyswarm.node.context import Context
 from pyswarm.store import TURN_CHANGES_MAX, Change, Reader, Transaction
 from pyswarm.store.records import REQUEST_SECONDS
 from unit.node.bench import TICK_S, Bench, is_append
@@ -106,8 +107,8 @@ def test_a_request_that_breaks_harms_nobody_else(monkeypatch: pytest.MonkeyPatch
     leader = bench["m1"]
     term = leader.office.term
 
-    def breaks(tx: Transaction, body: Any, rng: Rng) -> None:
-        control.services.create_service(tx, service("half-done"), rng)
+    def breaks(tx: Transaction, body: Any, context: Context) -> None:
+        control.services.create_service(tx, service("half-done"), context)
         raise KeyError("a bug")
 
     leader.is_disk_held = True
@@ -245,7 +246,7 @@ def test_a_disk_that_fails_costs_the_office_and_is_tried_again() -> None:
     token = bench.send("m1", service("web"), "r")
     bench.pump()
     number = leader.unsynced[0].number
-    bench.step("m1", Persisted(number, "No space left on device"))
+    bench.step("m1", Persisted(number, leader.seat, "No space left on device"))
     assert not leader.leads
     error = bench.error("m1", token)
     assert isinstance(error, Unavailable)
@@ -254,3 +255,19 @@ def test_a_disk_that_fails_costs_the_office_and_is_tried_again() -> None:
     writes = len(leader.unsynced)
     bench.wait(1.5)
     assert len(leader.unsynced) > writes, "it is asked to write again"
+
+
+def test_the_disk_s_answer_for_a_former_seat_means_nothing() -> None:
+    bench = Bench.formed(3)
+    leader = bench["m1"]
+    leader.is_disk_held = True
+    bench.is_lost = is_append
+    bench.send("m1", service("web"), "r")
+    bench.pump()
+    number = leader.unsynced[0].number
+    assert leader.machine is not None and leader.machine.manager is not None
+    before = leader.machine.manager.replica.stable_index
+    bench.step("m1", Persisted(number, leader.seat + 1))
+    assert leader.machine.manager.replica.stable_index == before
+    bench.step("m1", Persisted(number, leader.seat))
+    assert leader.machine.manager.replica.stable_index > before
