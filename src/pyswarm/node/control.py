@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyswarm.env import Rng
 from pyswarm.errors import Internal, PermissionDenied
 from pyswarm.model import Identity, Role
 from pyswarm.model.requests import (
@@ -44,9 +43,10 @@ from pyswarm.model.requests import (
     UpdateVolume,
 )
 from pyswarm.node import custom, networks, nodes, payloads, services, settings, volumes
+from pyswarm.node.context import Context
 from pyswarm.store import Transaction
 
-CONTROL: dict[type, Callable[[Transaction, Any, Rng], Any]] = {
+CONTROL: dict[type, Callable[[Transaction, Any, Context], Any]] = {
     CreateService: services.create_service,
     UpdateService: services.update_service,
     RemoveService: services.remove_service,
@@ -79,12 +79,12 @@ CONTROL: dict[type, Callable[[Transaction, Any, Rng], Any]] = {
 """Request class → what it does. The last three come from the leader's own dispatcher."""
 
 
-def run(tx: Transaction, body: Any, rng: Rng) -> Any:
+def run(tx: Transaction, body: Any, context: Context) -> Any:
     """Do what ``body`` asks; the object it wrote, or None after a removal."""
     handler = CONTROL.get(type(body))
     if handler is None:
         raise Internal(f"no such request: {type(body).__name__}")
-    return handler(tx, body, rng)
+    return handler(tx, body, context)
 
 
 def check_caller(identity: Identity | None, body: Any) -> None:

@@ -3,7 +3,6 @@ objects of such a kind)."""
 
 from __future__ import annotations
 
-from pyswarm.env import Rng
 from pyswarm.errors import AlreadyExists, InvalidArgument, NotFound, OutOfSequence
 from pyswarm.machine import Because
 from pyswarm.model import Extension, Resource, replace
@@ -15,6 +14,7 @@ from pyswarm.model.requests import (
     UpdateResource,
 )
 from pyswarm.model.validate import validate_name
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
 from pyswarm.store import Transaction
 
@@ -22,18 +22,18 @@ USERS_NAMED_MAX = 10
 """How many resources a refusal names: Swarm's own limit, so that the sentence stays readable."""
 
 
-def create_extension(tx: Transaction, request: CreateExtension, rng: Rng) -> Extension:
+def create_extension(tx: Transaction, request: CreateExtension, context: Context) -> Extension:
     """A new kind of resource."""
     spec = request.spec
     validate_name("extension", spec.name)
     if tx.by_name("extension", spec.name) is not None:
         raise AlreadyExists(f"extension {spec.name} already exists")
-    made = Extension(id=request.id or free_id(tx, "extension", rng), spec=spec)
+    made = Extension(id=request.id or free_id(tx, "extension", context.rng), spec=spec)
     written: Extension = tx.create(made, Because("create-extension", (spec.name,)))
     return written
 
 
-def remove_extension(tx: Transaction, request: RemoveExtension, rng: Rng) -> None:
+def remove_extension(tx: Transaction, request: RemoveExtension, context: Context) -> None:
     """Refused while resources of this kind exist."""
     if not request.id:
         raise InvalidArgument("extension ID must be provided")
@@ -50,7 +50,7 @@ def remove_extension(tx: Transaction, request: RemoveExtension, rng: Rng) -> Non
     tx.delete("extension", extension.id, Because("remove-extension", (name,)))
 
 
-def create_resource(tx: Transaction, request: CreateResource, rng: Rng) -> Resource:
+def create_resource(tx: Transaction, request: CreateResource, context: Context) -> Resource:
     """A new object of a registered kind."""
     spec = request.spec
     validate_name("resource", spec.name)
@@ -61,12 +61,12 @@ def create_resource(tx: Transaction, request: CreateResource, rng: Rng) -> Resou
         raise InvalidArgument(f"Kind {spec.kind} is not registered")
     if tx.by_name("resource", spec.name) is not None:
         raise AlreadyExists(f"A resource with name {spec.name} already exists")
-    made = Resource(id=request.id or free_id(tx, "resource", rng), spec=spec)
+    made = Resource(id=request.id or free_id(tx, "resource", context.rng), spec=spec)
     written: Resource = tx.create(made, Because("create-resource", (spec.name,)))
     return written
 
 
-def update_resource(tx: Transaction, request: UpdateResource, rng: Rng) -> Resource:
+def update_resource(tx: Transaction, request: UpdateResource, context: Context) -> Resource:
     """Payload and labels. A stale version is an ``InvalidArgument`` here, as in Swarm."""
     if not request.id or not request.version:
         raise InvalidArgument("must include ID and version")
@@ -88,7 +88,7 @@ def update_resource(tx: Transaction, request: UpdateResource, rng: Rng) -> Resou
     return written
 
 
-def remove_resource(tx: Transaction, request: RemoveResource, rng: Rng) -> None:
+def remove_resource(tx: Transaction, request: RemoveResource, context: Context) -> None:
     """Nothing else depends on a resource."""
     if not request.id:
         raise InvalidArgument("resource ID must be provided")

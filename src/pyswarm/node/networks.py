@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyswarm.env import Rng
 from pyswarm.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -17,8 +16,8 @@ from pyswarm.model import Network, NetworkSpec, TaskState
 from pyswarm.model.requests import CreateNetwork, RemoveNetwork
 from pyswarm.model.states import EndpointMode, PublishMode
 from pyswarm.model.validate import validate_name
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
-from pyswarm.orchestrator.allocate import allocate_network
 from pyswarm.store import Reader, Transaction
 
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
@@ -28,7 +27,7 @@ PREDEFINED = ("bridge", "host")
 INGRESS = "ingress"
 
 
-def create_network(tx: Transaction, request: CreateNetwork, rng: Rng) -> Network:
+def create_network(tx: Transaction, request: CreateNetwork, context: Context) -> Network:
     """A new network with its subnet; refused where no pool can serve it."""
     spec = request.spec
     validate_name("network", spec.name)
@@ -41,24 +40,24 @@ def create_network(tx: Transaction, request: CreateNetwork, rng: Rng) -> Network
     if tx.by_name("network", spec.name) is not None:
         raise AlreadyExists(f"network with name {spec.name} already exists")
     if spec.ingress:
-        _check_ingress(tx, spec)
-    return _created(tx, spec, rng)
+        _check_ingress(tx, spec, context)
+    return _created(tx, spec, context)
 
 
-def create_predefined(tx: Transaction, rng: Rng) -> None:
+def create_predefined(tx: Transaction, context: Context) -> None:
     """What every new swarm has: ``ingress``, and the node-local ``bridge`` and ``host``."""
     if tx.by_name("network", INGRESS) is None:
-        _created(tx, NetworkSpec(name=INGRESS, ingress=True), rng)
+        _created(tx, NetworkSpec(name=INGRESS, ingress=True), context)
     for name in PREDEFINED:
         if tx.by_name("network", name) is None:
             spec = NetworkSpec(name=name, driver=name, labels={PREDEFINED_LABEL: "true"})
-            _created(tx, spec, rng)
+            _created(tx, spec, context)
 
 
-def _created(tx: Transaction, spec: NetworkSpec, rng: Rng) -> Network:
-    network = Network(id=free_id(tx, "network", rng), spec=spec)
+def _created(tx: Transaction, spec: NetworkSpec, context: Context) -> Network:
+    network = Network(id=free_id(tx, "network", context.rng), spec=spec)
     written: Network = tx.create(
-        allocate_network(tx, network), Because("create-network", (spec.name,))
+        context.leases.allocate(tx, network), Because("create-network", (spec.name,))
     )
     return written
 
@@ -72,17 +71,16 @@ def _check_ipam(spec: NetworkSpec) -> None:
             raise InvalidArgument("ipam configuration: a gateway or range needs its subnet")
 
 
-def _check_ingress(reader: Reader, spec: NetworkSpec) -> None:
-    for network in reader.networks():
-        if network.spec.ingress:
-            raise AlreadyExists(f"ingress network ({network.id}) is already present")
+def _check_ingress(tx: Transaction, spec: NetworkSpec, context: Context) -> None:
+    if present := context.leases.ingress(tx):
+        raise AlreadyExists(f"ingress network ({present}) is already present")
     if spec.attachable:
         raise InvalidArgument("ingress network cannot be attachable")
     if spec.driver != "overlay":
         raise Unimplemented("only overlay driver is currently supported for ingress network")
 
 
-def remove_network(tx: Transaction, request: RemoveNetwork, rng: Rng) -> None:
+def remove_network(tx: Transaction, request: RemoveNetwork, context: Context) -> None:
     """Refused while a service or a live task uses it."""
     network = tx.network(request.id)
     if network is None:

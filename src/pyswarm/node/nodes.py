@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 
-from pyswarm.env import Rng
 from pyswarm.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -27,6 +26,7 @@ from pyswarm.model.requests import (
     SetNodeStates,
     UpdateNode,
 )
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
 from pyswarm.store import Reader, Transaction
 
@@ -36,11 +36,11 @@ REVOKED_FOR_S = 7 * 24 * 3600.0
 TOKEN_ERROR = "A valid join token is necessary to join this cluster"
 
 
-def join_node(tx: Transaction, request: JoinNode, rng: Rng) -> Node:
+def join_node(tx: Transaction, request: JoinNode, context: Context) -> Node:
     """A new node; the token alone decides its role."""
     role = _role_of(tx, request.token)
     node = Node(
-        id=request.node_id or free_id(tx, "node", rng),
+        id=request.node_id or free_id(tx, "node", context.rng),
         spec=NodeSpec(desired_role=role, availability=request.availability),
         description=request.description,
         addr=request.addr,
@@ -61,7 +61,7 @@ def _role_of(reader: Reader, token: str) -> Role:
     raise InvalidArgument(TOKEN_ERROR, hint="print the current one: cluster.join_token(role)")
 
 
-def update_node(tx: Transaction, request: UpdateNode, rng: Rng) -> Node:
+def update_node(tx: Transaction, request: UpdateNode, context: Context) -> Node:
     """Labels, availability and the desired role."""
     node = tx.node(request.node_id)
     if node is None:
@@ -82,7 +82,7 @@ def _check_demotion(reader: Reader, node: Node) -> None:
         raise FailedPrecondition("attempting to demote the last manager of the swarm")
 
 
-def remove_node(tx: Transaction, request: RemoveNode, rng: Rng) -> None:
+def remove_node(tx: Transaction, request: RemoveNode, context: Context) -> None:
     """Forget a node that is down (``force``: any) and refuse its certificate from now on."""
     node = tx.node(request.node_id)
     if node is None:
@@ -100,7 +100,7 @@ def remove_node(tx: Transaction, request: RemoveNode, rng: Rng) -> None:
     _forget(tx, node)
 
 
-def leave_node(tx: Transaction, request: LeaveNode, rng: Rng) -> None:
+def leave_node(tx: Transaction, request: LeaveNode, context: Context) -> None:
     """A node says goodbye: a worker goes down at once, a manager gives up its seat first."""
     node = tx.node(request.node_id)
     if node is None:
@@ -131,7 +131,7 @@ def _forget(tx: Transaction, node: Node) -> None:
     tx.delete("node", node.id, Because("remove-node", (node.hostname,)))
 
 
-def register_node(tx: Transaction, request: RegisterNode, rng: Rng) -> Node:
+def register_node(tx: Transaction, request: RegisterNode, context: Context) -> Node:
     """An agent opened a session: the node is ready, and this is what it says of itself."""
     node = tx.node(request.node_id)
     if node is None:
@@ -148,7 +148,7 @@ def register_node(tx: Transaction, request: RegisterNode, rng: Rng) -> Node:
     return written
 
 
-def set_node_states(tx: Transaction, request: SetNodeStates, rng: Rng) -> None:
+def set_node_states(tx: Transaction, request: SetNodeStates, context: Context) -> None:
     """What the dispatcher found: nodes that stopped answering."""
     for node_id, state, message in request.states:
         if (node := tx.node(node_id)) is not None and node.state is not NodeState.DOWN:
@@ -162,7 +162,7 @@ def set_node_state(tx: Transaction, node: Node, state: NodeState, message: str) 
     tx.update(changed, Because("node-state", (str(state),)))
 
 
-def record_statuses(tx: Transaction, request: RecordStatuses, rng: Rng) -> None:
+def record_statuses(tx: Transaction, request: RecordStatuses, context: Context) -> None:
     """What an agent saw of its tasks; the whole report fails if one task is not its own."""
     for task_id, _ in request.statuses:
         task = tx.task(task_id)

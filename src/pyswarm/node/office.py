@@ -33,6 +33,7 @@ from pyswarm.model.requests import RecordStatuses, RegisterNode, SetNodeStates
 from pyswarm.node import control
 from pyswarm.node.clock import ClusterClock
 from pyswarm.node.config import NodeConfig
+from pyswarm.node.context import Context
 from pyswarm.node.networks import create_predefined
 from pyswarm.node.outbox import Outbox
 from pyswarm.node.seats import Seats, manager_addresses
@@ -45,6 +46,7 @@ from pyswarm.node.turn import (
     internal,
     kind_of,
 )
+from pyswarm.orchestrator.leases import Leases
 from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.raft import Replica
 from pyswarm.store import TURN_CHANGES_MAX, Change, Commit, Store, Transaction, expire_requests
@@ -76,7 +78,7 @@ class Office:
         self._store = store
         self._out = out
         self._rng = rng
-        self._control_rng = rng.child("control")
+        self._context = Context(rng.child("control"), Leases())
         self._queue: deque[Work] = deque()
         self._turn: Turn | None = None
         self._membership: int | None = None
@@ -98,6 +100,7 @@ class Office:
             (cls.rebuild(self._store, cluster_now), self._rng.child(cls.__name__))
             for cls in RECONCILERS
         ]
+        self._context = Context.beside(self.reconcilers, self._context.rng)
         period = self._store.swarm.spec.heartbeat_period
         self.dispatcher = Dispatcher(self._store, now, self._rng.child("dispatch"), period=period)
         self.seats = Seats(self._store)
@@ -113,7 +116,7 @@ class Office:
         body = request.body
         self._queue.append(
             Work(
-                lambda tx: control.run(tx, body, self._control_rng),
+                lambda tx: control.run(tx, body, self._context),
                 done,
                 request.id,
                 control.payload_size(body),
@@ -123,7 +126,7 @@ class Office:
     def do(self, body: Any, done: Callable[[Any, SwarmError | None], None] | None = None) -> None:
         """Queue something of the leader's own; it leaves no record."""
         self._queue.append(
-            Work(lambda tx: control.run(tx, body, self._control_rng), done or _nobody)
+            Work(lambda tx: control.run(tx, body, self._context), done or _nobody)
         )
 
     def register(self, identity: Identity, addr: str, body: RegisterNode, now: float) -> None:
@@ -206,12 +209,12 @@ class Office:
         return works
 
     def _reports(self, dispatcher: Dispatcher) -> Iterable[Work]:
-        rng, me = self._control_rng, self._config.identity.node_id
+        me = self._config.identity.node_id
         for node_id, sequence, statuses in dispatcher.take_reports(TURN_CHANGES_MAX // 2):
             body = RecordStatuses(node_id, statuses, me)
 
             def run(tx: Transaction, body: RecordStatuses = body) -> None:
-                control.run(tx, body, rng)
+                control.run(tx, body, self._context)
 
             def done(
                 _: Any, __: SwarmError | None, node_id: str = node_id, sequence: int = sequence
@@ -357,7 +360,7 @@ class Office:
             ),
             Because("found"),
         )
-        create_predefined(tx, self._control_rng)
+        create_predefined(tx, self._context)
 
 
 def _nobody(value: Any, error: SwarmError | None) -> None:

@@ -6,7 +6,6 @@ uses are checked here.
 
 from __future__ import annotations
 
-from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument, NotFound
 from pyswarm.machine import Because
 from pyswarm.model import Config, Secret, replace
@@ -18,6 +17,7 @@ from pyswarm.model.requests import (
     UpdateConfig_,
     UpdateSecret,
 )
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
 from pyswarm.secretstore import (
     Kind,
@@ -29,22 +29,22 @@ from pyswarm.secretstore import (
 from pyswarm.store import Transaction
 
 
-def create_secret(tx: Transaction, request: CreateSecret, rng: Rng) -> Secret:
+def create_secret(tx: Transaction, request: CreateSecret, context: Context) -> Secret:
     """A new secret; with a driver of its own it has no payload here."""
-    written = _create(tx, "secret", request, rng)
+    written = _create(tx, "secret", request, context)
     assert isinstance(written, Secret)
     return written
 
 
-def create_config(tx: Transaction, request: CreateConfig, rng: Rng) -> Config:
+def create_config(tx: Transaction, request: CreateConfig, context: Context) -> Config:
     """A new config."""
-    written = _create(tx, "config", request, rng)
+    written = _create(tx, "config", request, context)
     assert isinstance(written, Config)
     return written
 
 
 def _create(
-    tx: Transaction, kind: Kind, request: CreateSecret | CreateConfig, rng: Rng
+    tx: Transaction, kind: Kind, request: CreateSecret | CreateConfig, context: Context
 ) -> Secret | Config:
     spec = request.spec
     check_name(spec.name)
@@ -53,7 +53,7 @@ def _create(
         check_payload_size(kind, request.payload.length if request.payload else 0)
     if tx.by_name(kind, spec.name) is not None:
         raise already_exists_error(kind, spec.name)
-    made = _made(free_id(tx, kind, rng), request)
+    made = _made(free_id(tx, kind, context.rng), request)
     written: Secret | Config = tx.create(made, Because(f"create-{kind}", (spec.name,)))
     return written
 
@@ -64,14 +64,14 @@ def _made(id: str, request: CreateSecret | CreateConfig) -> Secret | Config:
     return Config(id=id, spec=request.spec, payload=request.payload)
 
 
-def update_secret(tx: Transaction, request: UpdateSecret, rng: Rng) -> Secret:
+def update_secret(tx: Transaction, request: UpdateSecret, context: Context) -> Secret:
     """Labels only."""
     written = _update(tx, "secret", request.id, request)
     assert isinstance(written, Secret)
     return written
 
 
-def update_config(tx: Transaction, request: UpdateConfig_, rng: Rng) -> Config:
+def update_config(tx: Transaction, request: UpdateConfig_, context: Context) -> Config:
     """Labels only."""
     written = _update(tx, "config", request.id, request)
     assert isinstance(written, Config)
@@ -93,12 +93,12 @@ def _update(
     return written
 
 
-def remove_secret(tx: Transaction, request: RemoveSecret, rng: Rng) -> None:
+def remove_secret(tx: Transaction, request: RemoveSecret, context: Context) -> None:
     """Refused while a service's current spec refers to it."""
     _remove(tx, "secret", request.id)
 
 
-def remove_config(tx: Transaction, request: RemoveConfig, rng: Rng) -> None:
+def remove_config(tx: Transaction, request: RemoveConfig, context: Context) -> None:
     """Refused while a service's current spec refers to it."""
     _remove(tx, "config", request.id)
 

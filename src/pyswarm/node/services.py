@@ -11,7 +11,6 @@ from typing import Any
 
 import attrs
 
-from pyswarm.env import Rng
 from pyswarm.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -34,18 +33,19 @@ from pyswarm.model.requests import CreateService, RemoveService, RemoveTask, Upd
 from pyswarm.model.specs import NetworkAttachmentConfig, TaskSpec
 from pyswarm.model.states import EndpointMode, PublishMode
 from pyswarm.model.validate import validate_service_spec
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
 from pyswarm.node.trap import check_rollback_order, check_update_order
-from pyswarm.orchestrator.allocate import check_ports
 from pyswarm.scheduler import Constraint
 from pyswarm.secretstore import check_references
 from pyswarm.store import Reader, Transaction
+from pyswarm.templating import check_container
 
 
-def create_service(tx: Transaction, request: CreateService, rng: Rng) -> Service:
+def create_service(tx: Transaction, request: CreateService, context: Context) -> Service:
     """A new service; its tasks follow in this very turn."""
-    spec = _checked(tx, request.spec)
-    check_ports(tx, spec, "")
+    spec = _checked(tx, request.spec, context)
+    context.leases.check_ports(tx, spec, "")
     if tx.by_name("service", spec.name) is not None:
         raise AlreadyExists(
             f"name conflicts with an existing object: service {spec.name} already exists",
@@ -53,7 +53,7 @@ def create_service(tx: Transaction, request: CreateService, rng: Rng) -> Service
         )
     status = JobStatus(0, tx.now) if _is_job(spec) else None
     service = Service(
-        id=free_id(tx, "service", rng),
+        id=free_id(tx, "service", context.rng),
         spec=spec,
         spec_version=tx.version,
         job_status=status,
@@ -62,16 +62,16 @@ def create_service(tx: Transaction, request: CreateService, rng: Rng) -> Service
     return written
 
 
-def update_service(tx: Transaction, request: UpdateService, rng: Rng) -> Service:
+def update_service(tx: Transaction, request: UpdateService, context: Context) -> Service:
     """A new spec, or (``rollback``) the previous one again."""
     service = tx.service(request.service_id)
     if service is None:
         raise NotFound(f"service {request.service_id} not found")
     if request.rollback or request.spec is None:
         return _rolled_back(tx, service, request.version)
-    spec = _checked(tx, request.spec)
+    spec = _checked(tx, request.spec, context)
     if spec.endpoint != service.spec.endpoint:
-        check_ports(tx, spec, service.id)
+        context.leases.check_ports(tx, spec, service.id)
     if type(spec.mode) is not type(service.spec.mode):
         raise Unimplemented("service mode change is not allowed")
     if spec.name != service.spec.name:
@@ -117,25 +117,25 @@ def _rolled_back(tx: Transaction, service: Service, version: int) -> Service:
     return swapped
 
 
-def remove_service(tx: Transaction, request: RemoveService, rng: Rng) -> None:
+def remove_service(tx: Transaction, request: RemoveService, context: Context) -> None:
     """The service goes at once; its tasks are shut down and then go."""
     if tx.service(request.service_id) is None:
         raise NotFound(f"service {request.service_id} not found")
     tx.delete("service", request.service_id, Because("remove-service"))
 
 
-def remove_task(tx: Transaction, request: RemoveTask, rng: Rng) -> None:
+def remove_task(tx: Transaction, request: RemoveTask, context: Context) -> None:
     """Forget one task, whatever its state."""
     if tx.task(request.task_id) is None:
         raise NotFound(f"task {request.task_id} not found")
     tx.delete("task", request.task_id, Because("remove-task"))
 
 
-def _checked(tx: Transaction, spec: ServiceSpec) -> ServiceSpec:
+def _checked(tx: Transaction, spec: ServiceSpec, context: Context) -> ServiceSpec:
     """``spec`` as it will be stored, or the error of the first rule it breaks."""
-    validate_service_spec(spec, check_constraints=_check_constraints)
+    validate_service_spec(spec, check_constraints=_check_constraints, expand=check_container)
     spec = _with_network_ids(tx, spec)
-    _check_ingress(tx, spec)
+    _check_ingress(tx, spec, context)
     check_references(spec.task, tx.get)
     return spec
 
@@ -169,13 +169,13 @@ def _resolved(reader: Reader, config: NetworkAttachmentConfig) -> NetworkAttachm
     return attrs.evolve(config, target=network.id)
 
 
-def _check_ingress(reader: Reader, spec: ServiceSpec) -> None:
+def _check_ingress(tx: Transaction, spec: ServiceSpec, context: Context) -> None:
     endpoint = spec.endpoint
     if endpoint is None or endpoint.mode is EndpointMode.DNSRR:
         return
     if not any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports):
         return
-    if not any(network.spec.ingress for network in reader.networks()):
+    if not context.leases.ingress(tx):
         raise FailedPrecondition("service needs ingress network, but no ingress network is present")
 
 

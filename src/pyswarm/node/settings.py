@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument
 from pyswarm.machine import Because
 from pyswarm.model import Swarm, replace
 from pyswarm.model.requests import UpdateSwarm
 from pyswarm.model.validate import validate_swarm_spec
+from pyswarm.node.context import Context
 from pyswarm.store import Transaction
 
 
-def update_swarm(tx: Transaction, request: UpdateSwarm, rng: Rng) -> Swarm:
+def update_swarm(tx: Transaction, request: UpdateSwarm, context: Context) -> Swarm:
     """New settings; fresh tokens and keys arrive in the request (a turn draws no secrets)."""
     swarm = tx.swarm
     spec = request.spec

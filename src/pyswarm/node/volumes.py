@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyswarm.env import Rng
 from pyswarm.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from pyswarm.machine import Because
 from pyswarm.model import TaskState, Volume, VolumeSpec, replace
 from pyswarm.model.requests import CreateVolume, RemoveVolume, UpdateVolume
 from pyswarm.model.validate import validate_name
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
 from pyswarm.store import Reader, Transaction
 
 
-def create_volume(tx: Transaction, request: CreateVolume, rng: Rng) -> Volume:
+def create_volume(tx: Transaction, request: CreateVolume, context: Context) -> Volume:
     """A new volume; its plug-in makes it later."""
     spec = request.spec
     if not spec.driver.name:
@@ -30,7 +30,7 @@ def create_volume(tx: Transaction, request: CreateVolume, rng: Rng) -> Volume:
     _check_secrets(tx, spec)
     if tx.by_name("volume", spec.name) is not None:
         raise AlreadyExists(f"volume {spec.name} already exists")
-    made = Volume(id=request.id or free_id(tx, "volume", rng), spec=spec)
+    made = Volume(id=request.id or free_id(tx, "volume", context.rng), spec=spec)
     written: Volume = tx.create(made, Because("create-volume", (spec.name,)))
     return written
 
@@ -41,7 +41,7 @@ def _check_secrets(reader: Reader, spec: VolumeSpec) -> None:
         raise InvalidArgument(f"secret(s) not found: {', '.join(missing)}")
 
 
-def update_volume(tx: Transaction, request: UpdateVolume, rng: Rng) -> Volume:
+def update_volume(tx: Transaction, request: UpdateVolume, context: Context) -> Volume:
     """Labels and availability only."""
     volume: Volume | None = tx.get("volume", request.id)
     if volume is None:
@@ -72,7 +72,7 @@ def _fixed_fields_changed(old: VolumeSpec, new: VolumeSpec) -> Iterator[str]:
     return (name for name, before, after in fields if before != after)
 
 
-def remove_volume(tx: Transaction, request: RemoveVolume, rng: Rng) -> None:
+def remove_volume(tx: Transaction, request: RemoveVolume, context: Context) -> None:
     """``force``, or a volume that its plug-in never made: gone at once. Otherwise it is marked, and
     goes when the plug-in has deleted it; refused while it is published to a node."""
     volume: Volume | None = tx.get("volume", request.id)

@@ -17,6 +17,7 @@ from pyswarm.errors import InvalidArgument
 from pyswarm.model import Availability, NodeState, Replicated, ServiceSpec, Task, TaskState, replace
 from pyswarm.model.requests import CreateService, RemoveService, UpdateNode, UpdateService
 from pyswarm.node import control
+from pyswarm.node.context import Context
 from pyswarm.node.lookup import find
 from pyswarm.node.nodes import set_node_state
 from pyswarm.node.turn import reconcile
@@ -122,35 +123,36 @@ def what_if(
     tx = store.fork(max(now, store.stamp))
     reconcilers = [(cls.rebuild(store, tx.now), rng.child(cls.__name__)) for cls in RECONCILERS]
     listed = [changes] if not isinstance(changes, Sequence) else changes
+    context = Context.beside((one for one, _ in reconcilers), rng)
     for change in listed:
-        _suppose(tx, change, rng)
+        _suppose(tx, change, context)
     reconcile(tx, tx.now, reconcilers)
     return WhatIf(tx.changes(), _placement(tx, reconcilers))
 
 
-def _suppose(tx: Transaction, change: Hypothesis, rng: Rng) -> None:
+def _suppose(tx: Transaction, change: Hypothesis, context: Context) -> None:
     match change:
         case Drain(nodes):
             for reference in nodes:
                 node = find(tx, "node", reference)
                 spec = replace(node.spec, availability=Availability.DRAIN)
-                control.run(tx, UpdateNode(node.id, node.version, spec), rng)
+                control.run(tx, UpdateNode(node.id, node.version, spec), context)
         case Lose(nodes):
             for reference in nodes:
                 set_node_state(tx, find(tx, "node", reference), NodeState.DOWN, "what if")
         case AddService(spec):
-            control.run(tx, CreateService(spec), rng)
+            control.run(tx, CreateService(spec), context)
         case ChangeService(spec):
             service = find(tx, "service", spec.name)
-            control.run(tx, UpdateService(service.id, service.version, spec), rng)
+            control.run(tx, UpdateService(service.id, service.version, spec), context)
         case Scale(reference, replicas):
             service = find(tx, "service", reference)
             if not isinstance(service.spec.mode, Replicated):
                 raise InvalidArgument("scale can only be used with replicated mode")
             spec = replace(service.spec, mode=Replicated(replicas))
-            control.run(tx, UpdateService(service.id, service.version, spec), rng)
+            control.run(tx, UpdateService(service.id, service.version, spec), context)
         case Remove(reference):
-            control.run(tx, RemoveService(find(tx, "service", reference).id), rng)
+            control.run(tx, RemoveService(find(tx, "service", reference).id), context)
         case _:
             raise InvalidArgument(f"not a change that can be supposed: {change!r}")
 

@@ -4,7 +4,7 @@ A service is given its endpoint first: in ``vip`` mode a virtual address on each
 (ingress first, if a port is published there), and its published ports. Then its NEW tasks are given
 an address on each network and become PENDING, which is what the scheduler waits for. A node gets an
 address for its load balancer on ingress, and on each network that a task on it uses. Networks get
-their subnets inside the request that creates them (:func:`allocate_network`).
+their subnets inside the request that creates them (:class:`~.leases.Leases`).
 
 Everything is released when its holder ends or goes: a task's addresses when it is observed past
 RUNNING. What could not be had is tried again when something is released where it was missing.
@@ -32,11 +32,10 @@ from pyswarm.model.objects import (
 from pyswarm.model.replace import replace
 from pyswarm.model.specs import NetworkAttachmentConfig
 from pyswarm.model.states import EndpointMode, TaskState
+from pyswarm.orchestrator.leases import Leases
 from pyswarm.orchestrator.networks import Book as Book
-from pyswarm.orchestrator.networks import allocate_network as allocate_network
-from pyswarm.orchestrator.networks import ingress_network, is_managed
+from pyswarm.orchestrator.networks import is_managed
 from pyswarm.orchestrator.ports import Ports, is_ingress
-from pyswarm.orchestrator.ports import check_ports as check_ports
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.recent import Age
 from pyswarm.orchestrator.task import endpoint_spec
@@ -55,13 +54,25 @@ _INGRESS: Missing = ("network", "")
 class Allocator:
     """Gives addresses and ports, and takes them back."""
 
-    __slots__ = ("_books", "_dirty", "_ingress", "_ports", "_stuck", "_users")
+    __slots__ = (
+        "_books",
+        "_dirty",
+        "_ingress",
+        "_nodes_on",
+        "_ports",
+        "_stuck",
+        "_users",
+        "leases",
+    )
 
     def __init__(self) -> None:
         self._books: dict[str, Book] = {}  # by network
         self._ingress: str = ""  # the ingress network's id
         self._ports = Ports()
         self._users: dict[str, dict[str, int]] = {}  # node -> network -> tasks that use it there
+        self._nodes_on: dict[str, dict[str, None]] = {}  # network -> nodes where tasks use it
+        self.leases = Leases()
+        """What requests ask: the subnets and published ports that are taken."""
         # What to look at, by kind, in the order in which the kinds are served.
         self._dirty: dict[str, dict[str, None]] = {
             kind: {} for kind in ("network", "service", "node", "task")
@@ -72,6 +83,7 @@ class Allocator:
     def rebuild(cls, view: Reader, now: float) -> Allocator:
         """Taking office: first what everybody has, then what is missing."""
         self = cls()
+        self.leases = Leases.rebuild(view)
         for network in view.networks():
             self._saw_network(None, network)
         for service in view.services():
@@ -95,6 +107,7 @@ class Allocator:
         self, tx: Transaction, changed: Sequence[Change], now: float, rng: Rng, /
     ) -> None:
         """Take back what changed hands, then serve networks, services, nodes and tasks."""
+        self.leases.follow(tx)
         for change in changed:
             if change.kind == "task":
                 self._saw_task(change.old, change.new)
@@ -118,9 +131,7 @@ class Allocator:
             if self._ingress == old.id:
                 self._ingress = ""
                 self._dirty["node"].update(dict.fromkeys(self._users))
-            for node_id, users in self._users.items():
-                if old.id in users:
-                    self._dirty["node"][node_id] = None
+            self._dirty["node"].update(self._nodes_on.get(old.id, ()))
             self._wake(_POOLS)
         elif is_managed(new):
             if new.id not in self._books and new.ipam:
@@ -188,8 +199,17 @@ class Allocator:
             users[attachment.network_id] = before + by
             if before == 0 or before + by == 0:
                 self._dirty["node"][task.node_id] = None
+            if before == 0:
+                self._nodes_on.setdefault(attachment.network_id, {})[task.node_id] = None
             if before + by == 0:
                 del users[attachment.network_id]
+                self._leave(attachment.network_id, task.node_id)
+
+    def _leave(self, network_id: str, node_id: str) -> None:
+        nodes = self._nodes_on[network_id]
+        del nodes[node_id]
+        if not nodes:
+            del self._nodes_on[network_id]
 
     def _wake(self, missing: Missing) -> None:
         for kind, id in self._stuck.pop(missing, ()):
@@ -234,7 +254,7 @@ class Allocator:
             if network is None or network.ipam:
                 continue
             try:
-                served = allocate_network(tx, network)
+                served = self.leases.allocate(tx, network)
             except SwarmError:
                 self._wait(_POOLS, "network", network_id)
                 continue
@@ -438,4 +458,4 @@ def _age(holder: Service | Node | Task) -> Age:
     return (holder.created_at, kind, holder.id, 0, "")
 
 
-__all__ = ["Allocator", "Book", "allocate_network", "check_ports", "ingress_network"]
+__all__ = ["Allocator", "Book"]

@@ -1,4 +1,4 @@
-"""Networks of the swarm: the subnet and VXLAN ids of a new one, and who has which address.
+"""Networks of the swarm: which are the managers' business, and who has which address.
 
 Only networks that span nodes are the managers' business; ``bridge``, ``host`` and the like live on
 each node by themselves. A :class:`Book` is the cache of one network's leases: virtual addresses of
@@ -8,22 +8,12 @@ the objects in the store say, and so is the place where the search goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import attrs
+from collections.abc import Sequence
 
 from pyswarm.errors import InvalidArgument
-from pyswarm.ipam import (
-    AddressesExhausted,
-    AddressInUse,
-    AddressPool,
-    Subnet,
-    VxlanIds,
-)
+from pyswarm.ipam import AddressesExhausted, AddressInUse, Subnet
 from pyswarm.model.objects import Network
-from pyswarm.model.specs import IPAMConfig
 from pyswarm.orchestrator.recent import Age, Recent
-from pyswarm.store import Reader
 
 LOCAL_DRIVERS = ("bridge", "host", "macvlan", "ipvlan", "null", "none")
 """Drivers whose networks each node makes for itself; the managers give no addresses there."""
@@ -35,82 +25,6 @@ VXLAN_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 def is_managed(network: Network) -> bool:
     """Whether the managers give this network's addresses."""
     return network.spec.driver not in LOCAL_DRIVERS and not network.spec.config_from
-
-
-def ingress_network(reader: Reader) -> Network | None:
-    """The network of the routing mesh, if there is one."""
-    for network in reader.networks():
-        if network.spec.ingress:
-            return network
-    return None
-
-
-def allocate_network(reader: Reader, network: Network) -> Network:
-    """``network`` with its subnets, gateways and VXLAN ids, all of them free in ``reader``.
-
-    Called inside the request that creates the network, so what cannot be served is refused at
-    once. Subnets that the spec names are taken as they are; without one the network gets the
-    lowest free subnet of the swarm's pools, and ``ingress`` the last.
-
-    Raises:
-        PoolExhausted: the pools have no free subnet; it names them.
-        PoolOverlap: a subnet asked for overlaps another network's.
-        InvalidArgument: a subnet, gateway, range or VXLAN id cannot be.
-    """
-    if not is_managed(network) or network.ipam:
-        return network
-    pool, ids = _leased(reader)
-    wanted = network.spec.ipam.configs or (IPAMConfig(),)
-    configs = tuple(_served(pool, config, network.spec.ingress) for config in wanted)
-    state = dict(network.driver_state)
-    if network.spec.driver == "overlay":
-        state[VXLAN_OPTION] = _vxlan_ids(ids, network, len(configs))
-    return attrs.evolve(network, ipam=configs, driver_state=state)
-
-
-def _leased(reader: Reader) -> tuple[AddressPool, VxlanIds]:
-    """The pools and VXLAN ids of the swarm without what its networks have."""
-    swarm = reader.swarm
-    pool = AddressPool(swarm.default_addr_pools, swarm.subnet_size or 24)
-    ids = VxlanIds()
-    for network in reader.networks():
-        for config in network.ipam:
-            if config.subnet:
-                pool.allocate(config.subnet)
-        fixed = VXLAN_OPTION in network.spec.driver_options
-        for vxlan_id in _listed(network.driver_state):
-            if vxlan_id in ids:
-                continue  # several networks may have been given one id by name
-            ids.allocate(vxlan_id)
-            if not fixed:
-                ids.search_after(vxlan_id)
-    return pool, ids
-
-
-def _served(pool: AddressPool, config: IPAMConfig, ingress: bool) -> IPAMConfig:
-    if config.subnet:
-        cidr = pool.allocate(config.subnet)
-    else:
-        cidr = pool.allocate_last() if ingress else pool.allocate()
-    subnet = Subnet(cidr, config.gateway or None, config.range or None)
-    return attrs.evolve(config, subnet=cidr, gateway=subnet.gateway)
-
-
-def _vxlan_ids(ids: VxlanIds, network: Network, count: int) -> str:
-    given = _listed(network.spec.driver_options)
-    chosen = [ids.allocate(vxlan_id) for vxlan_id in given[:count]]
-    chosen += [ids.allocate() for _ in range(count - len(chosen))]
-    return ",".join(map(str, chosen))
-
-
-def _listed(options: Mapping[str, str]) -> list[int]:
-    text = options.get(VXLAN_OPTION, "")
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise InvalidArgument(
-            f"{VXLAN_OPTION} must be numbers separated by commas, not {text!r}"
-        ) from None
 
 
 class Book:

@@ -7,6 +7,7 @@ kept as long as the service publishes the same target. Host ports are the schedu
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 import attrs
@@ -24,7 +25,54 @@ PortKey = tuple[str, int]
 """Protocol and published port."""
 
 
-def check_ports(reader: Reader, spec: ServiceSpec, service_id: str) -> None:
+Use = tuple[str, int, bool]
+"""Protocol, published port, and whether it is an ingress port."""
+
+Who = tuple[float, str]
+"""A service: when it was created, and its id."""
+
+
+class Published:
+    """Which services publish a port, or ask to, the first created first: an index by port."""
+
+    __slots__ = ("_by",)
+
+    def __init__(self) -> None:
+        self._by: dict[Use, list[Who]] = {}
+
+    def move(self, who: Who, before: Sequence[Use], after: Sequence[Use]) -> None:
+        """The service published ``before`` and publishes ``after`` from now on."""
+        for use in before:
+            if use not in after:
+                holders = self._by[use]
+                del holders[bisect_left(holders, who)]
+                if not holders:
+                    del self._by[use]
+        for use in after:
+            if use not in before:
+                insort(self._by.setdefault(use, []), who)
+
+    def other(self, use: Use, service_id: str) -> str:
+        """The first service that publishes this and is not ``service_id``; "" for none."""
+        for _, holder in self._by.get(use, ())[:2]:
+            if holder != service_id:
+                return holder
+        return ""
+
+
+def published_ports(service: Service) -> tuple[Use, ...]:
+    """The ports a service asks for by number, or was given; each once."""
+    asked = service.spec.endpoint.ports if service.spec.endpoint else ()
+    given = service.endpoint.ports if service.endpoint else ()
+    if not asked and not given:
+        return ()
+    uses = ((*_key(port), is_ingress(port)) for port in (*asked, *given) if port.published_port)
+    return tuple(dict.fromkeys(uses))
+
+
+def check_ports(
+    reader: Reader, published: Published, spec: ServiceSpec, service_id: str
+) -> None:
     """Refuse published ports that belong to another service than ``service_id`` ("": a new one).
 
     Ports that several services publish in host mode do not conflict: the scheduler parts them.
@@ -32,26 +80,20 @@ def check_ports(reader: Reader, spec: ServiceSpec, service_id: str) -> None:
     Raises:
         PortInUse: with Docker's sentence, which names the service.
     """
-    wanted: dict[PortKey, bool] = {}  # -> whether it is an ingress port
     for port in spec.endpoint.ports if spec.endpoint else ():
-        if port.published_port:
-            wanted[_key(port)] = is_ingress(port)
-    if not wanted:
-        return
-    for other in reader.services():
-        if other.id == service_id:
+        if not port.published_port:
             continue
-        asked = other.spec.endpoint.ports if other.spec.endpoint else ()
-        given = other.endpoint.ports if other.endpoint else ()
-        for port in (*asked, *given):
-            ingress = wanted.get(_key(port)) if port.published_port else None
-            if ingress is None:
-                continue
-            number, name = port.published_port, other.spec.name
-            if is_ingress(port):
-                raise PortInUse(number, str(port.protocol), name, other.id)
-            if ingress:
-                raise PortInUse(number, str(port.protocol), name, other.id, "host")
+        key = _key(port)
+        if holder := published.other((*key, True), service_id):
+            raise PortInUse(key[1], key[0], _name(reader, holder), holder)
+        if is_ingress(port) and (holder := published.other((*key, False), service_id)):
+            raise PortInUse(key[1], key[0], _name(reader, holder), holder, "host")
+
+
+def _name(reader: Reader, service_id: str) -> str:
+    service = reader.service(service_id)
+    assert service is not None, "the index of ports is behind"
+    return service.spec.name
 
 
 def is_ingress(port: PortConfig) -> bool:

@@ -10,7 +10,7 @@ the log from where it stopped, so a turn that only writes pays for no index twic
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from pyswarm.errors import AlreadyExists, NotFound, OutOfSequence
 from pyswarm.machine import Because
@@ -38,6 +38,13 @@ class Savepoint(NamedTuple):
     """A place in a transaction's log that it can be rolled back to."""
 
     mark: int
+
+
+class Follower(Protocol):
+    """Someone who reads a transaction's log as it grows, and must hear when it shrinks."""
+
+    def undo(self, tx: Transaction, mark: int, /) -> None:
+        """The writes of ``tx`` from ``mark`` on are being taken back."""
 
 
 class Delta:
@@ -89,6 +96,7 @@ class Transaction(Reader):
 
     __slots__ = (
         "_deltas",
+        "_followers",
         "_grown",
         "_log",
         "_overlays",
@@ -116,6 +124,7 @@ class Transaction(Reader):
         self._log: list[Change] = []
         self._priors: list[Change | None] = []  # per write, the net change before it
         self._deltas: dict[tuple[str, str], Delta] = {}
+        self._followers: list[Follower] = []
         self._grown = dict.fromkeys(tables, 0)
         self.based_on = based_on
         self.version = version
@@ -223,9 +232,15 @@ class Transaction(Reader):
         """A place to roll back to; savepoints nest."""
         return Savepoint(len(self._log))
 
+    def follow(self, follower: Follower) -> None:
+        """Tell ``follower`` of every rollback."""
+        self._followers.append(follower)
+
     def rollback(self, savepoint: Savepoint) -> None:
         """Undo every write since ``savepoint``, as if it had never been."""
         log, mark = self._log, savepoint.mark
+        for follower in self._followers:
+            follower.undo(self, mark)
         for delta in self._deltas.values():
             delta.undo(log, mark)
         while len(log) > mark:

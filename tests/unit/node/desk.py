@@ -19,8 +19,10 @@ from pyswarm.model import (
 )
 from pyswarm.model.objects import RootCAState
 from pyswarm.node import control
+from pyswarm.node.context import Context
 from pyswarm.node.networks import create_predefined
-from pyswarm.store import Store
+from pyswarm.orchestrator.leases import Leases
+from pyswarm.store import Store, Transaction
 
 WHY = Because("test")
 
@@ -35,8 +37,11 @@ class Desk:
         root = RootCAState(worker_token="worker token", manager_token="manager token")
         self.put(Swarm(id="swarm", root_ca=root, spec=SwarmSpec(), **swarm))
         tx = self.store.begin(self.store.version + 1, self.now)
-        create_predefined(tx, self._rng)
+        create_predefined(tx, self._context(tx))
         self.store.install(tx)
+
+    def _context(self, tx: Transaction) -> Context:
+        return Context(self._rng, Leases.rebuild(tx))
 
     def put(self, obj: Any) -> Any:
         """An object as it is, without asking anybody."""
@@ -50,7 +55,7 @@ class Desk:
     def ask(self, body: Any) -> Any:
         self.now += 1.0
         tx = self.store.begin(self.store.version + 1, self.now)
-        written = control.run(tx, body, self._rng)
+        written = control.run(tx, body, self._context(tx))
         self.store.install(tx)
         return written
 

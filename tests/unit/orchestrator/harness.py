@@ -40,7 +40,7 @@ from pyswarm.model.specs import (
     TaskSpec,
 )
 from pyswarm.model.states import Availability, NodeState, TaskState, UpdateState
-from pyswarm.orchestrator.allocate import allocate_network
+from pyswarm.orchestrator.leases import Leases
 from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.store import Store, Transaction
 
@@ -106,7 +106,7 @@ class World:
                 tx.create(a_node(f"n{number}"), WHY)
             if ingress:
                 spec = NetworkSpec(name="ingress", ingress=True)
-                tx.create(allocate_network(tx, Network(id="ingress", spec=spec)), WHY)
+                tx.create(Leases.rebuild(tx).allocate(tx, Network(id="ingress", spec=spec)), WHY)
 
         self.turn(begin)
 
@@ -365,7 +365,7 @@ class World:
 
         def work(tx: Transaction) -> Network:
             network = Network(id=f"net-{name}", spec=NetworkSpec(name=name, **fields))
-            return tx.create(allocate_network(tx, network), WHY)
+            return tx.create(Leases.rebuild(tx).allocate(tx, network), WHY)
 
         created: Network = self.turn(work)
         return created

@@ -13,9 +13,10 @@ from pyswarm.model.specs import (
     IPAMOptions,
     NetworkAttachmentConfig,
     PortConfig,
+    ServiceSpec,
 )
 from pyswarm.model.states import EndpointMode, Protocol, PublishMode, TaskState
-from pyswarm.orchestrator.allocate import check_ports
+from pyswarm.orchestrator.leases import Leases
 from pyswarm.orchestrator.networks import VXLAN_OPTION
 
 from .harness import WHY, World, a_spec
@@ -162,6 +163,10 @@ def test_host_ports_are_left_alone() -> None:
     assert len(world.live(service_id)) == 3
 
 
+def check(world: World, spec: ServiceSpec, service_id: str) -> None:
+    Leases.rebuild(world.store).check_ports(world.store.fork(world.now), spec, service_id)
+
+
 @pytest.mark.parametrize(
     ("mine", "theirs", "text"),
     [
@@ -178,21 +183,21 @@ def test_port_conflicts(mine: str, theirs: str, text: str) -> None:
     )
     spec = a_spec("mine", ports=[PortConfig(80, 8080, publish_mode=PublishMode(mine))])
     if not text:
-        check_ports(world.store, spec, "")
+        check(world, spec, "")
         return
     with pytest.raises(PortInUse) as caught:
-        check_ports(world.store, spec, "")
+        check(world, spec, "")
     expected = f"port '8080' is already in use by service 'other' (service-other) {text}"
     assert str(caught.value) == expected
-    check_ports(world.store, spec, "service-other")
-    check_ports(world.store, a_spec("mine", ports=[PortConfig(80, 8080, Protocol.UDP)]), "")
+    check(world, spec, "service-other")
+    check(world, a_spec("mine", ports=[PortConfig(80, 8080, Protocol.UDP)]), "")
 
 
 def test_chosen_port_conflicts_too() -> None:
     world = World()
     world.create(a_spec("other", replicas=0, ports=[PortConfig(80)]))
     with pytest.raises(PortInUse):
-        check_ports(world.store, a_spec("mine", ports=[PortConfig(80, 30000)]), "")
+        check(world, a_spec("mine", ports=[PortConfig(80, 30000)]), "")
 
 
 def test_missing_ingress_keeps_tasks_new_until_it_is_there() -> None:
