@@ -36,7 +36,7 @@ from pyswarm.node.config import NodeConfig
 from pyswarm.node.context import Context
 from pyswarm.node.networks import create_predefined
 from pyswarm.node.outbox import Outbox
-from pyswarm.node.seats import Seats, manager_addresses
+from pyswarm.node.seats import Seats, check_demotion, manager_addresses
 from pyswarm.node.turn import (
     TURN_BYTES_MAX,
     Reconciling,
@@ -114,6 +114,11 @@ class Office:
             done(None, Unavailable(f"{QUEUE_MAX} requests are waiting", hint="retry later"))
             return
         body = request.body
+        try:
+            check_demotion(self._store, body, self._replica)
+        except SwarmError as error:
+            done(None, error)
+            return
         self._queue.append(
             Work(
                 lambda tx: control.run(tx, body, self._context),

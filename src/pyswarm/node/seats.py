@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from pyswarm.errors import FailedPrecondition
 from pyswarm.machine import Because
 from pyswarm.model import ManagerStatus, Node, Role, replace
+from pyswarm.model.requests import UpdateNode
 from pyswarm.model.session import ManagerAddress
 from pyswarm.raft import (
     AddMember,
@@ -24,7 +26,9 @@ from pyswarm.raft import (
     Member,
     MembershipChange,
     PromoteMember,
+    Reachability,
     RemoveMember,
+    Replica,
 )
 from pyswarm.store import Change, Reader, Transaction
 
@@ -142,6 +146,29 @@ class Seats:
             if node is not None and node_id not in seats:
                 spec = replace(node.spec, desired_role=Role.WORKER)
                 tx.update(replace(node, spec=spec), Because("new-cluster"))
+
+
+def check_demotion(view: Reader, body: object, replica: Replica) -> None:
+    """Refuse to take a seat away whose voters would miss it.
+
+    Who can be reached is known to the leader's replica alone, now: so this is asked before a
+    request waits for its turn, and leaves no record. Raises ``FailedPrecondition``.
+    """
+    if not isinstance(body, UpdateNode) or body.spec.desired_role is Role.MANAGER:
+        return
+    node = view.node(body.node_id)
+    if node is None or node.manager is None or node.spec.desired_role is not Role.MANAGER:
+        return
+    status = replica.status()
+    reachable = [one.id for one in status.followers if one.reachability is Reachability.REACHABLE]
+    others = any(voter != node.manager.member_id for voter in status.configuration.voters)
+    if others and not status.configuration.keeps_quorum_without(
+        node.manager.member_id, (*reachable, replica.id)
+    ):
+        raise FailedPrecondition(
+            "can't remove member from the raft: this would result in a loss of quorum",
+            hint="bring another manager back first, or demote one that is lost",
+        )
 
 
 def _concerns_seats(old: Node | None, new: Node | None) -> bool:

@@ -269,3 +269,21 @@ def test_the_founder_comes_back_as_a_member_and_founds_nothing() -> None:
     assert bench["m1"].store.count("node") == 3
     assert bench["m1"].store.by_name("service", "web") is not None
     bench.check()
+
+
+def test_a_demotion_that_would_lose_the_quorum_is_refused() -> None:
+    bench = Bench.formed(3)
+    bench.crash("m3")
+    bench.wait(3.0)
+    text = "can't remove member from the raft: this would result in a loss of quorum"
+    for name in ("m1", "m2"):
+        with pytest.raises(FailedPrecondition) as caught:
+            set_role(bench, name, Role.WORKER)
+        assert str(caught.value) == text
+    leader = bench.leader()
+    assert leader is not None
+    [lost] = [node for node in leader.store.nodes() if node.hostname == "m3"]
+    spec = replace(lost.spec, desired_role=Role.WORKER)
+    bench.ask("m1", UpdateNode(lost.id, lost.version, spec))
+    bench.wait_until(lambda: voters(bench) == 2)
+    assert bench.ask("m1", CreateService(service_spec("web", image="web")))
