@@ -136,7 +136,7 @@ def _mode(service: Any, value: str) -> bool:
 
 def _desired(task: Any, value: str) -> bool:
     """Docker's three words: running and accepted mean "wanted", shutdown the rest."""
-    wanted = task.desired_state <= TaskState.COMPLETE
+    wanted = bool(task.desired_state <= TaskState.COMPLETE)
     if value in ("running", "accepted"):
         return wanted
     if value == "shutdown":

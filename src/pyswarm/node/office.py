@@ -130,9 +130,7 @@ class Office:
 
     def do(self, body: Any, done: Callable[[Any, SwarmError | None], None] | None = None) -> None:
         """Queue something of the leader's own; it leaves no record."""
-        self._queue.append(
-            Work(lambda tx: control.run(tx, body, self._context), done or _nobody)
-        )
+        self._queue.append(Work(lambda tx: control.run(tx, body, self._context), done or _nobody))
 
     def register(self, identity: Identity, addr: str, body: RegisterNode, now: float) -> None:
         """An agent opens a session: its node is ready once the turn is settled."""
