@@ -52,6 +52,13 @@ class Wish:
     since: float = 0.0
     follow: bool = False
     tail: int | None = None
+    """Of the streams together, as Docker counts."""
+    stdout: bool = True
+    stderr: bool = True
+
+    def takes(self, line: LogLine) -> bool:
+        """Whether the line is of a stream that is wanted."""
+        return self.stderr if line.stream == "stderr" else self.stdout
 
 
 @attrs.frozen
@@ -162,7 +169,8 @@ class LogDesk:
                 try:
                     async with aclosing(lines) as open_lines:
                         async for line in open_lines:
-                            await send.send(line)
+                            if wish.takes(line):
+                                await send.send(line)
                 except TaskGone:
                     pass  # nothing was written, or all of it is gone: the log is empty
                 except SwarmError as problem:

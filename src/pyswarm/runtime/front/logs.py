@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any, TypedDict
 
 import attrs
 import trio
 
+from pyswarm.agent import LogLine
 from pyswarm.errors import SwarmError, Unavailable
 from pyswarm.model import Task, TaskState
 from pyswarm.runtime.front.logdesk import Lines, Wish
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.options import Since, log_wish, rfc3339
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.store import Store
 
@@ -23,7 +26,10 @@ BATCHES_AHEAD = 4
 
 @attrs.frozen
 class TaskLine:
-    """One line that a task wrote. ``time`` is seconds since the epoch, by its node's clock."""
+    """One line that a task wrote. ``time`` is seconds since the epoch, by its node's clock.
+
+    As text it is the line itself, after its time and where it is from if these were asked for.
+    """
 
     task_id: str
     task_name: str
@@ -31,6 +37,9 @@ class TaskLine:
     stream: str
     time: float
     data: bytes
+    service_id: str = ""
+    timestamps: bool = attrs.field(default=False, repr=False)
+    details: bool = attrs.field(default=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -38,17 +47,27 @@ class TaskLine:
         return self.data.decode(errors="replace")
 
     def __str__(self) -> str:
-        return self.text
+        words = [rfc3339(self.time)] if self.timestamps else []
+        if self.details:
+            words.append(
+                f"com.docker.swarm.node.id={self.node_id},"
+                f"com.docker.swarm.service.id={self.service_id},"
+                f"com.docker.swarm.task.id={self.task_id}"
+            )
+        return " ".join((*words, self.text))
 
 
 class _Reading:
     """One ``async for`` over logs: its sources run in the node's loop."""
 
-    def __init__(self, member: Member, which: Which, wish: Wish, *, is_one: bool) -> None:
+    def __init__(
+        self, member: Member, which: Which, wish: Wish, is_one: bool, shown: dict[str, bool]
+    ) -> None:
         self._member = member
         self._which = which
         self._wish = wish
         self._is_one = is_one
+        self._shown = shown
         self._scope = trio.CancelScope()
         self._send, self._receive = trio.open_memory_channel[list[TaskLine]](BATCHES_AHEAD)
         self._is_open = False
@@ -89,12 +108,7 @@ class _Reading:
 
     async def _read(self, task: Task) -> None:
         async def put(lines: Lines) -> None:
-            await self._send.send(
-                [
-                    TaskLine(task.id, task.name, task.node_id, line.stream, line.time, line.data)
-                    for line in lines
-                ]
-            )
+            await self._send.send([self._line(task, line) for line in lines])
 
         node = self._member.node.store.node(task.node_id)
         wish = attrs.evolve(self._wish, task_id=task.id)
@@ -105,6 +119,18 @@ class _Reading:
         except SwarmError as problem:
             if self._is_one:
                 self._problem = problem
+
+    def _line(self, task: Task, line: LogLine) -> TaskLine:
+        return TaskLine(
+            task.id,
+            task.name,
+            task.node_id,
+            line.stream,
+            line.time,
+            line.data,
+            task.service_id,
+            **self._shown,
+        )
 
     async def take(self) -> list[TaskLine] | None:
         """The next lines, or None at the end."""
@@ -123,11 +149,37 @@ class _Reading:
             self._send.close()
 
 
+class LogOptions(TypedDict, total=False):
+    """The keywords of ``logs``, Docker's."""
+
+    follow: bool
+    """Go on with what comes."""
+    tail: int | str | None
+    """The last so many lines of each task; ``"all"`` or None for all that are kept."""
+    since: Since
+    """Not what is older: seconds since the epoch, a date and time, or how long ago (``"10m"``)."""
+    timestamps: bool
+    """``str(line)`` begins with the time."""
+    details: bool
+    """``str(line)`` says which node, service and task it is from."""
+    stdout: bool
+    stderr: bool
+    """Which streams; both unless said otherwise."""
+
+
 def read_logs(
-    member: Member, which: Which, wish: Wish, *, is_one: bool = False
+    member: Member,
+    which: Which,
+    options: LogOptions,
+    *,
+    task_id: str = "",
 ) -> Stream[TaskLine]:
-    """The lines of the tasks that ``which`` finds, as they come in.
+    """The lines of the tasks that ``which`` finds, as they come in; of one alone if ``task_id``.
 
     Of one task, an unreachable node is an error (``Unavailable``); of a service it is left out.
+    The lines of a task come in order. What the reader does not take stays on the nodes.
     """
-    return Stream(member.loop, _Reading(member, which, wish, is_one=is_one))
+    given: dict[str, Any] = dict(options)
+    shown = {name: bool(given.pop(name, False)) for name in ("timestamps", "details")}
+    wish = log_wish(task_id, now=member.node.clock.realtime(), **given)
+    return Stream(member.loop, _Reading(member, which, wish, bool(task_id), shown))

@@ -31,8 +31,7 @@ from pyswarm.node.lookup import find
 from pyswarm.runtime.front.changes import Changes, changed
 from pyswarm.runtime.front.convergence import Outcome, Progress, Watcher
 from pyswarm.runtime.front.handles import CHANGE_TRIES, Collection, Handle
-from pyswarm.runtime.front.logdesk import Wish
-from pyswarm.runtime.front.logs import TaskLine, read_logs
+from pyswarm.runtime.front.logs import LogOptions, TaskLine, read_logs
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.front.tasks import TaskHandle, Tasks
@@ -173,19 +172,18 @@ class ServiceHandle(Handle[Service]):
         """For each task it wants: why it is where it is, or has no node. Waiting ones first."""
         return await self._member.read(lambda store: explain_service(store, self._current(store)))
 
-    def logs(
-        self, *, follow: bool = False, tail: int | None = None, since: float = 0.0
-    ) -> Stream[TaskLine]:
-        """What its tasks wrote, as it comes in from their nodes.
+    def logs(self, **options: Unpack[LogOptions]) -> Stream[TaskLine]:
+        """What its tasks wrote, as it comes in from their nodes: ``follow``, ``tail``, ``since``,
+        ``timestamps``, ``details``, ``stdout``, ``stderr`` (see :class:`LogOptions`).
 
-        ``tail``: the last so many lines of each task; ``since``: seconds since the epoch;
-        ``follow``: go on, with the tasks it gets meanwhile, until it is removed or you stop.
+        With ``follow`` it goes on, with the tasks the service gets meanwhile, until it is removed
+        or you stop. Raises ``InvalidArgument``.
         """
 
         def those(store: Store) -> Iterable[Task]:
             return store.tasks_of_service(self.id)
 
-        return read_logs(self._member, those, Wish("", since, follow, tail))
+        return read_logs(self._member, those, options)
 
 
 class Services(Collection[ServiceHandle]):

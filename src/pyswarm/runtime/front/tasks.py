@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from pyswarm.model import Task, TaskState
 from pyswarm.model.requests import RemoveTask
 from pyswarm.node.explain import explain_task
 from pyswarm.runtime.front.handles import Collection, Handle
-from pyswarm.runtime.front.logdesk import Wish
-from pyswarm.runtime.front.logs import TaskLine, read_logs
+from pyswarm.runtime.front.logs import LogOptions, TaskLine, read_logs
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.scheduler.explain import Explanation
 from pyswarm.store import Store
@@ -34,21 +33,18 @@ class TaskHandle(Handle[Task]):
         """Why it is where it is, or why it has no node: filter by filter, node by node."""
         return await self._member.read(lambda store: explain_task(store, self._current(store)))
 
-    def logs(
-        self, *, follow: bool = False, tail: int | None = None, since: float = 0.0
-    ) -> Stream[TaskLine]:
-        """What it wrote, line by line, from whichever node it runs on.
+    def logs(self, **options: Unpack[LogOptions]) -> Stream[TaskLine]:
+        """What it wrote, line by line, from whichever node it runs on: ``follow``, ``tail``,
+        ``since``, ``timestamps``, ``details``, ``stdout``, ``stderr`` (see :class:`LogOptions`).
 
-        ``tail``: the last so many lines only; ``since``: seconds since the epoch; ``follow``: go
-        on until it has ended.
+        With ``follow`` it goes on until the task has ended. Raises ``InvalidArgument``.
         """
 
         def this(store: Store) -> list[Task]:
             task = store.task(self.id)
             return [] if task is None else [task]
 
-        wish = Wish(self.id, since, follow, tail)
-        return read_logs(self._member, this, wish, is_one=True)
+        return read_logs(self._member, this, options, task_id=self.id)
 
     async def remove(self) -> None:
         """Forget the task at once, whatever its state."""
