@@ -11,6 +11,7 @@ import trio
 from pyswarm import Cluster, LocalSwarm
 from pyswarm.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from pyswarm.model import NodeState, Role, TaskState
+from pyswarm.node.calls import HandOver
 from pyswarm.node.whatif import Drain
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.front import Converged
@@ -162,6 +163,16 @@ async def test_a_partition_and_its_end() -> None:
         await old.wait_ready(timeout=WAIT_S)
         assert (await old.services.get("web")).name == "web"
         assert not await others[1].check()
+
+
+async def test_handing_leadership_over() -> None:
+    """What a leader does that cannot keep time: another one leads, and nothing else changes."""
+    async with local_swarm(3, 0) as swarm:
+        old = await swarm.leader()
+        await old._member.call(HandOver())
+        await until(lambda: any(node.is_leader for node in swarm.nodes if node is not old))
+        await old.services.create("web", image="sleeper", replicas=0)
+        assert not old.is_leader
 
 
 async def test_promoting_and_demoting() -> None:
