@@ -12,6 +12,7 @@ membership up). All arguments are keyword-only and checked at once. Errors are t
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
@@ -236,6 +237,17 @@ class Cluster:
         ``heartbeat_period`` (seconds), ``default_log_driver``, ``node_cert_expiry`` (seconds),
         ``snapshot_interval``, ``keep_old_snapshots``, ``log_entries_for_slow_followers``."""
         return await front.update(self._member, settings)
+
+    async def backup(self, path: str | os.PathLike[str], *, stale: bool = False) -> front.Backup:
+        """Write a backup of the swarm to the new directory ``path``, from this running manager:
+        everything that was settled when this was called (``stale``: that this member knows of,
+        which needs no leader). Commands go on meanwhile.
+
+        It holds the swarm's secrets: sealed by the unlock key while autolock is on, readable for
+        the owner of the files otherwise. ``pyswarm restore`` makes a state directory of it. Raises
+        ``AlreadyExists``, ``ResourceExhausted`` (no room) and ``Unavailable``.
+        """
+        return await front.backup(self._member, path, stale=stale)
 
     def events(
         self, after: int | None = None, *, kinds: Collection[str] | None = None

@@ -112,12 +112,9 @@ async def test_every_manager_and_no_worker(tmp_path: Path) -> None:
         await swarm.crash(down)
         leader = await swarm.leader()
         second = await leader.rotate_unlock_key()
-        options = swarm._of(down)
         with pytest.raises(Locked):
-            async with Cluster.open(tmp_path / down, **{**options, "unlock_key": second}):
-                pass
-        block = Cluster.open(tmp_path / down, **{**options, "unlock_key": first})
-        back = await swarm._start(down, block)
+            await swarm.restart(down, unlock_key=second)
+        back = await swarm.restart(down, unlock_key=first, wait=False)
         await back.wait_ready(timeout=WAIT_S)
         ring = back._member._disk.directory.ring
         await until(lambda: ring._kek == UnlockKey.parse(second))

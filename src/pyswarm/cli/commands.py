@@ -10,6 +10,8 @@ import json
 import shlex
 import time
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -81,6 +83,55 @@ def print_plan(answer: Mapping[str, Any]) -> None:
                 click.echo(f"{service}\t{node}\t{count}")
     for entry in answer["pending"]:
         click.echo(f"{entry['service']}\tpending\t{entry['count']}\t{entry['reason']}")
+
+
+@pyswarm.command()
+@click.argument("state_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def backup(state_dir: Path, target: Path, as_json: bool) -> None:
+    """Copy the state of the stopped manager in STATE_DIR to the new directory TARGET.
+
+    No key is needed, and what is sealed stays so. A running manager is backed up from within its
+    program: `await cluster.backup(path)`.
+    """
+    from pyswarm.runtime.backup import copy_stopped
+
+    made = copy_stopped(state_dir, target, time.time())
+    if as_json:
+        form = {"path": str(made.path), "files": len(made.files), "bytes": made.size}
+        click.echo(json.dumps({**form, "locked": made.locked}))
+        return
+    click.echo(f"{made.path}: {len(made.files)} files, {made.size} bytes")
+    if made.locked:
+        click.echo("It is locked: keep the swarm's unlock key too, in another place.")
+
+
+@pyswarm.command()
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("state_dir", type=click.Path(path_type=Path))
+@click.option("--unlock-key", help="The swarm's unlock key; `-` asks for it.", metavar="KEY")
+@click.option("--advertise-addr", help="Where others will find the node (default: as before).")
+def restore(
+    source: Path, state_dir: Path, unlock_key: str | None, advertise_addr: str | None
+) -> None:
+    """Make the new STATE_DIR of the backup SOURCE, for a swarm with this manager alone.
+
+    Every file is checked first. All objects, tokens and secrets are kept; workers find the manager
+    at the address they know. The swarm's other managers must not be started again.
+    """
+    import trio
+
+    from pyswarm.runtime.front.backup import restore as restored
+    from pyswarm.secretstore import UnlockKey
+
+    if unlock_key == "-":
+        unlock_key = click.prompt("Please enter unlock key", hide_input=True, err=True)
+    key = UnlockKey.parse(unlock_key) if unlock_key else None
+    node_id = trio.run(
+        partial(restored, source, state_dir, unlock_key=key, advertise_addr=advertise_addr)
+    )
+    click.echo(f"{state_dir}: manager {node_id} of a new cluster; start it with Cluster.open")
 
 
 @pyswarm.command()

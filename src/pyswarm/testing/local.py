@@ -137,11 +137,13 @@ class LocalSwarm:
         await self._running.pop(name).stop()
         return name
 
-    async def restart(self, name: str, *, wait: bool = True) -> Cluster:
-        """Start a node that is down from what its disk holds; ``wait`` until it is ready."""
+    async def restart(self, name: str, *, wait: bool = True, **options: Any) -> Cluster:
+        """Start a node that is down from what its disk holds; ``wait`` until it is ready. Options
+        (``unlock_key``, ``force_new_cluster``) go to ``Cluster.open``."""
         if name in self._running or name not in self._states:
             raise InvalidArgument(f"{name} is no node of this swarm that is down")
-        cluster = await self._start(name, Cluster.open(self._states[name], **self._of(name)))
+        block = Cluster.open(self._states[name], **{**self._of(name), **options})
+        cluster = await self._start(name, block)
         if wait:
             await cluster.wait_ready(timeout=READY_S)
         return cluster

@@ -34,7 +34,9 @@ def test_the_commands_that_exist_are_listed() -> None:
     code, out, _ = run("--help")
     listed = out.partition("Commands:")[2].split("\n")
     assert code == 0
-    assert [line.split()[0] for line in listed if line.strip()] == ["demo", "plan", "simulate"]
+    assert [line.split()[0] for line in listed if line.strip()] == [
+        *("backup", "demo", "plan", "restore", "simulate")
+    ]
 
 
 def test_python_dash_m_is_the_same_command() -> None:

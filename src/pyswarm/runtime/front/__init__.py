@@ -3,7 +3,7 @@
 Read in this order: ``founding`` (a node is prepared), ``entering`` (it runs for a block),
 ``member`` (ask, look, wait), ``handles``, then the nouns: ``services`` (with ``changes``,
 ``convergence``), ``tasks`` (with ``logs``, ``logdesk``), ``nodes``, ``networks``, ``payloads``;
-``swarm`` is the whole (``locking``: its unlock key), ``status`` what it says of itself, ``leaving``
+``swarm`` is the whole (``locking``: its unlock key, ``backup``), ``status`` what it says of itself, ``leaving``
 the end, ``recovery`` what comes after a bad one, ``events`` what happens, ``loops`` threads.
 """
 
@@ -19,6 +19,8 @@ from pyswarm.node.whatif import (
 )
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.asyncio_host import run_in_asyncio
+from pyswarm.runtime.backup import Backup
+from pyswarm.runtime.front.backup import backup
 from pyswarm.runtime.front.convergence import Blocked, Converged, Failed, Outcome, Progress
 from pyswarm.runtime.front.entering import Wait, at_once, entered, until_joined, until_ready
 from pyswarm.runtime.front.events import Event, events
@@ -48,12 +50,12 @@ if TYPE_CHECKING:
     from pyswarm.sim.checkers import Violation as Violation
 
 __all__ = [
-    "AddService", "Blocked", "ChangeService", "ConfigHandle", "Configs", "Converged", "Drain",
+    "AddService", "Backup", "Blocked", "ChangeService", "ConfigHandle", "Configs", "Converged", "Drain",
     "Event", "Executor", "Failed", "Hypothesis", "Lose", "ManagerState", "Member", "Network",
     "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer", "Outcome", "Prepare",
     "Progress", "RaftConfig", "Remove", "Scale", "SecretHandle", "Secrets", "ServiceHandle",
     "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle", "TaskLine", "Tasks",
-    "Wait", "WhatIf", "at_once", "check", "checked_token", "entered", "events", "explain", "found",
+    "Wait", "WhatIf", "at_once", "backup", "check", "checked_token", "entered", "events", "explain", "found",
     "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes", "reopen",
     "reopen_or_found", "resuming", "rotate_join_token", "rotate_unlock_key", "run_in_asyncio",
     "settings", "status", "swarm_object", "unlock_key", "until_joined", "until_ready", "update",

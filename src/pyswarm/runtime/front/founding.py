@@ -335,7 +335,7 @@ def reopen(settings: Settings, how: Resuming) -> Prepare:
 
     async def prepare() -> Prepared:
         assert settings.state_dir is not None
-        check_not_backup(settings.state_dir, how)
+        check_not_backup(settings.state_dir)
         disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
         async with _closing(disk):
             if remembered.record is None:
@@ -355,7 +355,7 @@ def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
     """The node whose state is in the directory, or the first one of a new swarm."""
 
     async def prepare() -> Prepared:
-        check_not_backup(settings.state_dir, how)
+        check_not_backup(settings.state_dir)
         disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
         if remembered.record is None:
             await disk.aclose()

@@ -20,6 +20,7 @@ from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.front.logdesk import LogDesk
 from pyswarm.runtime.front.loops import Loop
 from pyswarm.runtime.node import REQUEST_TIMEOUT_S, RunningNode
+from pyswarm.runtime.storage import StateDirectory
 from pyswarm.store import Store
 
 T = TypeVar("T")
@@ -72,6 +73,11 @@ class Member:
     def is_manager(self) -> bool:
         """Whether this node holds a seat now."""
         return self.node.machine.manager is not None
+
+    @property
+    def directory(self) -> StateDirectory:
+        """Where the node keeps what it must not forget; to be used in the node's loop."""
+        return self._disk.directory
 
     async def forget(self) -> None:
         """Once the node has left: nothing of the swarm stays on its disk."""

@@ -21,14 +21,12 @@ from pyswarm.node import RecoveredLog
 from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.node.seats import context
 from pyswarm.raft import Ready, force_new_cluster
+from pyswarm.runtime.backup import NOTE
 from pyswarm.runtime.disk import Disk, Remembered
 from pyswarm.secretstore import UnlockKey
 
 EPOCH_BITS = 63
 """Drawn, so that two recoveries from one backup do not meet either."""
-
-BACKUP_NOTE = "backup.json"
-"""What a directory has that is a backup: see ``backup``."""
 
 
 @attrs.frozen
@@ -48,12 +46,13 @@ def resuming(unlock_key: str | UnlockKey | None, force_new_cluster: bool = False
     return Resuming(unlock_key, force_new_cluster)
 
 
-def check_not_backup(state_dir: object, how: Resuming) -> None:
+def check_not_backup(state_dir: object) -> None:
     """A hot backup is older than its node: started as that node it would break promises that the
-    node has made since (votes, acknowledgements). Raises ``FailedPrecondition``."""
-    if not isinstance(state_dir, (str, os.PathLike)) or how.force_new_cluster:
+    node has made since (votes, acknowledgements); and a backup had better stay one. Raises
+    ``FailedPrecondition``."""
+    if not isinstance(state_dir, (str, os.PathLike)):
         return
-    if (Path(state_dir) / BACKUP_NOTE).exists():
+    if (Path(state_dir) / NOTE).exists():
         raise FailedPrecondition(
             f"{os.fspath(state_dir)} is a backup",
             hint="`pyswarm restore` makes a state directory of it",

@@ -1,0 +1,132 @@
+"""Backups of a running manager, and a swarm made of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from pyswarm.errors import AlreadyExists, FailedPrecondition
+from pyswarm.node.machine import NOT_A_MANAGER
+from pyswarm.node.record import RECORD
+from pyswarm.node.snapshots import SnapshotTaker
+from pyswarm.raft import HardState
+from pyswarm.runtime.backup import NOTE, Backup, Image, copy_files, verify, write_image
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.disk import open_disk
+from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.recovery import Resuming, make_new_cluster
+from pyswarm.runtime.node import RunningNode
+from pyswarm.runtime.storage import StateDirectory
+from pyswarm.runtime.storage.errors import disk_errors
+from pyswarm.secretstore import UnlockKey
+
+
+async def backup(member: Member, path: str | os.PathLike[str], *, stale: bool) -> Backup:
+    """Write a backup to ``path``: all that was settled when this was called.
+
+    The store's tables are taken at once and encoded slice by slice between the node's turns; the
+    files are written in a thread.
+    """
+    target = Path(path)
+    check_free(target)
+    member.check_manager()
+
+    async def take() -> Image:
+        if not stale:
+            await member.node.barrier()
+        return await take_image(member.node, member.directory)
+
+    image = await member.loop.run(take)
+    now = SystemClock().realtime()
+    return await trio.to_thread.run_sync(partial(write_image, image, target, now))
+
+
+async def take_image(node: RunningNode, directory: StateDirectory) -> Image:
+    """What a manager knows now. Commits go on meanwhile, and are not in it."""
+    machine = node.machine
+    manager = machine.manager
+    if manager is None:
+        raise FailedPrecondition(NOT_A_MANAGER)
+    replica, swarm = manager.replica, manager.store.swarm
+    index = replica.applied_index
+    taker = SnapshotTaker(manager.store, index)
+    status = replica.status()
+    head = replica.snapshot_at(index, ())
+    image = Image(
+        record=machine.record(),
+        hard_state=HardState(status.term, status.vote, status.epoch),
+        snapshot=head,
+        # What follows is not settled yet. It is kept, as after a crash: see raft/disaster.py.
+        entries=tuple(entry for entry in replica.entries() if entry.index > index),
+        blobs={
+            name: blob
+            for name in directory.state.names()
+            if name != RECORD and (blob := directory.state.load(name)) is not None
+        },
+        unlock_key=UnlockKey(swarm.unlock_key) if swarm.unlock_key else None,
+    )
+    while not taker.step():
+        await trio.lowlevel.checkpoint()
+    return attrs.evolve(image, snapshot=attrs.evolve(head, chunks=taker.chunks))
+
+
+async def restore(
+    source: Path,
+    state_dir: Path,
+    *,
+    unlock_key: UnlockKey | None = None,
+    advertise_addr: str | None = None,
+) -> str:
+    """Make a state directory of a backup, or of a copied one: its node will be the only manager of
+    the swarm. Returns the node's id.
+
+    Raises ``AlreadyExists``, ``Locked``, what :func:`~pyswarm.runtime.backup.verify` raises, and
+    what opening a directory raises; then there is no ``state_dir``.
+    """
+    check_free(state_dir)
+    check_source(source)
+    part = state_dir.with_name(state_dir.name + ".part")
+    try:
+        with disk_errors("the state directory"):
+            shutil.rmtree(part, ignore_errors=True)
+            copy_files(source, part)
+        node_id = await begin_anew(part, Resuming(unlock_key, True), advertise_addr)
+        with disk_errors("the state directory"):
+            part.rename(state_dir)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return node_id
+
+
+def check_free(path: Path) -> None:
+    """Nothing is ever written over."""
+    if path.exists():
+        raise AlreadyExists(f"{path} exists already")
+
+
+def check_source(source: Path) -> None:
+    """A backup is checked by its note; the copied directory of a stopped manager has none, and is
+    checked when it is read."""
+    if (source / NOTE).exists() or not (source / "keys").exists():
+        verify(source)
+
+
+async def begin_anew(path: Path, how: Resuming, advertise_addr: str | None) -> str:
+    """Make the node at ``path`` the only manager, on disk."""
+    disk, remembered = open_disk(path, unlock_key=how.unlock_key)
+    try:
+        if remembered.record is None:
+            raise FailedPrecondition(f"{path} holds no node")
+        addr = advertise_addr or remembered.record.addr
+        forced = await make_new_cluster(disk, remembered, addr)
+        assert forced.record is not None
+        disk.save(RECORD, forced.record.to_bytes())
+        return forced.record.identity.node_id
+    finally:
+        await disk.aclose()
