@@ -87,6 +87,9 @@ REMOVED_AFTER_S = 10.0
 """How long leaders must say that they do not know a node, before it takes itself for removed: far
 longer than a deposed leader goes without noticing."""
 
+NEVER_FOUNDED = "This node stopped before its swarm was founded."
+FOUND_AGAIN = "remove its state directory and initialise the swarm again"
+
 HAND_OVER_S = 1.0
 """How long a leader that stops waits for a successor, once its tasks have ended."""
 
@@ -203,6 +206,7 @@ class NodeMachine:
                 moved |= self.manager.drain(now)
                 moved |= self._post_sessions()
             self._follow_leader()
+        self._check_founded()
         self._check_seat()
         if self._halt_by is not None and (now >= self._halt_by or not self.is_leader):
             self._halt(self._halt_reason)
@@ -441,6 +445,17 @@ class NodeMachine:
         if managers and managers != self._managers:
             self._managers = managers
             self._save_record()
+
+    def _check_founded(self) -> None:
+        """A founder that stopped before its swarm was on disk has nothing to go on with, and there
+        is nobody to ask: better to say so than to wait for ever."""
+        manager = self.manager
+        if manager is None or manager.store.has_swarm or self.config.bootstrap is not None:
+            return
+        others = any(one.node_id != self.node_id for one in self._managers)
+        is_alone = not others and not manager.replica.configuration.members
+        if manager.replica.is_leader_ready or is_alone:
+            self._halt("failed", FailedPrecondition(NEVER_FOUNDED, hint=FOUND_AGAIN))
 
     def _check_seat(self) -> None:
         """Take or give up the seat that the leader's last word about this node says."""

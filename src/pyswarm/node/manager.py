@@ -257,7 +257,8 @@ class Manager:
     def _follow_role(self) -> None:
         if self.office is not None and not self._still_leads():
             self.resign("leadership was lost")
-        if self.office is None and self.replica.is_leader_ready:
+        has_swarm = self.store.has_swarm or self.config.bootstrap is not None
+        if self.office is None and self.replica.is_leader_ready and has_swarm:
             self._take_office()
 
     def _take_office(self) -> None:

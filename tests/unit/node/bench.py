@@ -96,6 +96,7 @@ class Station:
     commits: list[Commit] = attrs.field(factory=list)
     events: list[Observed] = attrs.field(factory=list)
     halted: str = ""
+    halt_error: SwarmError | None = None
 
     @property
     def node(self) -> NodeMachine:
@@ -169,14 +170,16 @@ class Bench:
         station = self.stations[name] = Station(name, disk)
         return station
 
-    def found(self, name: str) -> Station:
+    def found(self, name: str, *, is_disk_held: bool = False) -> Station:
         station = self.add(name)
+        station.is_disk_held = is_disk_held
         root = RootCAState(worker_token=WORKER_TOKEN, manager_token=MANAGER_TOKEN)
         swarm = Swarm(id="swarm", spec=self._spec, root_ca=root)
         record = NodeRecord(Identity(f"node-{name}", Role.MANAGER, "swarm"), name, member_id=1)
         station.disk.save(RECORD, record.to_bytes())
         self.start(name, bootstrap=swarm)
-        self.wait_until(lambda: station.leads and station.store.has_swarm)
+        if not is_disk_held:
+            self.wait_until(lambda: station.leads and station.store.has_swarm)
         return station
 
     def join(self, name: str, token: str, *, via: str = "m1", request_id: str = "") -> Station:
@@ -272,8 +275,8 @@ class Bench:
                 station.disk.drop_log()
                 station.unsynced.clear()
                 station.logs_dropped += 1
-            case Halted(reason, _):
-                station.machine, station.halted = None, reason
+            case Halted(reason, error):
+                station.machine, station.halted, station.halt_error = None, reason, error
             case AgentStopped():
                 pass
             case _:

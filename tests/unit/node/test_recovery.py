@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyswarm.errors import InvalidArgument
+from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import SwarmSpec, TaskState, replace, service_spec
 from pyswarm.model.requests import CreateService
 from pyswarm.node import NodeRecord
@@ -149,3 +149,26 @@ def test_a_record_that_cannot_be_read(data: bytes) -> None:
 def test_a_record_of_another_format() -> None:
     with pytest.raises(InvalidArgument, match="format 2, this version reads 1"):
         NodeRecord.from_bytes(b'{"format": 2}')
+
+
+@pytest.mark.parametrize("syncs", range(8))
+def test_a_founder_that_crashes_while_founding(syncs: int) -> None:
+    """Either the swarm is there, or the node says that it never was and stops."""
+    bench = Bench()
+    station = bench.found("m1", is_disk_held=True)
+    for _ in range(syncs):
+        if station.unsynced:
+            bench.sync("m1")
+    bench.crash("m1")
+    station.is_disk_held = False
+    bench.start("m1")
+    bench.wait(5.0)
+    if station.halted:
+        assert station.halted == "failed"
+        assert isinstance(station.halt_error, FailedPrecondition)
+        assert str(station.halt_error) == "This node stopped before its swarm was founded."
+        assert syncs < 3
+    else:
+        assert station.leads
+        assert station.store.has_swarm
+        assert syncs > 0
