@@ -107,7 +107,7 @@ class WhatIf:
     def __str__(self) -> str:
         lines = [f"{len(self.stopped)} tasks stop, {len(self.placement.assignments)} start"]
         for row in self.placement.assignments:
-            lines.append(f"  {row.service}.{row.slot}: {row.node}")
+            lines.append(f"  {row.service}.{row.slot or row.node}: {row.node}")
         for service, count, reason in self.placement.pending_counts():
             lines.append(f"  {service}: {count} tasks wait: {reason}")
         return "\n".join(lines)
