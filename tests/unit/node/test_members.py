@@ -7,6 +7,7 @@ import pytest
 from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import NodeState, Role, SwarmSpec, replace, service_spec
 from pyswarm.model.requests import CreateService, LeaveNode, RemoveNode, UpdateNode
+from pyswarm.node.calls import HandOver, Leave
 from pyswarm.node.messages import JoinReply
 from pyswarm.raft import Role as RaftRole
 from unit.node.bench import MANAGER_TOKEN, WORKER_TOKEN, Bench
@@ -287,3 +288,31 @@ def test_a_demotion_that_would_lose_the_quorum_is_refused() -> None:
     bench.ask("m1", UpdateNode(lost.id, lost.version, spec))
     bench.wait_until(lambda: voters(bench) == 2)
     assert bench.ask("m1", CreateService(service_spec("web", image="web")))
+
+
+def test_a_worker_says_goodbye_and_halts() -> None:
+    bench = Bench.formed(1, 1)
+    id = bench["w1"].node.node_id
+    assert bench.answer("w1", bench.call("w1", Leave())) == (None, None)
+    bench.wait_until(lambda: bench["w1"].halted == "left")
+    bench.wait(1.0)
+    node = bench["m1"].store.node(id)
+    assert node is not None
+    assert (node.state, node.message) == (NodeState.DOWN, "node left the swarm")
+    bench.ask("m1", RemoveNode(id))
+
+
+def test_a_leader_that_cannot_keep_time_hands_over() -> None:
+    bench = Bench.formed(3)
+    before = bench.now
+    assert bench.answer("m1", bench.call("m1", HandOver())) == (None, None)
+    new = bench.new_leader(besides="m1")
+    assert bench.now - before < 0.5
+    assert bench["m1"].machine is not None
+    assert bench.ask("m1", CreateService(service_spec("web", image="web")))
+    bench.settle()
+    bench.check()
+    assert new.leads
+    alone = Bench.formed(1)
+    assert alone.answer("m1", alone.call("m1", HandOver())) == (None, None)
+    assert alone["m1"].leads, "there is nobody else"
