@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping
 
 from pyswarm.agent.executor import TaskContext, TaskFile, TaskRejected
 from pyswarm.model.objects import Task
+from pyswarm.model.resources import Platform
 
 
 def swarm_environment(task: Task, node_id: str, hostname: str) -> dict[str, str]:
@@ -64,7 +65,11 @@ def parse_environment(entries: Iterable[str]) -> dict[str, str]:
 
 
 def task_context(
-    task: Task, *, hostname: str, files: Mapping[str, TaskFile] | None = None
+    task: Task,
+    *,
+    hostname: str,
+    files: Mapping[str, TaskFile] | None = None,
+    platform: Platform = Platform(),
 ) -> TaskContext:
     """What an executor is handed for ``task``, whose templates were expanded.
 
@@ -75,4 +80,6 @@ def task_context(
     if container is None:
         raise TaskRejected("this node only runs tasks with a container spec")
     env = swarm_environment(task, task.node_id, hostname) | parse_environment(container.env)
-    return TaskContext(task, task.node_id, hostname, container, env, files or {})
+    return TaskContext(
+        task, task.node_id, hostname, container, env, files or {}, platform=platform
+    )

@@ -25,6 +25,7 @@ import attrs
 
 from pyswarm.errors import FailedPrecondition, NotFound, Unavailable
 from pyswarm.model.objects import NodeDescription, Task
+from pyswarm.model.resources import Platform
 from pyswarm.model.specs import ContainerSpec, PortConfig
 
 STOP_GRACE_SECONDS = 10.0
@@ -82,6 +83,7 @@ class TaskContext:
     env: Mapping[str, str] = attrs.field(repr=False)
     files: Mapping[str, TaskFile] = attrs.field(factory=dict, repr=False)
     log: Callable[[str], None] = attrs.field(default=drop_line, repr=False, eq=False)
+    platform: Platform = Platform()
 
     @property
     def id(self) -> str:

@@ -43,6 +43,8 @@ from pyswarm.errors import SwarmError
 from pyswarm.model.objects import NodeDescription, Sealed, Task
 from pyswarm.model.session import Driven, Plain
 from pyswarm.runtime.executors.health import HealthWatch
+from pyswarm.runtime.executors.templates import expand_file
+from pyswarm.templating import expand_task
 
 logger = logging.getLogger("pyswarm.executor")
 
@@ -228,8 +230,8 @@ async def open_bridge(
     post: Callable[[OperationDone | TaskUnhealthy], None],
     *,
     unseal: Unseal | None = None,
-    expand_task: ExpandTask | None = None,
-    expand_file: ExpandFile | None = None,
+    expand_task: ExpandTask | None = expand_task,
+    expand_file: ExpandFile | None = expand_file,
     fetch: Fetch | None = None,
     close_executor: bool = True,
 ) -> AsyncIterator[ExecutorBridge]:

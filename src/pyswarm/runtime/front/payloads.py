@@ -24,6 +24,7 @@ from pyswarm.runtime.front.handles import Collection, H, Handle
 from pyswarm.runtime.front.rotation import rotate
 from pyswarm.runtime.front.sources import Source, read_payload
 from pyswarm.secretstore import check_name, check_payload_size
+from pyswarm.templating import check_payload
 
 
 class SecretHandle(Handle[Secret]):
@@ -101,13 +102,14 @@ class _Payloads(Collection[H]):
         else:
             if data is None:
                 raise InvalidArgument(f"{self.handle.kind} needs a payload, or a driver")
-            sealed = await self._sealed(data)
+            sealed = await self._sealed(data, templating)
         return self._wrap(await self._member.request(self.create_class(spec, sealed)))  # type: ignore[arg-type]
 
-    async def _sealed(self, data: Source) -> Sealed:
+    async def _sealed(self, data: Source, templating: str = "") -> Sealed:
         kind: Any = self.handle.kind
         plain = await read_payload(kind, data)
         check_payload_size(kind, len(plain))
+        check_payload(plain, templating)
         return await self._member.seal(plain)
 
     async def rotate(
