@@ -47,6 +47,7 @@ class LoneLeader:
         self.identity = Identity("node-m1", Role.MANAGER, "swarm")
         self.replies: dict[int, Any] = {}
         self.sent: list[SendTo] = []
+        self._held: list[Any] | None = None
         self._tokens = count(1)
         root = RootCAState(worker_token="worker", manager_token="manager")
         config = NodeConfig(
@@ -79,7 +80,8 @@ class LoneLeader:
         while waiting:
             for effect in self.machine.step(self.now, waiting.pop(0)):
                 if isinstance(effect, PersistLog):
-                    waiting.append(Persisted(effect.ready.number, effect.seat))
+                    answer = Persisted(effect.ready.number, effect.seat)
+                    (waiting if self._held is None else self._held).append(answer)
                 elif isinstance(effect, SaveSnapshot):
                     waiting.append(SnapshotSaved(effect.snapshot.index, effect.seat))
                 elif isinstance(effect, Reply):
@@ -87,6 +89,16 @@ class LoneLeader:
                     self.replies[effect.token] = effect.value
                 elif isinstance(effect, SendTo):
                     self.sent.append(effect)
+
+    def hold_disk(self) -> None:
+        """From now on the disk does not answer: what comes waits for the turn in flight."""
+        self._held = []
+
+    def release_disk(self) -> None:
+        """The disk answers again, first what it was asked meanwhile."""
+        held, self._held = self._held or [], None
+        for answer in held:
+            self.step(answer)
 
     def ask(self, bodies: Iterable[Any]) -> list[Any]:
         """Requests of many callers at once, in one turn if they fit; what they wrote."""

@@ -29,7 +29,9 @@ SHARE = 10
 Rows = list[dict[str, object]]
 
 
-def timed(leader: LoneLeader, make: Callable[[int], Any], count: int) -> tuple[list[Any], float, float]:
+def timed(
+    leader: LoneLeader, make: Callable[[int], Any], count: int
+) -> tuple[list[Any], float, float]:
     """Create ``count``: what was written, µs each in the first tenth and in the last."""
     written: list[Any] = []
     spent: list[float] = []
