@@ -250,12 +250,14 @@ class Cluster:
         return await front.backup(self._member, path, stale=stale)
 
     def events(
-        self, after: int | None = None, *, kinds: Collection[str] | None = None
+        self, after: front.After = None, *, kinds: Collection[str] | None = None
     ) -> front.Stream[front.Event]:
-        """Every change after version ``after`` (None: from this call on), tasks included.
+        """Every change after ``after`` (None: from this call on), tasks included.
 
-        Resume with the version of an event that ``is_last``. Raises ``Compacted`` where the history
-        does not reach back, and for a reader that is too slow: list, and watch anew.
+        Resume with the ``position`` of an event that ``is_last``, or its text. A plain version will
+        do as long as the swarm is not restored from a backup meanwhile. Raises ``Compacted`` where
+        the history does not reach back, for a position from before a restore, and for a reader that
+        is too slow: list, and watch anew.
         """
         return front.events(self._member, after, kinds)
 

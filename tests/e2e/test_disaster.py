@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pyswarm import Cluster
-from pyswarm.errors import FailedPrecondition, Unavailable
+from pyswarm.errors import Compacted, FailedPrecondition, InvalidArgument, Unavailable
 from pyswarm.model import NodeState, Role, TaskState
 from pyswarm.runtime import MemoryNetwork
+from pyswarm.runtime.front import Position
 from pyswarm.testing import LocalSwarm
 from swarms import IMAGES, WAIT_S, executor, one_node, until
 
@@ -83,6 +84,33 @@ async def test_a_quorum_lost_for_good(tmp_path: Path, autolock: bool) -> None:
         await until(lambda: joined.is_manager)
         assert len(joined._member.node.machine.manager.replica.configuration.voters) == 2
         assert not await joined.check()
+
+
+async def test_an_old_position_is_refused(tmp_path: Path) -> None:
+    """Versions go on from where the disk ends; a position knows which cluster it is of."""
+    options = {"network": MemoryNetwork(), "executor": executor()}
+    async with one_node(state_dir=tmp_path) as cluster:
+        after = (await cluster.status()).version
+        await cluster.services.create("web", image="sleeper", replicas=0)
+        event = await anext(cluster.events(after=after, kinds=["service"]))
+        assert event.name == "web"
+        assert Position.parse(str(event.position)) == event.position
+        await cluster.services.create("more", image="sleeper", replicas=0)
+    async with Cluster.open(tmp_path, **options) as cluster:
+        await cluster.wait_ready(timeout=WAIT_S)
+        following = await anext(cluster.events(after=event.position, kinds=["service"]))
+        assert following.name == "more", "the same cluster: nothing is missed"
+    async with Cluster.open(tmp_path, force_new_cluster=True, **options) as cluster:
+        await cluster.wait_ready(timeout=WAIT_S)
+        for old in (event.position, str(event.position)):
+            with pytest.raises(Compacted, match="earlier cluster"):
+                await anext(cluster.events(after=old))
+        with pytest.raises(InvalidArgument):
+            cluster.events(after="now")
+        after_all = (await cluster.status()).version
+        await cluster.services.create("new", image="sleeper", replicas=0)
+        event = await anext(cluster.events(after=after_all, kinds=["service"]))
+        assert event.name == "new" and event.position.epoch != 0
 
 
 async def test_forcing_needs_a_manager(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """What :class:`pyswarm.Cluster` does, verb by verb.
 
-Read in this order: ``founding`` (a node is prepared), ``entering`` (it runs for a block),
-``member`` (ask, look, wait), ``handles``, then the nouns: ``services`` (with ``changes``,
-``convergence``), ``tasks`` (with ``logs``, ``logdesk``), ``nodes``, ``networks``, ``payloads``;
-``swarm`` is the whole (``locking``: its unlock key, ``backup``), ``status`` what it says of itself, ``leaving``
-the end, ``recovery`` what comes after a bad one, ``events`` what happens, ``loops`` threads.
+Read in this order: ``founding``, ``recovery``, ``entering`` (how a node begins), ``member`` (ask,
+look, wait), ``handles``, the nouns (``services`` with ``changes`` and ``convergence``, ``tasks``
+with ``logs`` and ``logdesk``), ``swarm`` (with ``locking`` and ``backup``), ``events``, ``loops``.
 """
 
 # ruff: noqa: I001
@@ -19,11 +17,10 @@ from pyswarm.node.whatif import (
 )
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.asyncio_host import run_in_asyncio
-from pyswarm.runtime.backup import Backup
-from pyswarm.runtime.front.backup import backup
+from pyswarm.runtime.front.backup import Backup, backup
 from pyswarm.runtime.front.convergence import Blocked, Converged, Failed, Outcome, Progress
 from pyswarm.runtime.front.entering import Wait, at_once, entered, until_joined, until_ready
-from pyswarm.runtime.front.events import Event, events
+from pyswarm.runtime.front.events import After, Event, Position, events
 from pyswarm.runtime.front.founding import (
     Prepare, Settings, StateDir, checked_token, found, join, new_swarm, remotes, reopen,
     reopen_or_found, settings
@@ -50,14 +47,14 @@ if TYPE_CHECKING:
     from pyswarm.sim.checkers import Violation as Violation
 
 __all__ = [
-    "AddService", "Backup", "Blocked", "ChangeService", "ConfigHandle", "Configs", "Converged", "Drain",
-    "Event", "Executor", "Failed", "Hypothesis", "Lose", "ManagerState", "Member", "Network",
-    "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer", "Outcome", "Prepare",
-    "Progress", "RaftConfig", "Remove", "Scale", "SecretHandle", "Secrets", "ServiceHandle",
-    "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle", "TaskLine", "Tasks",
-    "Wait", "WhatIf", "at_once", "backup", "check", "checked_token", "entered", "events", "explain", "found",
-    "join", "join_token", "leave", "new_swarm", "own_node", "plan", "remotes", "reopen",
-    "reopen_or_found", "resuming", "rotate_join_token", "rotate_unlock_key", "run_in_asyncio",
-    "settings", "status", "swarm_object", "unlock_key", "until_joined", "until_ready", "update",
-    "wait_ready",
+    "AddService", "After", "Backup", "Blocked", "ChangeService", "ConfigHandle", "Configs",
+    "Converged", "Drain", "Event", "Executor", "Failed", "Hypothesis", "Lose", "ManagerState",
+    "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer",
+    "Outcome", "Position", "Prepare", "Progress", "RaftConfig", "Remove", "Scale",
+    "SecretHandle", "Secrets", "ServiceHandle", "Services", "Settings", "StateDir", "Status",
+    "Stream", "TaskHandle", "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "backup", "check",
+    "checked_token", "entered", "events", "explain", "found", "join", "join_token", "leave",
+    "new_swarm", "own_node", "plan", "remotes", "reopen", "reopen_or_found", "resuming",
+    "rotate_join_token", "rotate_unlock_key", "run_in_asyncio", "settings", "status",
+    "swarm_object", "unlock_key", "until_joined", "until_ready", "update", "wait_ready",
 ]

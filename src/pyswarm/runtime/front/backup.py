@@ -15,7 +15,8 @@ from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.node.record import RECORD
 from pyswarm.node.snapshots import SnapshotTaker
 from pyswarm.raft import HardState
-from pyswarm.runtime.backup import NOTE, Backup, Image, copy_files, verify, write_image
+from pyswarm.runtime.backup import NOTE, Image, copy_files, verify, write_image
+from pyswarm.runtime.backup import Backup as Backup
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import open_disk
 from pyswarm.runtime.front.member import Member

@@ -17,6 +17,9 @@ from pyswarm.machine import Because
 from pyswarm.model import KINDS, RootCAState, Secret, Swarm
 from pyswarm.orchestrator.reasons import sentence
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.position import After as After
+from pyswarm.runtime.front.position import Position as Position
+from pyswarm.runtime.front.position import version_of
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.store import Change, Commit, Watch
 
@@ -43,6 +46,13 @@ class Event:
     new: Any = attrs.field(repr=False)
     is_last: bool = attrs.field(default=True, repr=False)
     """Whether this is the entry's last event of the kinds asked for."""
+    epoch: int = attrs.field(default=0, repr=False)
+    """Of the cluster: drawn anew by a restore, after which versions mean other entries."""
+
+    @property
+    def position(self) -> Position:
+        """Where to go on after a restart, also of a swarm that may have been restored since."""
+        return Position(self.epoch, self.version)
 
     @property
     def reason(self) -> str:
@@ -67,14 +77,14 @@ class Event:
         return f"{self.kind} {self.name} {self.action}{state}: {self.reason}"
 
 
-def events_of(commit: Commit) -> list[Event]:
+def events_of(commit: Commit, epoch: int = 0) -> list[Event]:
     """The events of one entry, in order."""
     changes = [change for change in commit.changes if change.kind != "request"]
     last = len(changes) - 1
-    return [_event(commit, change, place == last) for place, change in enumerate(changes)]
+    return [_event(commit, change, place == last, epoch) for place, change in enumerate(changes)]
 
 
-def _event(commit: Commit, change: Change, is_last: bool) -> Event:
+def _event(commit: Commit, change: Change, is_last: bool, epoch: int) -> Event:
     action: Action = "update"
     if change.old is None:
         action = "create"
@@ -92,6 +102,7 @@ def _event(commit: Commit, change: Change, is_last: bool) -> Event:
         blanked(change.old),
         blanked(change.new),
         is_last,
+        epoch,
     )
 
 
@@ -115,17 +126,21 @@ def blanked(thing: Any) -> Any:
 class _Watching:
     """A watch that lives in the node's loop: the source of a stream of events."""
 
-    def __init__(self, member: Member, after: int | None, kinds: Collection[str]) -> None:
+    def __init__(self, member: Member, after: After, kinds: Collection[str]) -> None:
         self._member = member
         self._after = after
         self._kinds = kinds
         self._watch: Watch | None = None
         self._store: Any = None
+        self._epoch = 0
 
     async def open(self) -> None:
         """Begin; raises ``Compacted`` where the history does not reach back."""
         store = await self._member.node.barrier()
-        self._store, self._watch = store, store.watch(self._after, self._kinds)
+        manager = self._member.node.machine.manager
+        self._epoch = manager.replica.epoch if manager is not None else 0
+        after = version_of(self._after, self._epoch)
+        self._store, self._watch = store, store.watch(after, self._kinds)
 
     async def take(self) -> list[Event] | None:
         """What was committed since; None once the node has stopped."""
@@ -139,7 +154,7 @@ class _Watching:
                     "a snapshot replaced the store", hint="list the objects and watch anew"
                 )
             await node.wait_changed()
-        return [event for commit in commits for event in events_of(commit)]
+        return [event for commit in commits for event in events_of(commit, self._epoch)]
 
     def close(self) -> None:
         """Let go of the place in the history."""
@@ -147,8 +162,10 @@ class _Watching:
             self._watch.close()
 
 
-def events(member: Member, after: int | None, kinds: Collection[str] | None) -> Stream[Event]:
-    """Every change after version ``after`` (None: from this call on) of objects of ``kinds``."""
+def events(member: Member, after: After, kinds: Collection[str] | None) -> Stream[Event]:
+    """Every change after ``after`` (None: from this call on) of objects of ``kinds``."""
+    if isinstance(after, str):
+        after = Position.parse(after)
     if after is None and member.is_manager:
         after = member.node.store.version
     wanted = EVENT_KINDS if kinds is None else tuple(kinds)
