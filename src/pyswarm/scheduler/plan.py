@@ -20,6 +20,7 @@ from pyswarm.scheduler.constraint import Constraint
 from pyswarm.scheduler.explain import Rejected, rejections_of, show_rejections
 from pyswarm.scheduler.filters import Filter
 from pyswarm.scheduler.group import TaskGroup
+from pyswarm.scheduler.node import NodeInfo
 from pyswarm.scheduler.scheduler import Scheduler
 from pyswarm.scheduler.strategy import STRATEGIES, Strategy
 
@@ -86,7 +87,8 @@ class Plan:
         self, scheduler: Scheduler, tasks: Iterable[Task], services: Mapping[str, str]
     ) -> None:
         """``tasks`` as the scheduler left them; ``services`` are names by id."""
-        self._scheduler = scheduler
+        self.scheduler = scheduler
+        """What made the plan, as it is afterwards."""
         self._services = dict(services)
         self._names = node_names(info.node for info in scheduler.by_id.values())
         assignments, pending = [], []
@@ -117,11 +119,37 @@ class Plan:
         """How many tasks of a service each node has, 0 included; those that existed count."""
         for service_id, name in self._services.items():
             if name == service_name:
-                counts = self._scheduler.services.get(service_id, {})
-                infos = self._scheduler.by_id.values()
+                counts = self.scheduler.services.get(service_id, {})
+                infos = self.scheduler.by_id.values()
                 return {self._names[info.id]: counts.get(info.index, 0) for info in infos}
         known = ", ".join(sorted(self._services.values()))
         raise NotFound(f"service {service_name} is not in the plan", hint=f"it has: {known}")
+
+    def by_label(self, service_name: str, label: str) -> dict[str, int]:
+        """How many tasks of a service the nodes have together, by the value of a node label.
+
+        Nodes without it count under the empty value; values without tasks are there with 0.
+        """
+        found: dict[str, int] = {}
+        counts = self.counts(service_name)
+        for info in self.scheduler.by_id.values():
+            value = info.node.spec.labels.get(label, "")
+            found[value] = found.get(value, 0) + counts[self.name_of(info)]
+        return found
+
+    def name_of(self, info: NodeInfo) -> str:
+        """The name under which a node stands in the plan."""
+        return self._names[info.id]
+
+    def sample(self, service_name: str) -> Task | None:
+        """One of the tasks of a service, a waiting one if there is any."""
+        for listed in (self.pending, self.assignments):
+            for one in listed:
+                if one.service == service_name:
+                    return one.task
+        ids = [id for id, name in self._services.items() if name == service_name]
+        tasks = (task for task in self.scheduler.tasks.values() if task.service_id in ids)
+        return next(tasks, None)
 
     def explain(self, service_name: str) -> str:
         """Why tasks of a service stay pending, in words; empty if none does."""

@@ -22,8 +22,7 @@ task that reserves CPUs fits on it. A generic resource of a node is a number or 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -88,6 +87,7 @@ SERVICE_KEYS = (
     "platforms", "log_driver", "volume_drivers", "network_drivers", *TASK_KEYS,
 )  # fmt: skip
 MODES = ("replicated", "global", "replicated-job", "global-job")
+DRIVER_NETWORK = "driver/"  # begins the id of the network that stands for a driver
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 SIZE_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 PORT_PATTERN = re.compile(r"(?:([0-9]+):)?([0-9]+)(?:/([a-z]+))?(?:@([a-z]+))?")
@@ -194,7 +194,7 @@ class Place:
                 raise self.wrong("a number of CPUs") from None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong("a number of CPUs")
-        if not isfinite(value) or not 0 <= value <= CPUS_MAX:
+        if not 0 <= value <= CPUS_MAX:  # as no infinity is, and nothing that is not a number
             raise self.wrong(f"a number of CPUs from 0 to {CPUS_MAX}")
         return round(value * NANO)
 
@@ -207,7 +207,7 @@ class Place:
             value = int(found[1]) * UNITS[found[2].lower()] if found[1].isdecimal() else size
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong("a size (bytes, or a number with k, m, g, t: 512M, 1GiB)")
-        if not isfinite(value) or value < 0 or value != int(value) or value > BYTES_MAX:
+        if not 0 <= value <= BYTES_MAX or value != int(value):
             raise self.wrong("a whole number of bytes from 0 on")
         return int(value)
 
@@ -245,6 +245,17 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
+def networks_of(services: Iterable[ServiceSpec]) -> tuple[Network, ...]:
+    """The networks that stand for the ``network_drivers`` of services read from a plan file."""
+    found: dict[str, Network] = {}
+    for spec in services:
+        for config in spec.task.networks:
+            if config.target.startswith(DRIVER_NETWORK):
+                driver = config.target.removeprefix(DRIVER_NETWORK)
+                found[config.target] = Network(config.target, NetworkSpec(driver, driver=driver))
+    return tuple(found.values())
+
+
 def parse_plan(data: Any, where: str = "plan") -> PlanInput:
     """Read a parsed document; ``where`` is its name in errors."""
     top = Place(where, "", data).fields(TOP_KEYS)
@@ -262,9 +273,8 @@ def parse_plan(data: Any, where: str = "plan") -> PlanInput:
     for place in top["existing"].items() if "existing" in top else ():
         existing += _existing(place, {**nodes, **by_name}, left, len(existing))
     services: dict[str, ServiceSpec] = {}
-    networks: dict[str, Network] = {}
     for place in top["services"].items() if "services" in top else ():
-        spec = _service(place, networks)
+        spec = _service(place)
         if spec.name in services:
             raise place.refuse(f"service {spec.name!r} is there twice")
         services[spec.name] = spec
@@ -273,7 +283,7 @@ def parse_plan(data: Any, where: str = "plan") -> PlanInput:
         tuple(nodes.values()),
         tuple(services.values()),
         tuple(existing),
-        tuple(networks.values()),
+        networks_of(services.values()),
         strategy,
     )
 
@@ -432,14 +442,12 @@ def _held(
     return tuple(held)
 
 
-def _service(place: Place, networks: dict[str, Network]) -> ServiceSpec:
+def _service(place: Place) -> ServiceSpec:
     fields = place.fields(SERVICE_KEYS)
     name = _name(place, fields, "name")
     drivers = fields["volume_drivers"].texts() if "volume_drivers" in fields else ()
     mounts = tuple(Mount(f"/{d}", volume=VolumeOptions(driver=d)) for d in drivers)
     attached = fields["network_drivers"].texts() if "network_drivers" in fields else ()
-    for driver in attached:
-        networks[driver] = Network(id=driver, spec=NetworkSpec(driver, driver=driver))
     maximum = fields.get("max_replicas_per_node")
     placement = Placement(
         constraints=_constraints(fields),
@@ -456,7 +464,7 @@ def _service(place: Place, networks: dict[str, Network]) -> ServiceSpec:
             resources=_resources(fields),
             placement=placement,
             log_driver=log_driver,
-            networks=tuple(NetworkAttachmentConfig(driver) for driver in attached),
+            networks=tuple(NetworkAttachmentConfig(f"{DRIVER_NETWORK}{d}") for d in attached),
         ),
         mode=_mode(place, fields),
         endpoint=EndpointSpec(ports=ports) if ports else None,
