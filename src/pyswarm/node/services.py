@@ -40,7 +40,6 @@ from pyswarm.scheduler import Constraint
 from pyswarm.secretstore import check_references
 from pyswarm.store import Reader, Transaction
 from pyswarm.templating import check_container
-from pyswarm.templating import check_container
 
 
 def create_service(tx: Transaction, request: CreateService, context: Context) -> Service:
