@@ -8,6 +8,7 @@ when the leader has applied it. pyswarm runs as in production: mutual TLS 1.3 (c
 for the run), a sealed log, every commit synced to the disk by a majority. Beside it, in the same
 run:
 
+- ``pyswarm-idle``: what three members use when nobody proposes anything;
 - ``disk``: append 256 bytes to a preallocated file and ``fdatasync``, again and again;
 - ``round-trip``: 256 bytes to another process and back, over the same TLS;
 - ``floor``: a replicated log without Raft, which is what a Python process can do with this TLS,
@@ -19,7 +20,8 @@ run:
   does not sync, and in memory (``-memory``). It has no TLS here.
 
 What is not installed is left out, and said. CPU is microseconds a commit: the leader's process,
-and all three. Collector pauses (``gc_ms``: the longest) are within the figures. The machine's
+and all three. Collector pauses (``gc_ms``: the longest) are within the figures;
+what was imported is frozen, as a daemon does. The machine's
 other work disturbs every line alike, so believe the ratios. All files are in a directory that is
 removed, all addresses 127.0.0.1, each measurement is bounded in seconds and in requests, and what
 is started here is ended here. The last line is one JSON object with ``rows``.
@@ -44,6 +46,7 @@ INFLIGHT = (1, 16, 64, 256, 1024)
 BYTES = 256
 REQUESTS_MAX = 400_000
 """Of one measurement, whatever its time: keeps logs and memory small."""
+IDLE_SECONDS = 10.0
 HERE = Path(__file__).parent
 
 
@@ -66,6 +69,25 @@ def etcd(directory: Path, inflight: list[int], seconds: float) -> list[dict[str,
         return [row("etcd", members.measure(n, seconds, REQUESTS_MAX, BYTES)) for n in inflight]
 
 
+def idle(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+    """CPU of three members that have nothing to do."""
+    with Members([sys.executable, str(HERE / "raft_pyswarm.py")], directory, {}) as members:
+        members.measure(16, 0.5, REQUESTS_MAX, BYTES)
+        spent = members.rest(max(seconds, IDLE_SECONDS))
+    hour = 3600 * sum(spent) / max(seconds, IDLE_SECONDS)
+    return [
+        {
+            "what": "three members with nothing to do, CPU of all",
+            "system": "pyswarm-idle",
+            "inflight": 0,
+            "value": round(hour, 1),
+            "unit": "CPU s/hour",
+            "p50_ms": 0.0,
+            "p99_ms": 0.0,
+        }
+    ]
+
+
 def disk(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
     return [raft_measure.disk(directory, min(seconds, 2.0), BYTES)]
 
@@ -78,6 +100,7 @@ SYSTEMS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "disk": disk,
     "round-trip": round_trip,
     "pyswarm": python_system("raft_pyswarm.py", "pyswarm"),
+    "pyswarm-idle": idle,
     "floor": python_system("raft_floor.py", "floor"),
     "etcd": etcd,
     "pysyncobj": python_system("raft_pysyncobj.py", "pysyncobj", journal=True, tuned=False),
@@ -129,7 +152,7 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for system, inflight in value:
         ours = value.get(("pyswarm", inflight))
-        if ours and system not in ("pyswarm", "disk", "round-trip"):
+        if ours and system not in ("pyswarm", "pyswarm-idle", "disk", "round-trip"):
             found.setdefault(f"pyswarm/{system}", {})[inflight] = round(
                 ours / value[system, inflight], 2
             )

@@ -102,6 +102,13 @@ class Members:
         spent = [after - start for after, start in zip(map(cpu_seconds, pids), before, strict=True)]
         return report(inflight, answer, spent, self.leader)
 
+    def rest(self, seconds: float) -> list[float]:
+        """CPU seconds of each member while nobody asks anything of it."""
+        pids = [process.pid for process in self.processes]
+        before = [cpu_seconds(pid) for pid in pids]
+        time.sleep(seconds)
+        return [cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
+
 
 def report(
     inflight: int, answer: dict[str, Any], spent: Sequence[float], leader: int

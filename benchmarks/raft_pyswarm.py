@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import os
 import sys
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import trio
+from raft_callers import load
 from raft_measure import tls_contexts
-from raft_processes import Pauses, answer, setup, summary
+from raft_processes import answer, setup
 
 from pyswarm.runtime.raftnode import RaftNode, run_raft
 from pyswarm.runtime.rafttransport import TcpTransport
@@ -32,28 +32,6 @@ class Counter:
 
     def restore(self, data: bytes) -> None:
         self.value = int(data)
-
-
-async def load(node: RaftNode, job: dict[str, Any]) -> dict[str, Any]:
-    """So many callers, each proposing again when its proposal is answered."""
-    latencies: list[float] = []
-    data = os.urandom(job["size"])
-    pauses.take()
-    began = perf_counter()
-    end, most = began + job["seconds"], job["requests"] - job["inflight"]
-
-    async def caller() -> None:
-        propose, done = node.propose, latencies.append
-        now = perf_counter()
-        while now < end and len(latencies) < most:
-            await propose(data)
-            then, now = now, perf_counter()
-            done(now - then)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(job["inflight"]):
-            nursery.start_soon(caller)
-    return {**summary(latencies, perf_counter() - began), "gc_ms": pauses.take()}
 
 
 async def serve(node: RaftNode) -> None:
@@ -96,8 +74,8 @@ async def main() -> None:
     await directory.aclose()
 
 
-pauses = Pauses()
 profiler: Any = None
 
 if __name__ == "__main__":
+    gc.freeze()
     trio.run(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -91,4 +92,5 @@ def main() -> None:
 pauses = Pauses()
 
 if __name__ == "__main__":
+    gc.freeze()
     main()

@@ -54,11 +54,15 @@ from pyswarm.raft.configuration import decode_configuration
 from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
+from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
 from pyswarm.runtime.rafttransport import RaftTransport
-from pyswarm.runtime.storage.protocol import Batch, LogStorage
+from pyswarm.runtime.raftwaiter import Waiter, displaced, lost, outcome_of, too_late
+from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
 
 SNAPSHOT_ENTRIES = 10_000
 """Entries applied between two snapshots."""
+ENTRY_BYTES = 128
+"""What an entry takes in memory besides its command."""
 DISK_RETRY_SECONDS = 1.0
 """After a write that failed: how long until it is tried again."""
 RECENT_RESULTS = 4096
@@ -89,42 +93,6 @@ class StateMachine(Protocol):
     def restore(self, data: bytes, /) -> None:
         """Become what ``snapshot`` gave."""
         ...
-
-
-class Waiter:
-    """Somebody who waits for an answer. Lighter than an event and a deadline of trio's own, since
-    there is one for every proposal; the tick looks after the deadlines."""
-
-    __slots__ = ("answered", "deadline", "error", "task", "term", "value")
-
-    def __init__(self, term: int = 0, deadline: float = inf) -> None:
-        self.term = term
-        self.deadline = deadline
-        self.answered = False
-        self.task: trio.lowlevel.Task | None = None
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-    def answer(self, value: Any, error: BaseException | None = None) -> None:
-        if not self.answered:
-            self.answered, self.value, self.error = True, value, error
-            task, self.task = self.task, None
-            if task is not None:
-                trio.lowlevel.reschedule(task)
-
-    def _abort(self, _: Any) -> trio.lowlevel.Abort:
-        self.task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    async def wait(self) -> Any:
-        if self.answered:
-            await trio.lowlevel.checkpoint()
-        else:
-            self.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self.error is not None:
-            raise self.error
-        return self.value
 
 
 class RaftNode:
@@ -170,7 +138,9 @@ class RaftNode:
         self._number = 0
         self._led_by: MemberID | None = None
         self._snapshot_at = self.replica.applied_index
+        self._snapshot_bytes = self._applied_bytes = 0
         self._is_saving = False
+        self._proposals = self._snapshots_taken = self._snapshots_installed = 0  # for metrics
         self._stopped = trio.Event()
 
     def _start(
@@ -222,6 +192,17 @@ class RaftNode:
     def status(self) -> Status:
         """Term, role, commit, applied, followers and their lag."""
         return self.replica.status()
+
+    def metrics(self) -> RaftMetrics:
+        """The status, and what is counted since this member was started."""
+        timed = self.storage if isinstance(self.storage, Timed) else None
+        return RaftMetrics(
+            self.replica.status(),
+            histogram_of(timed.sync_times) if timed else None,
+            self._proposals,
+            self._snapshots_taken,
+            self._snapshots_installed,
+        )
 
     async def propose(self, command: bytes, *, timeout: float = PROPOSE_SECONDS) -> Any:
         """Have ``command`` applied on all members; what ``apply`` returned here.
@@ -398,6 +379,7 @@ class RaftNode:
                 if self._news:
                     await self._spread_news()
             nursery.cancel_scope.cancel()
+        self.end()  # it was removed: nobody will be answered any more
 
     async def _tick(self) -> None:
         """The replica's clock. A loop that was kept busy does not make up for lost ticks: its peers
@@ -449,6 +431,7 @@ class RaftNode:
                 self._restore(ready.restore)
             for entry in ready.committed:
                 self._apply(entry)
+                self._applied_bytes += len(entry.data) + ENTRY_BYTES
             self._answer_reads(ready)
             if ready.removed:
                 self._stopped.set()
@@ -506,6 +489,7 @@ class RaftNode:
     def _restore(self, snapshot: Snapshot) -> None:
         self.machine.restore(b"".join(snapshot.chunks))
         self._snapshot_at = snapshot.index
+        self._snapshots_installed += 1
         for index in [index for index in self._waiting if index <= snapshot.index]:
             self._waiting.pop(index).answer(None, lost())
 
@@ -525,6 +509,7 @@ class RaftNode:
             if len(self._recent) > RECENT_RESULTS:
                 del self._recent[next(iter(self._recent))]
         elif waiter.term == entry.term:
+            self._proposals += 1
             waiter.answer(value, error)
         else:
             waiter.answer(None, displaced())
@@ -548,17 +533,27 @@ class RaftNode:
                 waiter.answer(None, lost())
 
     def _maybe_snapshot(self) -> None:
-        """The machine's state at once (it is the caller's to be quick); the disk in slices."""
-        index = self.replica.applied_index
-        if self._is_saving or index - self._snapshot_at < self.snapshot_entries:
+        """The machine's state at once (it is the caller's to be quick); the disk in slices.
+
+        Not before the log has grown by what the last one had (dissertation, 5.1.3), so that the
+        cost of a commit does not grow with the state; and each member at its own time, so that the
+        disks of a majority are always free of it.
+        """
+        index, every = self.replica.applied_index, self.snapshot_entries
+        phase = self.replica.id * every * 2 // 5
+        due = (index + phase) // every > (self._snapshot_at + phase) // every
+        if not due or self._is_saving or self._applied_bytes < self._snapshot_bytes:
             return
         self._is_saving = True
-        snapshot = self.replica.snapshot_at(index, split_chunks(self.machine.snapshot()))
+        data = self.machine.snapshot()
+        self._snapshot_bytes, self._applied_bytes = len(data), 0
+        snapshot = self.replica.snapshot_at(index, split_chunks(data))
 
         def saved(error: BaseException | None) -> None:
             self._is_saving = False
             self._snapshot_at = index
             if error is None:
+                self._snapshots_taken += 1
                 self.replica.compact(snapshot)
                 self._ring()
 
@@ -570,35 +565,6 @@ class RaftNode:
         for waiters in (self._waiting, self._forwarded, self._reading):
             for waiter in waiters.values():
                 waiter.answer(None, Unavailable("raft: this member has stopped", outcome="unknown"))
-
-
-def lost() -> Unavailable:
-    """The fate of a proposal is not known here."""
-    return Unavailable(
-        "raft: the leader was lost before the proposal was committed",
-        hint="it may still be applied: propose again only what may be applied twice",
-        outcome="unknown",
-    )
-
-
-def too_late() -> Unavailable:
-    """The caller's time is over."""
-    return Unavailable("raft: no answer in time", outcome="unknown")
-
-
-def displaced() -> Unavailable:
-    """The proposal is certainly not applied."""
-    return Unavailable("raft: another leader's entry took the proposal's place")
-
-
-def outcome_of(term: int, result: tuple[int, Any, BaseException | None]) -> Any:
-    """What applying gave, if the entry is the one of ``term`` and no other at its index."""
-    applied_term, value, error = result
-    if applied_term != term:
-        raise displaced()
-    if error is not None:
-        raise error
-    return value
 
 
 @asynccontextmanager

@@ -70,13 +70,13 @@ class Channel:
         return self._write(self.outgoing.read())
 
     def _write(self, data: bytes) -> bool:
-        if not self.pending:
-            try:
-                taken = self.sock.send(data)
-            except BlockingIOError:
-                taken = 0
-            data = data[taken:]
-        self.pending += data
+        if self.pending:
+            data = self.pending + data
+        try:
+            taken = self.sock.send(data)
+        except BlockingIOError:
+            taken = 0
+        self.pending = data[taken:]
         return not self.pending
 
     async def drain(self) -> None:

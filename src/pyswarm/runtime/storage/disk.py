@@ -29,7 +29,9 @@ Deliver = Callable[[Callable[[], None]], object]
 """Runs a function soon, on the loop. May be called on any thread."""
 GROUP_ITEMS_MAX = 4096
 """Items of one group: beyond that a group's encoding would keep the interpreter's lock too long."""
-_BUCKETS = 16
+BUCKET_SECONDS = tuple(2**i / 16_000 for i in range(15))
+"""Bounds of the histogram: 62.5 µs to 1.02 s; what takes longer is in a bucket behind them."""
+_BUCKETS = len(BUCKET_SECONDS) + 1
 
 
 class Writer(Protocol):
@@ -41,10 +43,12 @@ class Writer(Protocol):
 
 
 class SyncTimes:
-    """How long groups took: ``buckets[i]`` counts those under ``2**i`` × 62.5 µs (the last: all
-    others), for a histogram."""
+    """How long groups took: ``buckets[i]`` counts those under ``bounds[i]`` seconds (``2**i`` ×
+    62.5 µs; the last: all others) and not under the one before, for a histogram."""
 
     __slots__ = ("buckets", "groups", "items", "seconds")
+
+    bounds = tuple(2**i * 62.5e-6 for i in range(_BUCKETS - 1))
 
     def __init__(self) -> None:
         self.groups = 0
@@ -122,7 +126,8 @@ class DiskThread:
                     error = writer.write(items)
                 except BaseException as unexpected:
                     error = unexpected
-                self.times.add(perf_counter() - started, len(items))
+                if writer is not _JOBS:
+                    self.times.add(perf_counter() - started, len(items))
                 if error is not None and len(dones) < len(items):
                     _log.error("cannot write: %s", error)  # somebody did not ask to be told
                 self._answer(dones, error)

@@ -14,7 +14,7 @@ from pathlib import Path
 from pyswarm.errors import SwarmError
 from pyswarm.raft.records import HEADER_BYTES, damaged
 from pyswarm.raft.snapshot import Snapshot
-from pyswarm.runtime.storage.disk import DiskThread
+from pyswarm.runtime.storage.disk import DiskThread, SyncTimes
 from pyswarm.runtime.storage.errors import WriteFailed
 from pyswarm.runtime.storage.files import Files, SystemFiles
 from pyswarm.runtime.storage.keys import KeyRing
@@ -55,6 +55,11 @@ class FileStorage:
         self._keep_old = 0
         # On the thread: the first batch that was not written, and why.
         self._refused: tuple[Batch, BaseException] | None = None
+
+    @property
+    def sync_times(self) -> SyncTimes:
+        """How long the disk took, for all that is written through it."""
+        return self.disk.times
 
     def load(self) -> Recovered:
         """Everything that was written, and nothing is changed.

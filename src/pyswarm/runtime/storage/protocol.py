@@ -11,12 +11,15 @@ of it again, in order (``DiskFull``: when there is room), or stops (``WriteFaile
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
 from pyswarm.raft.entry import Entry, HardState
 from pyswarm.raft.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pyswarm.runtime.storage.disk import SyncTimes
 
 Done = Callable[[BaseException | None], None]
 
@@ -85,6 +88,16 @@ class LogStorage(Protocol):
 
     async def aclose(self) -> None:
         """Write what waits, and stop."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A storage that measures its disk."""
+
+    @property
+    def sync_times(self) -> SyncTimes:
+        """A histogram; see :class:`~.disk.SyncTimes`."""
         ...
 
 

@@ -1,0 +1,75 @@
+"""Those who wait for a :class:`~pyswarm.runtime.raftnode.RaftNode`, and what they may be told."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import trio
+
+from pyswarm.errors import Unavailable
+
+
+class Waiter:
+    """Somebody who waits for an answer. Lighter than an event and a deadline of trio's own, since
+    there is one for every proposal; the tick looks after the deadlines."""
+
+    __slots__ = ("answered", "deadline", "error", "task", "term", "value")
+
+    def __init__(self, term: int = 0, deadline: float = inf) -> None:
+        self.term = term
+        self.deadline = deadline
+        self.answered = False
+        self.task: trio.lowlevel.Task | None = None
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def answer(self, value: Any, error: BaseException | None = None) -> None:
+        if not self.answered:
+            self.answered, self.value, self.error = True, value, error
+            task, self.task = self.task, None
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def wait(self) -> Any:
+        if self.answered:
+            await trio.lowlevel.checkpoint()
+        else:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def lost() -> Unavailable:
+    """The fate of a proposal is not known here."""
+    return Unavailable(
+        "raft: the leader was lost before the proposal was committed",
+        hint="it may still be applied: propose again only what may be applied twice",
+        outcome="unknown",
+    )
+
+
+def too_late() -> Unavailable:
+    """The caller's time is over."""
+    return Unavailable("raft: no answer in time", outcome="unknown")
+
+
+def displaced() -> Unavailable:
+    """The proposal is certainly not applied."""
+    return Unavailable("raft: another leader's entry took the proposal's place")
+
+
+def outcome_of(term: int, result: tuple[int, Any, BaseException | None]) -> Any:
+    """What applying gave, if the entry is the one of ``term`` and no other at its index."""
+    applied_term, value, error = result
+    if applied_term != term:
+        raise displaced()
+    if error is not None:
+        raise error
+    return value
