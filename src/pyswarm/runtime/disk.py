@@ -31,6 +31,7 @@ from pyswarm.runtime.storage import (
     StateDirectory,
 )
 from pyswarm.runtime.storage import Identity as LogIdentity
+from pyswarm.runtime.storage.disk import SyncTimes
 from pyswarm.secretstore import UnlockKey
 
 TASK_PREFIX = "task/"
@@ -178,6 +179,11 @@ class Disk:
         for name in self.directory.state.names():
             self.directory.state.delete(name)
         await self.directory.rewrap(None, 0)
+
+    @property
+    def sync_times(self) -> SyncTimes | None:
+        """How long writes took; None in memory."""
+        return self.directory.disk.times if isinstance(self.directory, FileDirectory) else None
 
     async def aclose(self) -> None:
         """Finish what is queued and let go of the directory."""

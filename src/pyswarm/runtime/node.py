@@ -68,6 +68,7 @@ from pyswarm.runtime.keywrap import KeyWrapper
 from pyswarm.runtime.network import Endpoint, Network
 from pyswarm.runtime.observe import Counters, Observer, log_event
 from pyswarm.runtime.storage import DiskFull
+from pyswarm.runtime.storage.disk import SyncTimes
 from pyswarm.secretstore import Sealer
 from pyswarm.store import Commit, Store
 
@@ -250,6 +251,11 @@ class RunningNode:
         return self.endpoint.send(addr, message)
 
     @property
+    def sync_times(self) -> SyncTimes | None:
+        """How long the disk's writes took; None in memory."""
+        return self._disk.sync_times
+
+    @property
     def bridge(self) -> ExecutorBridge:
         """The way to this node's executor."""
         assert self._bridge is not None
@@ -326,7 +332,10 @@ class RunningNode:
         return self._sealer[1]
 
     def _persist(self, ready: Any, seat: int) -> None:
+        began = self.clock.monotonic()
+
         def done(error: BaseException | None) -> None:
+            self.observer.observe("log.persist_s", self.clock.monotonic() - began)
             answer = Persisted(ready.number, seat)
             if error is not None:
                 is_final = not isinstance(error, DiskFull)

@@ -8,6 +8,7 @@ import attrs
 
 from pyswarm.model import Role
 from pyswarm.raft import Role as RaftRole
+from pyswarm.runtime.front.logstatus import LogStatus, log_status
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.node import RunningNode
 from pyswarm.store import Store
@@ -54,6 +55,8 @@ class Status:
     """Number of tasks by observed state."""
     lag_s: float
     """How late the loop has woken this node of late, in seconds."""
+    log: LogStatus | None
+    """This manager's replica of the managers' log; None on a worker."""
     counters: Mapping[str, float]
     """What the default observer has counted; empty with one of your own."""
 
@@ -102,6 +105,7 @@ def _status(node: RunningNode) -> Status:
         services=services,
         tasks=counts["task"],
         lag_s=node.lag_s,
+        log=log_status(node),
         counters=dict(getattr(node.observer, "values", {})),
     )
 

@@ -1,0 +1,162 @@
+"""State directories that cannot be used: each stops the start with its own error, and nothing on
+the disk is changed by it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from pyswarm import Cluster
+from pyswarm.errors import FailedPrecondition
+from pyswarm.runtime import MemoryNetwork
+from pyswarm.runtime.storage import (
+    DamagedRecords,
+    DirectoryInUse,
+    MissingFile,
+    NewerFormat,
+    OtherNode,
+    WrongDataKey,
+)
+from swarms import WAIT_S, executor, one_node
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def first(state: Path, pattern: str) -> Path:
+    return sorted((state / "raft").glob(pattern))[0]
+
+
+def damage_segment(state: Path, other: Path) -> None:
+    flip(first(state, "*.wal"), 300)
+
+
+def damage_snapshot(state: Path, other: Path) -> None:
+    flip(first(state, "*.snap"), 300)
+
+
+def damage_keys(state: Path, other: Path) -> None:
+    flip(state / "keys", 30)
+
+
+def lose_snapshot(state: Path, other: Path) -> None:
+    first(state, "*.snap").unlink()
+
+
+def lose_segment(state: Path, other: Path) -> None:
+    first(state, "*.wal").unlink()
+
+
+def lose_manifest(state: Path, other: Path) -> None:
+    (state / "raft" / "manifest").unlink()
+
+
+def lose_keys(state: Path, other: Path) -> None:
+    (state / "keys").unlink()
+
+
+def lose_state(state: Path, other: Path) -> None:
+    (state / "state").unlink()
+
+
+def newer_manifest(state: Path, other: Path) -> None:
+    path = state / "raft" / "manifest"
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + b"\x09\x00" + data[10:])
+
+
+def log_of_another(state: Path, other: Path) -> None:
+    shutil.rmtree(state / "raft")
+    shutil.copytree(other / "raft", state / "raft")
+
+
+def keys_of_another(state: Path, other: Path) -> None:
+    shutil.copy(other / "keys", state / "keys")
+
+
+CASES: list[tuple[Callable[[Path, Path], None], type[Exception]]] = [
+    (damage_segment, DamagedRecords),
+    (damage_snapshot, DamagedRecords),
+    (damage_keys, DamagedRecords),
+    (lose_snapshot, MissingFile),
+    (lose_segment, MissingFile),
+    (lose_manifest, MissingFile),
+    (lose_keys, MissingFile),
+    (lose_state, MissingFile),
+    (newer_manifest, NewerFormat),
+    (log_of_another, OtherNode),
+    (keys_of_another, WrongDataKey),
+]
+
+
+async def a_stopped_manager(path: Path) -> None:
+    async with one_node(state_dir=path) as cluster:
+        await cluster.update(snapshot_interval=5, log_entries_for_slow_followers=0)
+        for number in range(8):
+            await cluster.services.create(f"s{number}", image="sleeper", replicas=0)
+
+
+@pytest.mark.parametrize(("harm", "error"), CASES, ids=[harm.__name__ for harm, _ in CASES])
+async def test_refused_and_untouched(
+    tmp_path: Path, harm: Callable[[Path, Path], None], error: type[Exception]
+) -> None:
+    state, other = tmp_path / "state", tmp_path / "other"
+    for path in (state, other):
+        await a_stopped_manager(path)
+    harm(state, other)
+    before = contents(state)
+    for force in (False, True):
+        with pytest.raises(error):
+            options = {"network": MemoryNetwork(), "executor": executor()}
+            async with Cluster.open(state, force_new_cluster=force, **options):
+                pass
+        assert contents(state) == before
+
+
+async def test_one_process_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys, trio\n"
+        "from pyswarm import Cluster\n"
+        "from pyswarm.runtime.storage import DirectoryInUse\n"
+        "async def main():\n"
+        "    try:\n"
+        "        async with Cluster.open(sys.argv[1]): pass\n"
+        "    except DirectoryInUse as error: print(error)\n"
+        "trio.run(main)\n"
+    )
+    async with one_node(state_dir=tmp_path) as cluster:
+        with pytest.raises(DirectoryInUse):
+            async with Cluster.open(tmp_path, network=MemoryNetwork()):
+                pass
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        other = await trio.run_process(command, capture_stdout=True, stderr=subprocess.STDOUT)
+        assert other.stdout.decode().endswith("is in use by another process\n")
+        await cluster.services.create("web", image="sleeper")  # undisturbed
+    options = {"network": MemoryNetwork(), "executor": executor()}
+    async with Cluster.open(tmp_path, **options) as cluster:
+        await cluster.wait_ready(timeout=WAIT_S)
+        assert [one.name for one in await cluster.services.list()] == ["web"]
+
+
+async def test_a_directory_without_a_node(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="holds no node"):
+        async with Cluster.open(tmp_path / "none", network=MemoryNetwork()):
+            pass
+    async with one_node(state_dir=tmp_path / "none"):  # and may have one now
+        pass
+    with pytest.raises(FailedPrecondition, match="already part of a swarm"):
+        async with one_node(state_dir=tmp_path / "none"):
+            pass
