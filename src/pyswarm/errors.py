@@ -24,6 +24,8 @@ class SwarmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # a traceback shows it below the sentence
         self.details: dict[str, Any] = dict(details or {})
 
     def to_wire(self) -> dict[str, Any]:

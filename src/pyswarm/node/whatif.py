@@ -13,8 +13,17 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from pyswarm.env import Rng
-from pyswarm.errors import InvalidArgument
-from pyswarm.model import Availability, NodeState, Replicated, ServiceSpec, Task, TaskState, replace
+from pyswarm.errors import InvalidArgument, NotFound
+from pyswarm.model import (
+    Availability,
+    Node,
+    NodeState,
+    Replicated,
+    ServiceSpec,
+    Task,
+    TaskState,
+    replace,
+)
 from pyswarm.model.requests import CreateService, RemoveService, UpdateNode, UpdateService
 from pyswarm.node import control
 from pyswarm.node.context import Context
@@ -23,28 +32,32 @@ from pyswarm.node.nodes import set_node_state
 from pyswarm.node.turn import reconcile
 from pyswarm.orchestrator.order import RECONCILERS
 from pyswarm.orchestrator.place import Placer
+from pyswarm.scheduler.constraint import Constraint
 from pyswarm.scheduler.plan import PendingTask, Plan
 from pyswarm.store import Change, Store, Transaction
 
 
 @attrs.frozen(init=False)
 class Drain:
-    """These nodes are drained: ``Drain("node-2", "node-3")``."""
+    """These nodes are drained: ``Drain("node-2", "node-3")``, or all that satisfy constraints:
+    ``Drain(where="node.labels.rack==3")``."""
 
     nodes: tuple[str, ...]
+    where: tuple[str, ...]
 
-    def __init__(self, *nodes: str) -> None:
-        self.__attrs_init__(nodes)
+    def __init__(self, *nodes: str, where: str | Sequence[str] = ()) -> None:
+        self.__attrs_init__(nodes, (where,) if isinstance(where, str) else tuple(where))
 
 
 @attrs.frozen(init=False)
 class Lose:
-    """These nodes go down."""
+    """These nodes go down: ``Lose("node-2")``, or a rack: ``Lose(where="node.labels.rack==3")``."""
 
     nodes: tuple[str, ...]
+    where: tuple[str, ...]
 
-    def __init__(self, *nodes: str) -> None:
-        self.__attrs_init__(nodes)
+    def __init__(self, *nodes: str, where: str | Sequence[str] = ()) -> None:
+        self.__attrs_init__(nodes, (where,) if isinstance(where, str) else tuple(where))
 
 
 @attrs.frozen
@@ -132,14 +145,13 @@ def what_if(
 
 def _suppose(tx: Transaction, change: Hypothesis, context: Context) -> None:
     match change:
-        case Drain(nodes):
-            for reference in nodes:
-                node = find(tx, "node", reference)
+        case Drain():
+            for node in _meant(tx, change):
                 spec = replace(node.spec, availability=Availability.DRAIN)
                 control.run(tx, UpdateNode(node.id, node.version, spec), context)
-        case Lose(nodes):
-            for reference in nodes:
-                set_node_state(tx, find(tx, "node", reference), NodeState.DOWN, "what if")
+        case Lose():
+            for node in _meant(tx, change):
+                set_node_state(tx, node, NodeState.DOWN, "what if")
         case AddService(spec):
             control.run(tx, CreateService(spec), context)
         case ChangeService(spec):
@@ -155,6 +167,21 @@ def _suppose(tx: Transaction, change: Hypothesis, context: Context) -> None:
             control.run(tx, RemoveService(find(tx, "service", reference).id), context)
         case _:
             raise InvalidArgument(f"not a change that can be supposed: {change!r}")
+
+
+def _meant(tx: Transaction, change: Drain | Lose) -> list[Node]:
+    """The nodes that are named, and those that satisfy all of ``where``."""
+    meant: dict[str, Node] = {}
+    for reference in change.nodes:
+        node = find(tx, "node", reference)
+        meant[node.id] = node
+    constraints = [Constraint.parse(text) for text in change.where]
+    for node in tx.nodes() if constraints else ():
+        if all(one.matches(node) for one in constraints):
+            meant[node.id] = node
+    if not meant:
+        raise NotFound("no node is meant", hint=f"where: {', '.join(change.where) or 'nothing'}")
+    return list(meant.values())
 
 
 def _placement(tx: Transaction, reconcilers: Iterable[tuple[object, Rng]]) -> Plan:

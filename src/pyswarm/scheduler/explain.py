@@ -8,6 +8,7 @@ numbers in the sentence); what it would fail besides is told in :attr:`Rejected.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from heapq import nsmallest
 
 import attrs
@@ -39,7 +40,7 @@ class Candidate:
 
     ``branches`` are the labels' values of the preferences with the tasks of the service in each,
     ``failures`` counts from five recent ones on. Of equals the node known for longer comes first.
-    The task that is explained is not counted.
+    The task that is explained is not counted. ``place`` is the node's place in the order, from 1.
     """
 
     node: str
@@ -48,13 +49,14 @@ class Candidate:
     service_tasks: int
     tasks: int
     chosen: bool = False
+    place: int = 0
 
     def __str__(self) -> str:
         spread = "".join(f"{number} tasks in {value!r}, " for value, number in self.branches)
         failed = f"{self.failures} recent failures, " if self.failures else ""
         mark = "*" if self.chosen else " "
-        of_service = f"{self.service_tasks} tasks of the service"
-        return f"{mark} {self.node}: {spread}{failed}{of_service}, {self.tasks} in all"
+        tasks = f"{self.service_tasks} tasks of the service, {self.tasks} in all"
+        return f"{mark} {self.place}. {self.node}: {spread}{failed}{tasks}"
 
 
 @attrs.frozen
@@ -97,7 +99,10 @@ def rejections_of(scheduler: Scheduler, group: TaskGroup) -> dict[str, tuple[Rej
 
 
 def ranking_of(scheduler: Scheduler, group: TaskGroup, task: Task) -> tuple[Candidate, ...]:
-    """The best nodes for ``task`` as if it were to be placed now, best first."""
+    """The best nodes for ``task`` as if it were to be placed now, best first.
+
+    The node that it is on comes last if it is none of the best by now.
+    """
     own = scheduler.by_id.get(task.node_id) if task.id in scheduler.tasks else None
     counts = dict(group.counts)
     counted = own is not None and task.desired_state <= TaskState.COMPLETE
@@ -117,6 +122,7 @@ def ranking_of(scheduler: Scheduler, group: TaskGroup, task: Task) -> tuple[Cand
         failures = penalties.get(info.id, 0)
         return Candidate(info.name, branches, failures, service_tasks, tasks, info is own)
 
+    @cache
     def rank(info: NodeInfo) -> tuple[object, ...]:
         it = candidate(info)
         branches = tuple(number for _, number in it.branches)
@@ -124,12 +130,15 @@ def ranking_of(scheduler: Scheduler, group: TaskGroup, task: Task) -> tuple[Cand
             return (*branches, it.failures, it.service_tasks, it.tasks, info.index)
         return (*branches, scheduler.strategy.score(info, group), info.index)
 
-    fitting = (
+    fitting = [
         info
         for info in scheduler.by_id.values()
         if info is own or scheduler.rejected_by(info, group) is None
-    )
-    return tuple(candidate(info) for info in nsmallest(RANKED, fitting, key=rank))
+    ]
+    best = list(enumerate(nsmallest(RANKED, fitting, key=rank), 1))
+    if own is not None and all(info is not own for _, info in best):
+        best.append((sum(rank(info) <= rank(own) for info in fitting), own))
+    return tuple(attrs.evolve(candidate(info), place=place) for place, info in best)
 
 
 def explain(scheduler: Scheduler, task: Task) -> Explanation:

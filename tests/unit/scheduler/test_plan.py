@@ -95,7 +95,19 @@ def test_why_a_placed_task_is_where_it_is() -> None:
     assert explained.node == "node-2" and explained.reason == "" and not explained.rejections
     shown = [(c.node, c.service_tasks, c.tasks, c.chosen) for c in explained.ranking]
     assert shown == [("node-2", 1, 1, True), ("node-3", 1, 1, False)]
-    assert "* node-2: 1 tasks of the service, 1 in all" in str(explained)
+    assert "* 1. node-2: 1 tasks of the service, 1 in all" in str(explained)
+
+
+def test_the_ranking_is_of_the_best_five_and_the_node_itself() -> None:
+    nodes = [{"name": f"n{number}"} for number in range(9)]
+    existing = [{"service": "web", "node": "n8", "count": 3}]
+    made = parse_plan({"nodes": nodes, "existing": existing, "services": []}).run()
+    task = next(iter(made.scheduler.tasks.values()))
+    explained = explain(made.scheduler, task)
+    shown = [(c.place, c.node, c.service_tasks, c.chosen) for c in explained.ranking]
+    assert shown == [*((n + 1, f"n{n}", 0, False) for n in range(5)), (9, "n8", 2, True)]
+    assert explained.node == "n8" and not explained.rejections
+    assert str(explained).splitlines()[-1] == "* 9. n8: 2 tasks of the service, 2 in all"
 
 
 class Last:
