@@ -170,10 +170,14 @@ class Dispatcher:
     def take_reports(self, most: int) -> Iterator[tuple[str, int, Statuses]]:
         """(node id, sequence, statuses) of whole nodes, oldest first, about ``most`` in all."""
         taken = 0
-        while self._reports and taken < most:
-            node_id = next(iter(self._reports))
-            report = self._reports.pop(node_id)
+        chosen: list[str] = []
+        for node_id, report in self._reports.items():
+            if taken >= most:
+                break
             taken += len(report.statuses)
+            chosen.append(node_id)
+        for node_id in chosen:
+            report = self._reports.pop(node_id)
             yield node_id, report.sequence, tuple(report.statuses.items())
 
     def recorded(self, node_id: str, sequence: int) -> None:

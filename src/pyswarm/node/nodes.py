@@ -33,6 +33,9 @@ from pyswarm.store import Reader, Transaction
 REVOKED_FOR_S = 7 * 24 * 3600.0
 """How long a removed node's certificate stays on the list after it expired."""
 
+REPORTED = {state: Because("status", (str(state),)) for state in TaskState}
+"""Why a status was written: one value for each state, since statuses come by the thousand."""
+
 TOKEN_ERROR = "A valid join token is necessary to join this cluster"
 
 
@@ -180,8 +183,9 @@ def record_status(tx: Transaction, task: Task, status: TaskStatus, applied_by: s
     running_at = task.running_at
     if status.state is TaskState.RUNNING and not running_at:
         running_at = tx.now
-    changed = replace(
+    tx.change(
         task,
+        REPORTED[status.state],
         state=status.state,
         message=status.message,
         err=status.err,
@@ -194,7 +198,6 @@ def record_status(tx: Transaction, task: Task, status: TaskStatus, applied_by: s
         applied_by=applied_by,
         running_at=running_at,
     )
-    tx.update(changed, Because("status", (str(status.state),)))
 
 
 def _says_nothing_new(task: Task, status: TaskStatus) -> bool:
