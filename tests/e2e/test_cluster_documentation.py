@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("embedding", "testing", "logging")
+PAGES = ("embedding", "testing", "logging", "operations")
 EXAMPLES = [
     (page, text)
     for page in PAGES

@@ -94,4 +94,4 @@ class KeyWrapper:
         return True
 
     def _say(self, error: SwarmError, level: str) -> None:
-        self._observe(Observed("keys.not_wrapped", {"error": str(error)}, level))
+        self._observe(Observed("keys.failed", {"error": str(error)}, level))
