@@ -66,23 +66,15 @@ def plan(file: str, as_json: bool) -> None:
     from pyswarm.cli.document import load_document
     from pyswarm.scheduler.planfile import parse_plan, plan_to_dict
 
-    with click.open_file(file, encoding="utf-8") as stream:
+    with click.open_file(file, "rb") as stream:
         text = stream.read()
-    answer = plan_to_dict(parse_plan(load_document(text, file), file).run())
+    made = parse_plan(load_document(text, file), file).run()
     if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        print_plan(answer)
-
-
-def print_plan(answer: Mapping[str, Any]) -> None:
-    """A line for each service and node, then what found no place."""
-    for service, nodes in answer["counts"].items():
-        for node, count in nodes.items():
-            if count:
-                click.echo(f"{service}\t{node}\t{count}")
-    for entry in answer["pending"]:
-        click.echo(f"{entry['service']}\tpending\t{entry['count']}\t{entry['reason']}")
+        click.echo(json.dumps(plan_to_dict(made)))
+        return
+    click.echo(str(made))
+    for service in dict.fromkeys(pending.service for pending in made.pending):
+        click.echo(f"{service}: {made.explain(service)}", err=True)
 
 
 @pyswarm.command()
