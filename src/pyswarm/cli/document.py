@@ -22,22 +22,42 @@ CORE_SCHEMA = (
 )
 
 
-def load_document(text: str, where: str) -> Any:
+def load_document(text: str | bytes, where: str) -> Any:
     """The data that ``text`` says; ``where`` names it in the error, an :class:`InvalidArgument`."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        if where.endswith(".json"):
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{where}: not text in UTF-8: {error}") from None
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise InvalidArgument(f"{where}: nested too deeply") from None
+    except ValueError as error:
+        if where.endswith(".json") or not isinstance(error, json.JSONDecodeError):
             raise InvalidArgument(f"{where}: not JSON: {error}") from None
     import yaml
 
     try:
         return yaml.load(text, Loader=core_loader())
+    except RecursionError:
+        raise InvalidArgument(f"{where}: nested too deeply") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InvalidArgument(f"{where}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise InvalidArgument(f"{where}: neither JSON nor YAML: {at}{problem}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; with a key twice it says two things, of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} is there twice in one object")
+    return found
 
 
 @cache

@@ -74,6 +74,8 @@ COUNT_MAX = 10_000_000  # tasks of one line: far above any swarm, below what exh
 CPUS_MAX = 1 << 32  # CPUs of a node: keeps nano-CPUs within 64 bits
 BYTES_MAX = (1 << 63) - 1
 PORT_MAX = 65535
+SHOWN_MAX = 80  # characters of a wrong value in an error
+SHOWN_ITEMS = 10
 
 TOP_KEYS = ("nodes", "existing", "services", "strategy")
 NODE_KEYS = (
@@ -91,6 +93,20 @@ DRIVER_NETWORK = "driver/"  # begins the id of the network that stands for a dri
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 SIZE_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 PORT_PATTERN = re.compile(r"(?:([0-9]+):)?([0-9]+)(?:/([a-z]+))?(?:@([a-z]+))?")
+
+
+def _shown(value: Any) -> str:
+    """A wrong value in an error: short, whatever it is (YAML can nest a list in itself)."""
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes):
+        inner = value.values() if isinstance(value, Mapping) else value
+        if len(value) > SHOWN_ITEMS or any(isinstance(i, Mapping | list | tuple) for i in inner):
+            kind = "an object" if isinstance(value, Mapping) else "a list"
+            return f"{kind} of {len(value)}"
+    try:
+        shown = repr(value[:SHOWN_MAX] if isinstance(value, str | bytes) else value)
+    except ValueError:  # Python refuses to write out integers of more than 4300 digits
+        return "a very large number"
+    return shown if len(shown) < SHOWN_MAX else shown[: SHOWN_MAX - 3] + "…"
 
 
 class Place:
@@ -111,8 +127,7 @@ class Place:
 
     def wrong(self, expected: str) -> InvalidArgument:
         """The error for a value of the wrong kind."""
-        shown = repr(self.value)
-        return self.refuse(f"{shown if len(shown) < 80 else shown[:77] + '…'} is not {expected}")
+        return self.refuse(f"{_shown(self.value)} is not {expected}")
 
     def fields(self, known: Sequence[str]) -> dict[str, Place]:
         """The fields of the object here; none but the ``known`` ones."""

@@ -85,12 +85,13 @@ def test_plan_answers_in_json() -> None:
     assert pending["reason"].startswith("no suitable node (")
 
 
-def test_plan_answers_in_lines() -> None:
-    code, out, _ = run("plan", "-", text=json.dumps(PLAN))
+def test_plan_answers_with_a_table_and_explains_what_waits() -> None:
+    code, out, err = run("plan", "-", text=json.dumps(PLAN))
     assert code == 0
-    assert "web\tnode-1\t2\n" in out
+    assert out.startswith("SERVICE  NODE       TASKS\nweb      node-1     2\n")
     assert "node-2" not in out
-    assert "db\tpending\t1\tno suitable node (" in out
+    assert "db       (pending)  1  no suitable node (" in out
+    assert err.startswith("db: no suitable node (") and "node-2" in err
 
 
 def test_plan_refuses_a_malformed_file() -> None:

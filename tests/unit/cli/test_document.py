@@ -30,10 +30,18 @@ def test_documents(text: str, value: object) -> None:
     [
         ("plan.json", "{", "plan.json: not JSON: "),
         ("plan.yaml", "a: [1", "plan.yaml: neither JSON nor YAML: line 1, column 6: "),
+        ("plan.json", "[" * 100_000, "plan.json: nested too deeply"),
+        ("plan.yaml", "a: " + "[" * 3000, "plan.yaml: nested too deeply"),
+        ("plan.json", "9" * 5000, "plan.json: not JSON: Exceeds the limit"),
+        ("plan.yaml", "a: " + "9" * 5000, "plan.yaml: Exceeds the limit"),
+        ("plan.json", '{"a": 1, "a": 2}', "plan.json: not JSON: key 'a' is there twice"),
+        ("plan.yaml", b"\xff\xfe", "plan.yaml: not text in UTF-8: 'utf-8' codec can't decode"),
         ("-", "a: !!python/name:os.system x", "-: neither JSON nor YAML: line 1, column 4: "),
     ],
 )
-def test_what_is_malformed_is_refused_with_the_place(where: str, text: str, message: str) -> None:
+def test_what_is_malformed_is_refused_with_the_place(
+    where: str, text: str | bytes, message: str
+) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         load_document(text, where)
     assert str(refusal.value).startswith(message)

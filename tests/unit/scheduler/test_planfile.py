@@ -152,6 +152,22 @@ NODES = [{"name": "a", "cpus": 4, "generic": {"gpu": 1}}]
             {"nodes": NODES, "existing": [{"service": "s", "node": "a", "generic": {"gpu": 2}}]},
             "f: existing[0]: node 'a' has not so much 'gpu'",
         ),
+        ({"nodes": [{"name": "a", "cpus": 10**400}]}, "f: nodes[0].cpus: 1000"),
+        ({"nodes": [{"name": "a", "cpus": 10**5000}]}, "f: nodes[0].cpus: a very large number is"),
+        ({"nodes": [{"name": "a", "cpus": "nan"}]}, "f: nodes[0].cpus: 'nan' is not a number"),
+        ({"nodes": [{"name": "a", "memory": 10**400}]}, "f: nodes[0].memory: 1000"),
+        ({"nodes": [{"name": "a", "memory": "NaN"}]}, "f: nodes[0].memory: 'NaN' is not a size"),
+        ({"nodes": [{"name": [[]]}]}, "f: nodes[0].name: a list of 1 is not a name"),
+        (
+            {"services": [{"name": "s", "reserve_memory": "1.5"}]},
+            "f: services[0].reserve_memory: '1.5' is not a whole number of bytes",
+        ),
+        ({"services": [{"name": "s", "reserve_cpu": -0.5}]}, "f: services[0].reserve_cpu: -0.5"),
+        (
+            {"services": [{"name": "s", "generic": {"gpu": -1}}]},
+            "f: services[0].generic.gpu: -1 is not a whole number",
+        ),
+        ({"services": [{"name": "s", "generic": {"": 1}}]}, "f: services[0].generic: key ''"),
         ({"strategy": "chaos"}, "f: strategy: 'chaos' is not one of spread, binpack"),
     ],
 )
