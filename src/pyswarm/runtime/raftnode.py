@@ -396,7 +396,9 @@ class RaftNode:
                 for ready in self._unsynced:
                     if ready.must_sync:
                         self._write(ready)
-            self._ring()
+            self._pump()
+            if self._news or self._stopped.is_set():
+                self._ring()
 
     async def _spread_news(self) -> None:
         """What is committed now, the followers learn by the next append. Those who were answered
