@@ -84,6 +84,8 @@ class TaskContext:
     files: Mapping[str, TaskFile] = attrs.field(factory=dict, repr=False)
     log: Callable[[str], None] = attrs.field(default=drop_line, repr=False, eq=False)
     platform: Platform = Platform()
+    registry_auth: str = attrs.field(default="", repr=False)
+    """What to show to the registry of the image: the text of Docker's ``X-Registry-Auth``."""
 
     @property
     def id(self) -> str:

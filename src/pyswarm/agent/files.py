@@ -66,7 +66,14 @@ class Dependencies:
         return (
             *self._files("secret", SECRETS_ROOT, task.id, container.secrets),
             *self._files("config", CONFIGS_ROOT, task.id, configs),
+            *self._credentials(task.id),
         )
+
+    def _credentials(self, task_id: str) -> Iterable[FileSource]:
+        """What is shown to the registry: it travels with the files and is none."""
+        found = self._by_key.get(("registry", task_id))
+        if found is not None:
+            yield FileSource("registry", task_id, "", "", found.payload)
 
     def _files(
         self,

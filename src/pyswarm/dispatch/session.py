@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pyswarm.model import Config, Sealed, Secret, Task, TaskState
+from pyswarm.model.auth import sealed_auth
 from pyswarm.model.session import Assignments, Dependency, Driven
 from pyswarm.store import Reader
 
 DependencyKey = tuple[str, str]
-"""(kind, id) of a secret or config."""
+"""(kind, id) of a secret or config; or ``registry`` and the id of a task, for its credentials."""
 
 
 def dependencies_of(task: Task) -> Iterator[DependencyKey]:
@@ -26,6 +27,17 @@ def dependencies_of(task: Task) -> Iterator[DependencyKey]:
         yield "secret", secret.secret_id
     for config in container.configs:
         yield "config", config.config_id
+    if container.registry_auth:
+        yield "registry", task.id
+
+
+def _credentials(reader: Reader, task_id: str) -> Iterator[Dependency]:
+    """What a task's node shows to the registry of its image."""
+    task = reader.task(task_id)
+    container = task.spec.container if task is not None else None
+    sealed = sealed_auth(container.registry_auth) if container is not None else None
+    if sealed is not None:
+        yield Dependency("registry", task_id, "", sealed)
 
 
 def is_stable(old: Task, new: Task) -> bool:
@@ -162,6 +174,9 @@ class Session:
     def _payloads(self, reader: Reader) -> Iterator[Dependency]:
         """A dependency that is gone is left out: the task then fails on the node and says so."""
         for kind, id in self._fresh:
+            if kind == "registry":
+                yield from _credentials(reader, id)
+                continue
             found: Secret | Config | None = reader.get(kind, id)
             if found is None:
                 continue

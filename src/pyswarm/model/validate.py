@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pyswarm.errors import InvalidArgument, Unimplemented
+from pyswarm.model.images import is_image_reference
 from pyswarm.model.resources import NANO, ResourceRequirements
 from pyswarm.model.specs import (
     ConfigReference,
@@ -38,17 +39,6 @@ CERT_EXPIRY_MIN = 3600.0
 
 _dns_name = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9])*")
 _free_name = re.compile(r"[a-zA-Z0-9]+(?:[a-zA-Z0-9\-_.]*[a-zA-Z0-9])?")
-_image_path = re.compile(
-    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
-)
-_image_domain = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
-    r"|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-)
-_image_tag = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_image_digest = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
-_image_id = re.compile(r"[a-f0-9]{64}")
-
 CheckConstraints = Callable[[Sequence[str]], object]
 Expand = Callable[[ContainerSpec], ContainerSpec]
 
@@ -224,23 +214,6 @@ def _check_container(spec: ContainerSpec, expand: Expand | None) -> None:
         targets[mount.target] = None
     if spec.healthcheck is not None:
         _check_health(spec.healthcheck)
-
-
-def is_image_reference(text: str) -> bool:
-    """Whether a text is ``[domain/]path[:tag][@digest]`` as registries have it."""
-    name, at, digest = text.partition("@")
-    if at and not _image_digest.fullmatch(digest):
-        return False
-    head, slash, path = name.partition("/")
-    if slash and (":" in head or "." in head or head == "localhost" or head != head.lower()):
-        if not _image_domain.fullmatch(head):
-            return False
-    else:
-        path = name
-    path, colon, tag = path.partition(":")
-    if colon and not _image_tag.fullmatch(tag):
-        return False
-    return bool(_image_path.fullmatch(path)) and not _image_id.fullmatch(name)
 
 
 def _check_health(check: Healthcheck) -> None:

@@ -197,23 +197,28 @@ class ExecutorBridge:
         if self._expand_task is not None:
             task = self._expand_task(task, effect.description)
         hostname, platform = effect.description.hostname, effect.description.platform
-        plain = {source.path: self._file(source) for source in effect.files}
+        sources = [source for source in effect.files if source.kind != "registry"]
+        plain = {source.path: self._file(source) for source in sources}
+        auth = [self._opened(one).decode() for one in effect.files if one.kind == "registry"]
         context = task_context(task, hostname=hostname, files=plain, platform=platform)
-        if self._expand_file is None or not any(s.templating for s in effect.files):
+        if auth:
+            context = attrs.evolve(context, registry_auth=auth[0])
+        if self._expand_file is None or not any(s.templating for s in sources):
             return context
         expanded: Mapping[str, TaskFile] = {
-            source.path: self._expanded(source, plain[source.path], context)
-            for source in effect.files
+            source.path: self._expanded(source, plain[source.path], context) for source in sources
         }
-        return task_context(task, hostname=hostname, files=expanded, platform=platform)
+        return attrs.evolve(context, files=expanded)
+
+    def _opened(self, source: FileSource) -> bytes:
+        if isinstance(source.payload, Plain):
+            return source.payload.data
+        if self._unseal is not None and isinstance(source.payload, Sealed):
+            return self._unseal(source.payload)
+        raise TaskRejected(f"{source.kind} {source.name} came sealed to this node")
 
     def _file(self, source: FileSource) -> TaskFile:
-        if isinstance(source.payload, Plain):
-            data = source.payload.data
-        elif self._unseal is not None and isinstance(source.payload, Sealed):
-            data = self._unseal(source.payload)
-        else:
-            raise TaskRejected(f"{source.kind} {source.name} came sealed to this node")
+        data = self._opened(source)
         kind: Literal["secret", "config"] = "secret" if source.kind == "secret" else "config"
         return TaskFile(kind, source.name, source.path, data, source.uid, source.gid, source.mode)
 

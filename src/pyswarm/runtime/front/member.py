@@ -19,6 +19,7 @@ from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.front.logdesk import LogDesk
 from pyswarm.runtime.front.loops import Loop
+from pyswarm.runtime.images import ImageResolver
 from pyswarm.runtime.node import REQUEST_TIMEOUT_S, RunningNode
 from pyswarm.runtime.storage import StateDirectory
 from pyswarm.store import Store
@@ -38,6 +39,8 @@ class Member:
         self.nursery = nursery
         """For what goes on in the background, in the node's loop, as long as it runs."""
         self.desk = LogDesk(node, nursery)
+        self.images: ImageResolver | None = None
+        """Who is asked what a tag stands for, when a service's image is set."""
         self._disk = disk
 
     # -- who

@@ -33,9 +33,11 @@ from pyswarm.runtime.front.convergence import Outcome, Progress, Watcher
 from pyswarm.runtime.front.handles import CHANGE_TRIES, Collection, Handle
 from pyswarm.runtime.front.logs import LogOptions, TaskLine, read_logs
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.pinning import prepared
 from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.front.tasks import TaskHandle, Tasks
 from pyswarm.runtime.front.updating import UpdateSource, UpdateStep
+from pyswarm.runtime.images import ImageResolver
 from pyswarm.scheduler.explain import Explanation
 from pyswarm.store import Reader, Store
 
@@ -44,6 +46,8 @@ class ServiceHandle(Handle[Service]):
     """One service."""
 
     kind = "service"
+    warnings: tuple[str, ...] = ()
+    """What the last request that set the spec found amiss, as Docker's ``Warnings``."""
 
     async def scale(self, replicas: int) -> None:
         """Run this many tasks. Raises ``InvalidArgument`` for a negative number, or where a
@@ -76,13 +80,18 @@ class ServiceHandle(Handle[Service]):
         async def change(current: Service) -> UpdateService:
             ids = await network_ids(self._member, changes)
             wanted = changed(current.spec, changes, network_id=lambda name: ids.get(name, name))
-            return _update(current, await resolved(self._member, wanted))
+            wanted = await resolved(self._member, wanted)
+            wanted, self.warnings = await prepared(
+                self._member, wanted, current=current.spec, anew="image" in changes
+            )
+            return _update(current, wanted)
 
         await self._change(change)
 
     async def _replace(self, spec: ServiceSpec) -> None:
         seen = self.value.spec_version
         spec = await resolved(self._member, spec)
+        spec, self.warnings = await prepared(self._member, spec, current=self.value.spec)
 
         async def change(current: Service) -> UpdateService:
             if current.spec_version != seen:
@@ -201,7 +210,22 @@ class Services(Collection[ServiceHandle]):
         ``AlreadyExists``, ``NotFound`` (a network), ``FailedPrecondition``.
         """
         wanted = await resolved(self._member, _spec(spec, options))
-        return self._wrap(await self._member.request(CreateService(wanted)))
+        wanted, warnings = await prepared(self._member, wanted)
+        return self._made(await self._member.request(CreateService(wanted)), warnings)
+
+    def _made(self, value: Service, warnings: tuple[str, ...]) -> ServiceHandle:
+        handle = self._wrap(value)
+        handle.warnings = warnings
+        return handle
+
+    def resolve_images(self, resolver: ImageResolver | None) -> None:
+        """Have this manager pin images to the digests that ``resolver`` knows.
+
+        From now on a service's image is put at its digest when the service is created and when
+        its image is set; never for another change. Where the resolver cannot tell, the handle's
+        ``warnings`` say why and the tag stays. ``None`` ends it.
+        """
+        self._member.images = resolver
 
     async def apply(
         self, spec: ServiceSpec | str | None = None, **options: Unpack[ServiceOptions]
@@ -221,9 +245,10 @@ class Services(Collection[ServiceHandle]):
         if current is None:
             return await self.create(spec)
         wanted = await resolved(self._member, spec)
+        wanted, warnings = await prepared(self._member, wanted, current=current.spec)
         if wanted == current.spec:
-            return self._wrap(current)
-        return self._wrap(await self._member.request(_update(current, wanted)))
+            return self._made(current, warnings)
+        return self._made(await self._member.request(_update(current, wanted)), warnings)
 
 
 def _update(current: Service, spec: ServiceSpec) -> UpdateService:

@@ -1,0 +1,287 @@
+"""A real registry on loopback: tags become digests, tokens are fetched, secrets stay sealed.
+
+Debian's ``docker-registry`` is needed; without it the tests are skipped. One of them has the
+registry ask for tokens, which a small server here gives to whoever knows the password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+import pytest
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
+
+from pyswarm.agent import TaskContext
+from pyswarm.errors import NotFound, Unauthenticated, Unavailable
+from pyswarm.model import ContainerSpec, Platform, ServiceSpec, TaskSpec
+from pyswarm.model.auth import MARK, sealed_auth
+from pyswarm.model.images import ImageReference
+from pyswarm.runtime.executors import CallableExecutor
+from pyswarm.runtime.registry import Credentials, RegistryClient
+from pyswarm.runtime.registry.http import fetch
+from swarms import WAIT_S, one_node, until
+
+REGISTRY = shutil.which("docker-registry") or ""
+pytestmark = pytest.mark.skipif(not REGISTRY, reason="Debian's docker-registry is not installed")
+
+SINGLE = "application/vnd.docker.distribution.manifest.v2+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def registry(directory: Path, auth: str = "") -> AsyncIterator[str]:
+    """Its address, while it runs."""
+    port = free_port()
+    config = directory / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: "
+        f"{directory / 'data'}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{auth}"
+    )
+    process = subprocess.Popen(
+        [REGISTRY, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        await until(lambda: answers(port))
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def answers(port: int) -> bool:
+    try:
+        await fetch(f"http://127.0.0.1:{port}/v2/", may_be_plain=True)
+    except Unavailable:
+        return False
+    return True
+
+
+async def push(
+    host: str, path: str, tag: str, content: str, headers: dict[str, str] | None = None
+) -> str:
+    """Put an image there that is told from others by its config; its digest."""
+    base, own = f"http://{host}/v2/{path}", headers or {}
+    blob = json.dumps({"architecture": "amd64", "os": "linux", "content": content}).encode()
+    digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    begun = await fetch(f"{base}/blobs/uploads/", method="POST", headers=own, may_be_plain=True)
+    assert begun.status == 202, begun
+    place = begun.headers["location"]
+    place += ("&" if "?" in place else "?") + f"digest={digest}"
+    kind = {"Content-Type": "application/octet-stream", **own}
+    done = await fetch(place, method="PUT", headers=kind, body=blob, may_be_plain=True)
+    assert done.status == 201, done
+    config = {"mediaType": "application/vnd.docker.container.image.v1+json"}
+    config |= {"size": len(blob), "digest": digest}  # type: ignore[dict-item]
+    manifest = {"schemaVersion": 2, "mediaType": SINGLE, "config": config, "layers": []}
+    return await put_manifest(base, tag, SINGLE, manifest, own)
+
+
+async def put_manifest(
+    base: str, tag: str, kind: str, manifest: dict[str, Any], headers: dict[str, str]
+) -> str:
+    answer = await fetch(
+        f"{base}/manifests/{tag}",
+        method="PUT",
+        headers={"Content-Type": kind, **headers},
+        body=json.dumps(manifest).encode(),
+        may_be_plain=True,
+    )
+    assert answer.status == 201, answer
+    return answer.headers["docker-content-digest"]
+
+
+async def test_tags_are_resolved(tmp_path: Path) -> None:
+    client = RegistryClient()
+    async with registry(tmp_path) as host:
+        digest = await push(host, "acme/app", "1", "one")
+        image = ImageReference.parse(f"{host}/acme/app:1")
+        assert (await client.resolve(image)).digest == digest
+        assert (await client.resolve(image.pinned(digest))).digest == digest
+        platform = {"architecture": "arm64", "os": "linux"}
+        entry = {"mediaType": SINGLE, "digest": digest, "size": 1, "platform": platform}
+        listed = await put_manifest(
+            f"http://{host}/v2/acme/app",
+            "multi",
+            LIST,
+            {"schemaVersion": 2, "mediaType": LIST, "manifests": [entry]},
+            {},
+        )
+        found = await client.resolve(ImageReference.parse(f"{host}/acme/app:multi"))
+        assert (found.digest, found.platforms) == (listed, (Platform("linux", "arm64"),))
+        with pytest.raises(NotFound, match="manifest unknown"):
+            await client.resolve(ImageReference.parse(f"{host}/acme/app:nosuch"))
+    with pytest.raises(Unavailable):
+        await client.resolve(image)
+
+
+async def test_a_service_keeps_its_digest_until_its_image_is_set(tmp_path: Path) -> None:
+    async with registry(tmp_path) as host, one_node() as cluster:
+        first = await push(host, "app", "1", "one")
+        name = f"{host}/app:1"
+        cluster.services.resolve_images(RegistryClient())
+        web = await cluster.services.create(name="web", image=name)
+        assert web.spec.task.container.image == f"{name}@{first}"
+        assert web.warnings == ()
+        second = await push(host, "app", "1", "two")
+        assert second != first
+        await web.update(env=["A=1"])
+        await web.force_update()
+        assert web.spec.task.container.image == f"{name}@{first}"
+        again = await cluster.services.apply("web", image=name, env=["A=1"])
+        assert again.spec.task.container.image == f"{name}@{first}"
+        await web.update(image=name)
+        assert web.spec.task.container.image == f"{name}@{second}"
+        await web.update(image=f"{host}/app:nosuch")
+        assert web.spec.task.container.image == f"{host}/app:nosuch"
+        (warning,) = web.warnings
+        assert warning.startswith(f"unable to pin image {host}/app:nosuch to digest: manifest unk")
+        await web.rollback()
+        assert web.spec.task.container.image == f"{name}@{second}"
+
+
+# -- tokens
+
+
+class TokenServer:
+    """Gives a token to whoever shows the password, as the registry's configuration says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.seen: list[str] = []
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tokens")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self._key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self._chain = b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
+        bundle = directory / "tokens.pem"
+        bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.config = (
+            f"auth: {{token: {{realm: 'http://127.0.0.1:{self.port}/token', service: test, "
+            f"issuer: tokens, rootcertbundle: {bundle}}}}}\n"
+        )
+
+    def token(self, *actions: str) -> str:
+        now = int(datetime.now(UTC).timestamp())
+        access = [{"type": "repository", "name": "app", "actions": list(actions)}]
+        claims = {"iss": "tokens", "aud": "test", "sub": "u", "iat": now, "nbf": now - 60}
+        claims |= {"exp": now + 300, "jti": "1", "access": access}
+        header = {"typ": "JWT", "alg": "RS256", "x5c": [self._chain]}
+        text = ".".join(_part(json.dumps(each).encode()) for each in (header, claims))
+        signature = self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{text}.{_part(signature)}"
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            data = b""
+            while b"\r\n\r\n" not in data and (chunk := await stream.receive_some()):
+                data += chunk
+            lines = data.decode().split("\r\n")
+            query = parse_qs(urlsplit(lines[0].split()[1]).query)
+            assert (query["service"], query["scope"]) == (["test"], ["repository:app:pull"])
+            given = [x.partition(" ")[2] for x in lines if x.lower().startswith("authorization:")]
+            self.seen += given
+            known = given == ["Basic " + b64encode(b"u:pass").decode()]
+            body = json.dumps({"token": self.token("pull")} if known else {}).encode()
+            status = "200 OK" if known else "401 Unauthorized"
+            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
+            await stream.send_all(head.encode() + body)
+
+
+def _part(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def login(password: str) -> str:
+    data = {"username": "u", "password": password}
+    return urlsafe_b64encode(json.dumps(data).encode()).decode()
+
+
+@asynccontextmanager
+async def guarded(directory: Path) -> AsyncIterator[tuple[str, TokenServer]]:
+    tokens = TokenServer(directory)
+    async with trio.open_nursery() as nursery, registry(directory, tokens.config) as host:
+        nursery.start_soon(partial(trio.serve_tcp, tokens.serve, tokens.port, host="127.0.0.1"))
+        yield host, tokens
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_registry_that_wants_tokens(tmp_path: Path) -> None:
+    client = RegistryClient()
+    async with guarded(tmp_path) as (host, tokens):
+        bearer = {"Authorization": f"Bearer {tokens.token('pull', 'push')}"}
+        digest = await push(host, "app", "1", "one", bearer)
+        image = ImageReference.parse(f"{host}/app:1")
+        with pytest.raises(Unauthenticated):
+            await client.resolve(image)
+        with pytest.raises(Unauthenticated):
+            await client.resolve(image, login("wrong"))
+        assert (await client.resolve(image, login("pass"))).digest == digest
+        assert tokens.seen[-1].startswith("Basic ")
+
+
+async def test_credentials_reach_the_task_and_nothing_else(tmp_path: Path) -> None:
+    seen: list[TaskContext] = []
+
+    async def keep(task: TaskContext) -> None:
+        seen.append(task)
+        await trio.sleep_forever()
+
+    auth = login("pass")
+    async with guarded(tmp_path) as (host, tokens):
+        bearer = {"Authorization": f"Bearer {tokens.token('pull', 'push')}"}
+        digest = await push(host, "app", "1", "one", bearer)
+        executor = CallableExecutor({f"{host}/app": keep}, own_thread=False)
+        async with one_node(executor=executor) as cluster:
+            cluster.services.resolve_images(RegistryClient())
+            container = ContainerSpec(f"{host}/app:1", registry_auth=auth)
+            spec = ServiceSpec("web", TaskSpec(container))
+            web = await cluster.services.create(spec)
+            await web.wait_converged(timeout=WAIT_S)
+            stored = web.spec.task.container
+            assert stored.image == f"{host}/app:1@{digest}"
+            assert stored.registry_auth.startswith(MARK)
+            assert sealed_auth(stored.registry_auth) is not None
+            assert auth not in repr(web.value) and auth not in stored.registry_auth
+            assert seen[0].registry_auth == auth
+            assert auth not in repr(seen[0])
+            again = await cluster.services.apply(attrs.evolve(spec))
+            assert again.value.version == web.value.version  # the same credentials, sealed once
+
+
+def test_credentials_are_read_as_docker_sends_them() -> None:
+    assert Credentials.parse("") == Credentials()
+    found = Credentials.parse(login("x"))
+    assert (found.username, found.password) == ("u", "x")
+    assert "'x'" not in repr(found)
