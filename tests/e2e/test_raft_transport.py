@@ -171,7 +171,7 @@ async def test_a_removed_member_keeps_nobody_waiting() -> None:
         leader = await swarm.leader()
         other = next(node for node in swarm.nodes.values() if node is not leader)
         await leader.change(RemoveMember(other.replica.id))
-        with pytest.raises(Unavailable), trio.fail_after(5):
+        with pytest.raises(Unavailable, match="stopped"), trio.fail_after(5):
             await other.propose(b"x", timeout=4.0)
 
 

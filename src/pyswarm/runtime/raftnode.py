@@ -56,7 +56,7 @@ from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
 from pyswarm.runtime.rafttransport import RaftTransport
-from pyswarm.runtime.raftwaiter import Waiter, displaced, lost, outcome_of, too_late
+from pyswarm.runtime.raftwaiter import Waiter, displaced, lost, outcome_of, stopped, too_late
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
 
 SNAPSHOT_ENTRIES = 10_000
@@ -256,7 +256,7 @@ class RaftNode:
                         raise
                     refusal = error
                 await trio.sleep(RETRY_SECONDS)
-            refusal = Unavailable("raft: this member has stopped")
+            refusal = stopped()
         raise refusal
 
     async def _propose_once(self, command: bytes) -> Any:
@@ -281,6 +281,8 @@ class RaftNode:
 
     async def _committed(self, index: int, term: int | None = None, deadline: float = inf) -> Any:
         """What applying the entry ``index`` of ``term`` gave here."""
+        if self._stopped.is_set():
+            raise stopped(outcome="unknown")
         waiter = Waiter(self.replica.term if term is None else term, deadline)
         self._waiting[index] = waiter
         self._ring()
@@ -291,6 +293,8 @@ class RaftNode:
                 del self._waiting[index]
 
     async def _read_once(self) -> None:
+        if self._stopped.is_set():
+            raise stopped()
         number, waiter = self._new_waiter(self._reading)
         try:
             self.replica.read_index(number)
@@ -566,7 +570,7 @@ class RaftNode:
         self._stopped.set()
         for waiters in (self._waiting, self._forwarded, self._reading):
             for waiter in waiters.values():
-                waiter.answer(None, Unavailable("raft: this member has stopped", outcome="unknown"))
+                waiter.answer(None, stopped(outcome="unknown"))
 
 
 @asynccontextmanager

@@ -60,6 +60,11 @@ def too_late() -> Unavailable:
     return Unavailable("raft: no answer in time", outcome="unknown")
 
 
+def stopped(**how: Any) -> Unavailable:
+    """Nobody drives this member any more: its owner left, or the others removed it."""
+    return Unavailable("raft: this member has stopped", **how)
+
+
 def displaced() -> Unavailable:
     """The proposal is certainly not applied."""
     return Unavailable("raft: another leader's entry took the proposal's place")
