@@ -12,6 +12,7 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyswarm.errors import InvalidArgument
 from pyswarm.model.objects import Endpoint, Node, NodeDescription, Plugin, Task
 from pyswarm.model.replace import replace
 from pyswarm.model.resources import (
@@ -31,7 +32,7 @@ from pyswarm.model.specs import (
     TaskSpec,
 )
 from pyswarm.model.states import Availability, NodeState, PublishMode, Role, TaskState
-from pyswarm.scheduler import Decision, Scheduler, plan
+from pyswarm.scheduler import Decision, Scheduler, parse_plan, plan, planfile
 
 _source = importlib.util.spec_from_file_location(
     "scheduler_reference", Path(__file__).with_name("scheduler_reference.py")
@@ -348,8 +349,6 @@ def test_never_over_committed_and_constraints_never_violated(data: st.DataObject
 def test_spread_is_even_and_the_order_of_equal_nodes_does_not_matter(
     nodes: int, replicas: int, shuffle: Any
 ) -> None:
-    from pyswarm.scheduler import parse_plan
-
     listed = [{"name": f"node-{number}"} for number in range(nodes)]
     document = {"nodes": listed, "services": [{"name": "web", "replicas": replicas}]}
     first = sorted(parse_plan(document).run().counts("web").values())
@@ -378,3 +377,112 @@ def test_rejections_name_exactly_the_nodes_that_fail(data: st.DataObject) -> Non
         found = {key: [r.node for r in nodes] for key, nodes in rejections.items()}
         assert found == expected
         assert all(r.missing for rejected in rejections.values() for r in rejected)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), min_size=1, max_size=8),
+    st.integers(0, 30),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_spread_is_within_one_task_of_even_whenever_capacity_allows(
+    made: list[tuple[int, int]], replicas: int, over_racks: bool, shuffle: Any
+) -> None:
+    """Whoever has two tasks less than another is full; and the order of equal nodes is no matter.
+
+    With a preference this holds between racks, and within each rack between its nodes.
+    """
+    listed: list[dict[str, Any]] = [
+        {"name": f"n{number}", "cpus": cpus, "labels": {"rack": str(rack)}}
+        for number, (rack, cpus) in enumerate(made)
+    ]
+    service: dict[str, Any] = {"name": "web", "replicas": replicas, "reserve_cpu": 1}
+    if over_racks:
+        service["preferences"] = ["spread=node.labels.rack"]
+
+    def placed() -> list[tuple[str, int, int]]:
+        answer = parse_plan({"nodes": listed, "services": [service]}).run()
+        counts = answer.counts("web")
+        rows = [(n["labels"]["rack"], n["cpus"], counts[n["name"]]) for n in listed]
+        assert sum(counts.values()) == min(replicas, sum(cpus for _, cpus in made))
+        assert len(answer.pending) == replicas - sum(counts.values())
+        return sorted(rows)
+
+    def assert_level(rows: list[tuple[int, int]]) -> None:
+        for capacity, tasks in rows:
+            assert tasks <= capacity
+            assert tasks == capacity or all(other <= tasks + 1 for _, other in rows)
+
+    rows = placed()
+    racks = dict.fromkeys(rack for rack, _, _ in rows)
+    parts = [[(c, t) for r, c, t in rows if r == rack] for rack in racks]
+    if over_racks:
+        for part in parts:
+            assert_level(part)
+        assert_level([(sum(c for c, _ in part), sum(t for _, t in part)) for part in parts])
+    else:
+        assert_level([(capacity, tasks) for _, capacity, tasks in rows])
+    shuffle.shuffle(listed)
+    totals = sorted(sum(t for _, t in part) for part in parts)
+    again = placed()
+    if over_racks:
+        others = [[(c, t) for r, c, t in again if r == rack] for rack in racks]
+        assert sorted(sum(t for _, t in part) for part in others) == totals
+    else:
+        assert sorted(t for _, _, t in again) == sorted(t for _, _, t in rows)
+
+
+KEYS = (*planfile.TOP_KEYS, *planfile.NODE_KEYS, *planfile.SERVICE_KEYS, *planfile.EXISTING_KEYS)
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["512M", "1GiB", "8500:80/tcp@host", "spread=node.labels.x", "a", "global"]),
+    st.sampled_from([10**400, -1, "node.id==a", "x=y", "Log/x", "linux/amd64", 10**9]),
+)
+ANYTHING = st.recursive(
+    ODD,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "nodes": st.lists(
+                st.one_of(
+                    ANYTHING,
+                    st.fixed_dictionaries(
+                        {"name": st.sampled_from("abc")},
+                        optional={key: ANYTHING for key in planfile.NODE_KEYS if key != "name"},
+                    ),
+                ),
+                max_size=2,
+            ),
+            "existing": ANYTHING,
+            "services": st.lists(
+                st.fixed_dictionaries(
+                    {"name": st.sampled_from("st")},
+                    optional={key: ANYTHING for key in planfile.SERVICE_KEYS if key != "name"},
+                ),
+                max_size=2,
+            ),
+            "strategy": st.one_of(ODD, st.just("binpack")),
+        },
+    )
+)
+def test_any_document_is_read_or_refused_with_its_place(document: dict[str, Any]) -> None:
+    try:
+        parse_plan(document, "file")
+    except InvalidArgument as error:
+        assert str(error).startswith("file: ")
+        assert error.details["file"] == "file"
+        assert len(str(error)) < 400

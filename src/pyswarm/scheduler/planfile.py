@@ -70,7 +70,7 @@ from pyswarm.scheduler.plan import Plan, plan
 from pyswarm.scheduler.shape import level_of
 from pyswarm.scheduler.strategy import STRATEGIES
 
-COUNT_MAX = 10_000_000  # tasks of one line: far above any swarm, below what exhausts memory
+COUNT_MAX = 1_000_000  # tasks of one line: far above any swarm, half a gigabyte of tasks
 CPUS_MAX = 1 << 32  # CPUs of a node: keeps nano-CPUs within 64 bits
 BYTES_MAX = (1 << 63) - 1
 PORT_MAX = 65535
