@@ -93,6 +93,10 @@ class Agent:
         """The tasks assigned to this node, each with its local status."""
         return self._worker.statuses()
 
+    def payloads(self) -> tuple[tuple[str, str], ...]:
+        """(kind, id) of the secrets and configs that this node holds now."""
+        return self._worker.dependencies.keys()
+
     def task(self, task_id: str) -> Task | None:
         return self._worker.task(task_id)
 

@@ -51,6 +51,10 @@ class Dependencies:
             raise TaskRejected(own.error)
         return own
 
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """(kind, id) of each."""
+        return tuple(self._by_key)
+
     def clear(self) -> None:
         self._by_key.clear()
 

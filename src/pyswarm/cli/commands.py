@@ -137,9 +137,21 @@ def restore(
     default=SECONDS_DEFAULT,
     help="Virtual seconds of each history.",
 )
+@click.option(
+    "--workload",
+    type=click.Choice(["mixed", "life"]),
+    default="mixed",
+    help="What people do meanwhile: a little of everything, or services' whole lives.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(
-    seeds: int, first: int, managers: int, workers: int, seconds: float, as_json: bool
+    seeds: int,
+    first: int,
+    managers: int,
+    workers: int,
+    seconds: float,
+    workload: str,
+    as_json: bool,
 ) -> None:
     """Run seeded histories of a swarm under faults and check its invariants.
 
@@ -150,10 +162,20 @@ def simulate(
 
     started = time.monotonic()
     summary: dict[str, Any] = dict(
-        campaign.run(seeds=seeds, first=first, managers=managers, workers=workers, seconds=seconds)
+        campaign.run(
+            seeds=seeds,
+            first=first,
+            managers=managers,
+            workers=workers,
+            seconds=seconds,
+            workload=workload,
+        )
     )
     summary["wall_s"] = round(time.monotonic() - started, 3)
-    shape = ("--managers", managers, "--workers", workers, "--seconds", seconds)
+    shape: tuple[Any, ...] = (
+        *("--managers", managers, "--workers", workers, "--seconds", seconds),
+        *(("--workload", workload) if workload != "mixed" else ()),
+    )
     for violation in summary["violations"]:
         words = ("pyswarm", "simulate", "--first", violation["seed"], "--seeds", 1, *shape)
         violation["replay"] = shlex.join(map(str, words))

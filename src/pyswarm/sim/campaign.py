@@ -16,6 +16,7 @@ def run(
     managers: int = 3,
     workers: int = 5,
     seconds: float = 60.0,
+    workload: str = "mixed",
     on_history: Callable[[History], None] | None = None,
 ) -> dict[str, Any]:
     """Run ``seeds`` histories of ``seconds`` virtual seconds under faults, from seed ``first`` on.
@@ -29,7 +30,9 @@ def run(
     faults: dict[str, int] = {}
     virtual_s = 0.0
     for seed in range(first, first + seeds):
-        history = Simulation(seed, managers=managers, workers=workers).run(seconds)
+        history = Simulation(seed, managers=managers, workers=workers, workload=workload).run(
+            seconds
+        )
         digest.update(history.digest.encode())
         virtual_s += history.virtual_s
         for kind, number in history.faults.items():

@@ -27,6 +27,8 @@ from pyswarm.sim.checkers import (
     check_view,
 )
 from pyswarm.sim.faults import Faults
+from pyswarm.sim.lifecheckers import SecretsStayHome, UpdatesTakeTheirTime, check_lives
+from pyswarm.sim.lives import LifeWorkload
 from pyswarm.sim.workload import Workload
 from pyswarm.sim.world import Host, World
 
@@ -36,6 +38,9 @@ FORM_MAX_S = 30.0
 CONVERGE_MAX_S = 240.0
 """How long it may take to converge once the faults have ended: sessions are found again within
 30 s, tasks of lost nodes replaced after that, an update of 8 slots watched for a second each."""
+
+MEND_EVERY_S = 2.0
+"""How long people wait before they put right once more what does not converge."""
 
 CATCH_UP_MAX_S = 10.0
 """How long a follower may be behind, without faults."""
@@ -48,6 +53,10 @@ SETTLED_EVERY_S = 0.25
 
 VIOLATIONS_MAX = 20
 """After so many a history has proved its point."""
+
+
+WORKLOADS: dict[str, type[Workload]] = {"mixed": Workload, "life": LifeWorkload}
+"""What people do meanwhile: a little of everything, or services' whole lives."""
 
 
 @attrs.frozen
@@ -75,6 +84,7 @@ class Simulation:
         faults: Faults | None = None,
         trace: list[str] | None = None,
         records: bool = False,
+        workload: str = "mixed",
     ) -> None:
         assert managers > 0 and workers >= 0
         rng = Rng(seed)
@@ -89,9 +99,15 @@ class Simulation:
         )
         self.violations: list[Violation] = []
         self.counts: dict[str, int] = {}
-        self.workload = Workload(self.world, rng.child("workload"))
+        self.workload = WORKLOADS[workload](self.world, rng.child("workload"))
         self._rng = rng.child("adversary")
-        self._checkers: list[Checker] = [OneLeaderPerTerm(), SameCommits(), ForwardOnly()]
+        self._checkers: list[Checker] = [
+            OneLeaderPerTerm(),
+            SameCommits(),
+            ForwardOnly(),
+            UpdatesTakeTheirTime(),
+            SecretsStayHome(),
+        ]
         self._trace = trace
         self._digest = hashlib.sha256()
         self._calm = True
@@ -183,10 +199,30 @@ class Simulation:
         leader = self.world.leader()
         assert leader is not None and leader.machine is not None
         self._check_twins(leader)
+        self._check_lives(leader)
         version = leader.machine.store.version
         if not self.world.run_until(lambda: self._all_hold(version), CATCH_UP_MAX_S):
             self._violated(Violation("convergence", f"a manager never held version {version}"))
         self._check_members(leader)
+
+    def _check_lives(self, leader: Host) -> None:
+        """Agents have missed messages while there were faults; their next heartbeat tells them."""
+
+        def found() -> list[Violation]:
+            assert leader.machine is not None
+            return check_lives(leader.machine.store, self._held())
+
+        if not self.world.run_until(lambda: not found(), CATCH_UP_MAX_S):
+            for violation in found():
+                self._violated(violation)
+
+    def _held(self) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+        """The secrets and configs that each node holds now."""
+        return [
+            (host.node_id, host.machine.agent.payloads())
+            for host in self.world.up()
+            if host.machine is not None
+        ]
 
     def _all_hold(self, version: int) -> bool:
         hosts = [host.machine for host in self.world.managers() if host.machine is not None]
@@ -209,6 +245,8 @@ class Simulation:
 
     # -- convergence ------------------------------------------------------------------------
 
+    _mend_at = 0.0
+
     def _is_settled(self) -> bool:
         if self._sample_at > self.world.now:
             return False
@@ -220,6 +258,9 @@ class Simulation:
         if office is None or office.dispatcher is None:
             return False
         store = leader.machine.store
+        if self._mend_at <= self.world.now and self.workload.mend(leader, store):
+            self._mend_at = self.world.now + MEND_EVERY_S
+            return False
         return not (
             self._unsettled_services(leader)
             or self._unsettled_nodes(leader)

@@ -91,6 +91,10 @@ class Workload:
         """No more requests."""
         self._stopped = True
 
+    def mend(self, host: Host, store: Store) -> bool:
+        """Put right what cannot converge; whether there was any. Here nothing is beyond repair."""
+        return False
+
     def _again(self) -> None:
         self._world.at(2 * self._every_s * self._rng.random(), self._act)
 
