@@ -170,7 +170,7 @@ class Disk:
 
     def drop_log(self) -> None:
         """This member left for good: its log goes, after what was queued before."""
-        self._log = None
+        self._log = self._refused = None
         self.directory.drop_log()
 
     async def forget(self) -> None:

@@ -26,6 +26,7 @@ from pyswarm.node.record import RECORD
 from pyswarm.raft import HardState, Ready
 from pyswarm.runtime.disk import Disk, open_disk
 from pyswarm.runtime.storage import DiskFull, FileDirectory, MissingFile, OtherNode
+from pyswarm.secretstore import UnlockKey
 
 ME = NodeRecord(
     Identity("node1", Role.MANAGER, "swarm1"),
@@ -181,4 +182,53 @@ async def test_nothing_counts_behind_a_ready_that_was_refused(tmp_path, monkeypa
     disk, found = open_disk(tmp_path)
     log = found.log
     assert log is not None and log.entries == entries(1, 3) and log.hard_state.term == 5
+    await disk.aclose()
+
+
+async def test_the_log_waits_for_the_nodes_record(tmp_path, monkeypatch) -> None:
+    """A vote that is on disk while the seat it was given from is not would be given again."""
+    disk = new_disk(tmp_path)
+    await persisted(disk, ready(1, *entries(1, 2), term=2))
+    state = disk.directory.state._files  # type: ignore[attr-defined]
+    moved = attrs.evolve(ME, member_id=9)
+
+    def full(*args, **kwargs) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "write", full)
+        patch.setattr(state, "create", full)
+        disk.save(RECORD, moved.to_bytes())
+        with pytest.raises(DiskFull):
+            await disk.directory.state.flush()
+    # There is room for the log from here on, but not for the record.
+    write = disk.directory.state._write  # type: ignore[attr-defined]
+    disk.directory.state._write = full  # type: ignore[attr-defined]
+    errors = await persisted(disk, ready(2, entry(3)), ready(3, term=5))
+    assert all(isinstance(error, DiskFull) for error in errors)
+    disk.directory.state._write = write  # type: ignore[attr-defined]
+    (error,) = await persisted(disk, ready(3, term=5))
+    assert isinstance(error, DiskFull), "2 comes first"
+    answers = await persisted(disk, ready(2, entry(3)), ready(3, term=5), ready(4, entry(4, 5)))
+    assert answers == [None, None, None]
+    await disk.aclose()
+    disk, found = open_disk(tmp_path)
+    assert found.record == moved
+    assert found.log is not None and found.log.entries[-1].index == 4
+    await disk.aclose()
+
+
+async def test_a_node_that_left_leaves_open_keys(tmp_path) -> None:
+    disk = new_disk(tmp_path)
+    await persisted(disk, ready(1, *entries(1, 2), term=2))
+    assert await disk.wrap_keys(UnlockKey(b"k" * 32), 50) is True
+    assert FileDirectory.is_locked(tmp_path)
+    await disk.forget()
+    await disk.aclose()
+    assert not FileDirectory.is_locked(tmp_path)
+    disk, found = open_disk(tmp_path)
+    assert found.record is None
+    disk.belongs_to(ME.identity)
+    assert await disk.wrap_keys(UnlockKey(b"l" * 32), 2) is False, "there is no log yet"
+    assert FileDirectory.is_locked(tmp_path), "an older swarm's news does not count"
     await disk.aclose()
