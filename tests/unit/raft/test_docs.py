@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from pyswarm.raft import SNAPSHOT_CHUNK_BYTES_MAX, TICK_SECONDS, RaftConfig
 from pyswarm.raft.replica import SLOW_FOLLOWER_ENTRIES
+from pyswarm.runtime.raftnode import SNAPSHOT_ENTRIES
+from pyswarm.runtime.storage.disk import BUCKET_SECONDS
+from pyswarm.runtime.storage.wal import SEGMENT_BYTES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "raft.md").read_text()
 
 
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    exec(compile(code, "docs/raft.md", "exec"), {})
+EMBEDDING, CORE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+
+
+def test_the_example_of_the_core_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(CORE, "docs/raft.md", "exec"), {})
     assert capsys.readouterr().out == "[b'x = 2', b'x = 3', b'x = 4']\n"
+
+
+def test_the_example_of_embedding_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = EMBEDDING.replace(":7001", f":{port}")
+    exec(compile(code, "docs/raft.md", "exec"), {})
+    assert capsys.readouterr().out == "red\n"
+    assert (tmp_path / "state-1" / "raft" / "manifest").exists()
 
 
 def test_the_numbers_are_the_codes() -> None:
@@ -26,4 +44,8 @@ def test_the_numbers_are_the_codes() -> None:
     assert f"| `election_timeout_ticks` | {config.election_timeout_ticks} |" in PAGE
     assert f"within the last {config.lease_ticks} ticks" in PAGE
     assert f"{SNAPSHOT_CHUNK_BYTES_MAX // 1024} KiB" in PAGE
+    assert f"({SNAPSHOT_ENTRIES:,}) applied entries" in PAGE
+    assert f"near {config.max_uncommitted_bytes // 1024**2} MiB" in PAGE
+    assert f"segments of\n{SEGMENT_BYTES // 1024**2} MiB" in PAGE
+    assert f"{BUCKET_SECONDS[0] * 1e6} µs" in PAGE
     assert f"but for {SLOW_FOLLOWER_ENTRIES} entries" in PAGE
