@@ -32,6 +32,7 @@ from pyswarm.model.objects import (
 from pyswarm.model.replace import replace
 from pyswarm.model.specs import NetworkAttachmentConfig
 from pyswarm.model.states import EndpointMode, TaskState
+from pyswarm.orchestrator.backlog import Backlog
 from pyswarm.orchestrator.leases import Leases
 from pyswarm.orchestrator.networks import Book as Book
 from pyswarm.orchestrator.networks import is_managed
@@ -61,6 +62,7 @@ class Allocator:
         "_nodes_on",
         "_ports",
         "_stuck",
+        "_tasks",
         "_users",
         "leases",
     )
@@ -77,6 +79,7 @@ class Allocator:
         self._dirty: dict[str, dict[str, None]] = {
             kind: {} for kind in ("network", "service", "node", "task")
         }
+        self._tasks: Backlog[Age] = Backlog()  # the dirty tasks in the order they are served
         self._stuck: dict[Missing, dict[tuple[str, str], None]] = {}
 
     @classmethod
@@ -101,7 +104,7 @@ class Allocator:
 
     def wake_at(self) -> float | None:
         """Due at once while work is left over for lack of room."""
-        return 0.0 if any(self._dirty.values()) else None
+        return 0.0 if self._tasks or any(self._dirty.values()) else None
 
     def reconcile(
         self, tx: Transaction, changed: Sequence[Change], now: float, rng: Rng, /
@@ -364,13 +367,12 @@ class Allocator:
         )
 
     def _serve_tasks(self, tx: Transaction) -> None:
-        tasks: list[Task] = self._take("task", tx)
-        for task in sorted(tasks, key=_age):
-            if task.state is not TaskState.NEW or task.desired_state >= TaskState.SHUTDOWN:
+        self._tasks.update(_age(task) for task in self._take("task", tx))
+        while tx.room > 0 and (age := self._tasks.pop()) is not None:
+            task = tx.task(age[-1])
+            if task is None or task.state is not TaskState.NEW:
                 continue
-            if tx.room <= 0:
-                self._dirty["task"][task.id] = None
-            else:
+            if task.desired_state < TaskState.SHUTDOWN:
                 self._serve_task(tx, task)
 
     def _take(self, kind: str, tx: Transaction) -> list[Any]:

@@ -8,6 +8,19 @@ from pyswarm.model.objects import Node
 from pyswarm.scheduler.constraint import parse_all
 
 
+def may_fit_otherwise(old: Node | None, new: Node | None) -> bool:
+    """Whether this change of a node can change what should run there; most are addresses."""
+    if old is None or new is None:
+        return True
+    return (
+        old.state is not new.state
+        or old.role is not new.role
+        or old.addr != new.addr
+        or (old.spec is not new.spec and old.spec != new.spec)
+        or (old.description is not new.description and old.description != new.description)
+    )
+
+
 def meets(node: Node, constraints: Sequence[str]) -> bool:
     """Whether ``node`` satisfies every one of these constraints.
 

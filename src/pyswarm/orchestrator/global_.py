@@ -19,7 +19,8 @@ from collections.abc import Iterable, Sequence
 from pyswarm.env import Rng
 from pyswarm.model.objects import Node, Service, Task
 from pyswarm.model.states import Availability, TaskState, UpdateState
-from pyswarm.orchestrator.fit import meets
+from pyswarm.orchestrator.backlog import Backlog
+from pyswarm.orchestrator.fit import may_fit_otherwise, meets
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
     Outdated,
@@ -44,7 +45,7 @@ class GlobalServices:
     def __init__(self) -> None:
         self._services: dict[str, None] = {}  # every global service there is
         self._nodes: dict[str, None] = {}  # nodes to look at
-        self._pairs: dict[str, dict[str, None]] = {}  # service -> nodes to look at for it
+        self._pairs: dict[str, Backlog[str]] = {}  # service -> nodes to look at for it
 
     @classmethod
     def rebuild(cls, view: Reader, now: float) -> GlobalServices:
@@ -67,15 +68,15 @@ class GlobalServices:
         for change in changed:
             if change.kind == "service":
                 self._saw_service(tx, change)
-            elif change.kind == "node":
+            elif change.kind == "node" and may_fit_otherwise(change.old, change.new):
                 self._nodes[change.id] = None
             elif change.kind == "task" and change.new is None:
                 old: Task = change.old
                 if old.service_id in self._services and old.desired_state < TaskState.REMOVE:
-                    self._pairs.setdefault(old.service_id, {})[old.node_id] = None
+                    self._nodes_of(old.service_id).add(old.node_id)
         for node_id in self._nodes:
             for service_id in self._services:
-                self._pairs.setdefault(service_id, {})[node_id] = None
+                self._nodes_of(service_id).add(node_id)
         self._nodes = {}
         for service_id in sorted(self._pairs):
             service = tx.service(service_id)
@@ -96,21 +97,26 @@ class GlobalServices:
             self._note_all_nodes(tx, new.id)
 
     def _note_all_nodes(self, view: Reader, service_id: str) -> None:
-        pairs = self._pairs.setdefault(service_id, {})
-        for node in view.nodes():
-            pairs[node.id] = None
-        for task in view.tasks_of_service(service_id):
-            pairs[task.node_id] = None  # nodes that are gone, too
+        nodes = self._nodes_of(service_id)
+        nodes.update(node.id for node in view.nodes())
+        # Nodes that are gone, too.
+        nodes.update(task.node_id for task in view.tasks_of_service(service_id))
+
+    def _nodes_of(self, service_id: str) -> Backlog[str]:
+        nodes = self._pairs.get(service_id)
+        if nodes is None:
+            nodes = self._pairs[service_id] = Backlog()
+        return nodes
 
     def _reconcile(self, tx: Transaction, service: Service, rng: Rng) -> bool:
         """Look at the noted nodes of one service; False when room ran out."""
         outdated = Outdated(service)
         nodes = self._pairs[service.id]
-        for node_id in sorted(nodes):
+        while (node_id := nodes.first()) is not None:
             if tx.room <= 0:
                 return False
             _look(tx, service, node_id, outdated, rng)
-            del nodes[node_id]
+            nodes.discard(node_id)
         return True
 
 

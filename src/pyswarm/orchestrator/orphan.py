@@ -13,6 +13,7 @@ from pyswarm.env import Rng
 from pyswarm.model.objects import Node, Task
 from pyswarm.model.replace import replace
 from pyswarm.model.states import NodeState, TaskState
+from pyswarm.orchestrator.backlog import Backlog
 from pyswarm.orchestrator.deadlines import Deadlines
 from pyswarm.orchestrator.reasons import because
 from pyswarm.store import Change, Reader, Transaction
@@ -30,7 +31,7 @@ class Orphans:
 
     def __init__(self) -> None:
         self._deadlines: Deadlines[str] = Deadlines()  # by node id
-        self._due: dict[str, None] = {}  # nodes whose tasks are to be given up
+        self._due: Backlog[str] = Backlog()  # nodes whose tasks are to be given up
 
     @classmethod
     def rebuild(cls, view: Reader, now: float) -> Orphans:
@@ -40,7 +41,7 @@ class Orphans:
             self._note(node)
         for task in view.tasks():
             if _is_lost(task) and view.node(task.node_id) is None:
-                self._due[task.node_id] = None
+                self._due.add(task.node_id)
         return self
 
     def wake_at(self) -> float | None:
@@ -56,18 +57,17 @@ class Orphans:
                 continue
             if change.new is None:
                 self._deadlines.discard(change.id)
-                self._due[change.id] = None
+                self._due.add(change.id)
             else:
                 self._note(change.new)
-        for node_id in self._deadlines.pop_due(now):
-            self._due[node_id] = None
-        for node_id in sorted(self._due):
+        self._due.update(self._deadlines.pop_due(now))
+        while (node_id := self._due.first()) is not None:
             if not _give_up(tx, node_id, now):
                 return
-            del self._due[node_id]
+            self._due.discard(node_id)
 
     def _note(self, node: Node) -> None:
-        self._due.pop(node.id, None)
+        self._due.discard(node.id)
         if node.state is NodeState.DOWN:
             self._deadlines.set(node.id, node.down_at + ORPHAN_AFTER)
         else:

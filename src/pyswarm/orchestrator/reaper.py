@@ -18,6 +18,7 @@ from pyswarm.env import Rng
 from pyswarm.model.defaults import TASK_HISTORY
 from pyswarm.model.objects import Service, Swarm, Task
 from pyswarm.model.states import TaskOrigin, TaskState, UpdateState
+from pyswarm.orchestrator.backlog import Backlog
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
     DEFAULT_POLICY,
@@ -41,15 +42,20 @@ class Reaper:
 
     def __init__(self) -> None:
         self._gone: dict[str, None] = {}  # services that are gone, their tasks not yet all marked
-        self._removed: dict[str, None] = {}  # tasks that may be deletable
-        self._slots: dict[SlotName, None] = {}  # slots that may be over their limit
+        self._removed: Backlog[str] = Backlog()  # tasks that may be deletable
+        self._slots: Backlog[SlotName] = Backlog()  # slots that may be over their limit
 
     @classmethod
     def rebuild(cls, view: Reader, now: float) -> Reaper:
-        """Taking office: look at every task once."""
+        """Taking office: look at every task once, and at the slots with more than one."""
         self = cls()
+        seen: dict[SlotName, None] = {}
         for task in view.tasks():
-            self._note(view, task)
+            name = self._slot_of(view, task)
+            if name in seen:
+                self._slots.add(name)
+            elif name is not None:
+                seen[name] = None
         return self
 
     def wake_at(self) -> float | None:
@@ -73,15 +79,20 @@ class Reaper:
         self._trim(tx)
 
     def _note(self, view: Reader, task: Task) -> None:
+        name = self._slot_of(view, task)
+        if name is not None:
+            self._slots.add(name)
+
+    def _slot_of(self, view: Reader, task: Task) -> SlotName | None:
+        """The slot that may be over its limit; a task that is to go is noted as such instead."""
         if _is_reapable(task):
-            self._removed[task.id] = None
-        elif not task.service_id or task.desired_state is TaskState.REMOVE:
-            return
-        elif (service := view.service(task.service_id)) is None:
+            self._removed.add(task.id)
+        elif task.service_id and task.desired_state is not TaskState.REMOVE:
+            service = view.service(task.service_id)
+            if service is not None:
+                return service.id, task.slot, task.node_id if is_pinned(service) else ""
             self._gone[task.service_id] = None
-        else:
-            node_id = task.node_id if is_pinned(service) else ""
-            self._slots[service.id, task.slot, node_id] = None
+        return None
 
     def _saw_service(self, tx: Transaction, change: Change) -> None:
         old: Service | None = change.old
@@ -114,20 +125,16 @@ class Reaper:
             del self._gone[service_id]
 
     def _delete_removed(self, tx: Transaction) -> None:
-        for task_id in sorted(self._removed):
-            if tx.room <= 0:
-                return
+        while tx.room > 0 and (task_id := self._removed.pop()) is not None:
             task = tx.task(task_id)
             if task is not None and _is_reapable(task):
                 tx.delete("task", task_id, because("reaped"))
-            del self._removed[task_id]
 
     def _trim(self, tx: Transaction) -> None:
-        for name in sorted(self._slots):
-            if tx.room <= 0:
+        while tx.room > 0 and (name := self._slots.first()) is not None:
+            if not _trim_slot(tx, name):
                 return
-            if _trim_slot(tx, name):
-                del self._slots[name]
+            self._slots.discard(name)
 
 
 def _may_matter(change: Change) -> bool:

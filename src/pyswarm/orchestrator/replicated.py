@@ -19,6 +19,7 @@ from pyswarm.env import Rng
 from pyswarm.model.objects import Service, Task
 from pyswarm.model.specs import Replicated as ReplicatedMode
 from pyswarm.model.states import TaskState, UpdateState
+from pyswarm.orchestrator.backlog import Backlog
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
     is_replicated,
@@ -40,7 +41,7 @@ class Replicated:
     __slots__ = ("_dirty",)
 
     def __init__(self) -> None:
-        self._dirty: dict[str, None] = {}
+        self._dirty: Backlog[str] = Backlog()
 
     @classmethod
     def rebuild(cls, view: Reader, now: float) -> Replicated:
@@ -48,7 +49,7 @@ class Replicated:
         self = cls()
         for service in view.services():
             if is_replicated(service):
-                self._dirty[service.id] = None
+                self._dirty.add(service.id)
         return self
 
     def wake_at(self) -> float | None:
@@ -62,16 +63,15 @@ class Replicated:
         for change in changed:
             if change.kind == "service" and change.new is not None:
                 if is_replicated(change.new):
-                    self._dirty[change.new.id] = None
+                    self._dirty.add(change.new.id)
             elif change.kind == "task" and _may_kill_slot(tx, change):
-                self._dirty[change.old.service_id] = None
-        for service_id in sorted(self._dirty):
-            if tx.room <= 0:
-                return
+                self._dirty.add(change.old.service_id)
+        while tx.room > 0 and (service_id := self._dirty.first()) is not None:
             service = tx.service(service_id)
             done = service is None or not is_replicated(service) or _reconcile(tx, service, rng)
-            if done:
-                del self._dirty[service_id]
+            if not done:
+                return
+            self._dirty.discard(service_id)
 
 
 def _may_kill_slot(tx: Transaction, change: Change) -> bool:

@@ -23,15 +23,18 @@ from pyswarm.env import Rng
 from pyswarm.model.defaults import OLD_TASK_TIMEOUT, restart_delay
 from pyswarm.model.objects import Node, Service, Task
 from pyswarm.model.states import Availability, NodeState, TaskOrigin, TaskState
+from pyswarm.orchestrator.backlog import Backlog
 from pyswarm.orchestrator.deadlines import Deadlines
 from pyswarm.orchestrator.fit import meets
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.task import (
+    Outdated,
     has_ended,
     has_stopped,
     is_invalid_node,
     is_job,
     is_pinned,
+    is_wanted,
     new_task,
     should_restart,
     tasks_of_slot,
@@ -46,7 +49,7 @@ class Restarts:
     __slots__ = ("_check", "_delays", "_waiting")
 
     def __init__(self) -> None:
-        self._check: dict[str, None] = {}  # tasks to look at
+        self._check: Backlog[str] = Backlog()  # tasks to look at
         self._delays: Deadlines[str] = Deadlines()  # by task id
         self._waiting: dict[str, dict[str, None]] = {}  # old task -> the ones waiting for its end
 
@@ -56,7 +59,7 @@ class Restarts:
         self = cls()
         for task in view.tasks():
             if _is_unsettled(task, view):
-                self._check[task.id] = None
+                self._check.add(task.id)
         return self
 
     def wake_at(self) -> float | None:
@@ -72,12 +75,8 @@ class Restarts:
                 self._saw_task(tx, change)
             elif change.kind == "node":
                 self._saw_node(tx, change)
-        for task_id in self._delays.pop_due(now):
-            self._check[task_id] = None
-        for task_id in sorted(self._check):
-            if tx.room <= 0:
-                return
-            del self._check[task_id]
+        self._check.update(self._delays.pop_due(now))
+        while tx.room > 0 and (task_id := self._check.pop()) is not None:
             task = tx.task(task_id)
             if task is not None and task.desired_state <= TaskState.COMPLETE:
                 self._look(tx, task, now, rng)
@@ -92,8 +91,9 @@ class Restarts:
             self._delays.discard(change.id)
             return
         moved = new.node_id and (old is None or old.node_id != new.node_id)
-        if has_ended(new) or new.desired_state is TaskState.READY or moved:
-            self._check[new.id] = None
+        misplaced = moved and is_invalid_node(tx.node(new.node_id))
+        if has_ended(new) or new.desired_state is TaskState.READY or misplaced:
+            self._check.add(new.id)
 
     def _saw_node(self, tx: Transaction, change: Change) -> None:
         old: Node | None = change.old
@@ -106,7 +106,7 @@ class Restarts:
                 return
         for task in tx.tasks_of_node(change.id):
             if task.desired_state <= TaskState.COMPLETE:
-                self._check[task.id] = None
+                self._check.add(task.id)
             if task.id in self._waiting and has_stopped(task, tx):
                 self._check.update(self._waiting.pop(task.id))
 
@@ -146,7 +146,7 @@ class Restarts:
         if not _takes_successor(service, node):
             return
         siblings = tasks_of_slot(tx, service, task.slot, task.node_id)
-        if not should_restart(ended, siblings):
+        if not should_restart(ended, siblings) or _has_heir(tx, service, siblings):
             return
         drained = node is not None and node.spec.availability is Availability.DRAIN
         stopped = has_stopped(ended, tx)
@@ -181,6 +181,16 @@ def _is_ours(service: Service, task: Task, node: Node | None) -> bool:
             return False  # finished, or of an earlier run: the job's own matter
     # What has no place on an invalid node any more is shut down by whoever put it there.
     return not (is_pinned(service) and is_invalid_node(node))
+
+
+def _has_heir(view: Reader, service: Service, siblings: Sequence[Task]) -> bool:
+    """Whether the slot has a task of the current spec already: an update that starts first makes
+    it while the old one, which has now ended, still runs."""
+    others = [one for one in siblings if is_wanted(one) and not has_ended(one)]
+    if not others:
+        return False
+    outdated = Outdated(service)
+    return any(not outdated(one, view) for one in others)
 
 
 def _takes_successor(service: Service, node: Node | None) -> bool:
