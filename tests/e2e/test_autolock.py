@@ -63,7 +63,7 @@ async def test_on_rotate_off(tmp_path: Path) -> None:
     async with one_node(state_dir=tmp_path) as cluster:
         assert await cluster.unlock_key() == ""
         assert await cluster.rotate_unlock_key() == "", "nothing to rotate"
-        ring = cluster._member._disk.directory.ring
+        ring = cluster._member.directory.ring
         in_clear = ring._keys[1]
         await cluster.update(autolock=True)
         first = await cluster.unlock_key()
@@ -116,7 +116,7 @@ async def test_every_manager_and_no_worker(tmp_path: Path) -> None:
             await swarm.restart(down, unlock_key=second)
         back = await swarm.restart(down, unlock_key=first, wait=False)
         await back.wait_ready(timeout=WAIT_S)
-        ring = back._member._disk.directory.ring
+        ring = back._member.directory.ring
         await until(lambda: ring._kek == UnlockKey.parse(second))
         assert await back.unlock_key() == second
         # A manager that becomes a worker has nothing to hide any more.
@@ -140,3 +140,20 @@ async def test_leaving_leaves_no_lock_behind(tmp_path: Path) -> None:
     with pytest.raises(Locked):  # not "invalid key": nobody gave one
         async with one_node(state_dir=tmp_path, autolock=True):
             pass
+
+
+async def test_a_new_data_key_is_seen_to_the_end_by_the_next_life(tmp_path: Path) -> None:
+    """A node that died right after it drew one: what the old key seals goes when it starts again."""
+    async with one_node(state_dir=tmp_path, autolock=True) as cluster:
+        await cluster.services.create("web", image="sleeper", replicas=0)
+        key = await cluster.unlock_key()
+    directory = FileDirectory.open(tmp_path, unlock_key=UnlockKey.parse(key))
+    assert directory.ring.rotate() == 2
+    directory.close()
+    async with opened(tmp_path, unlock_key=key) as cluster:
+        ring = cluster._member.directory.ring
+        await until(lambda: ring.ids == (2,))
+        assert [one.name for one in await cluster.services.list()] == ["web"]
+    async with opened(tmp_path, unlock_key=key) as cluster:
+        await cluster.wait_ready(timeout=WAIT_S)
+        assert cluster._member.directory.ring.ids == (2,)

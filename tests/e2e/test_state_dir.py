@@ -23,7 +23,8 @@ from pyswarm.runtime.storage import (
     OtherNode,
     WrongDataKey,
 )
-from swarms import WAIT_S, executor, one_node
+from pyswarm.testing import LocalSwarm
+from swarms import IMAGES, WAIT_S, executor, one_node, until
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -160,3 +161,55 @@ async def test_a_directory_without_a_node(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="already part of a swarm"):
         async with one_node(state_dir=tmp_path / "none"):
             pass
+
+
+async def test_what_a_manager_says_of_its_log(tmp_path: Path) -> None:
+    images = {"sleeper": IMAGES["sleeper"]}
+    async with LocalSwarm(3, 1, images=images, state_dir=tmp_path) as swarm:
+        leader = await swarm.leader()
+        await leader.update(snapshot_interval=10, log_entries_for_slow_followers=0)
+        for number in range(15):
+            await leader.services.create(f"s{number}", image="sleeper", replicas=0)
+
+        async def has_a_snapshot() -> bool:
+            found = (await leader.status()).log
+            return found is not None and found.snapshots >= 1
+
+        await until(has_a_snapshot)
+        log = (await leader.status()).log
+        assert log is not None and log.role == "leader" and log.disk_error == ""
+        assert (log.voters, log.learners) == (3, 0)
+        assert 0 < log.snapshot_index < log.first_index <= log.applied_index + 1
+        assert log.applied_index <= log.commit_index <= log.last_index
+        others = {node.node_id for node in swarm.managers if node is not leader}
+        assert {one.node_id for one in log.followers} == others
+        for one in log.followers:
+            assert one.is_voter and one.state == "replicate" and one.reachability == "reachable"
+            assert one.lag <= log.last_index and one.heard_ago_s is not None
+        assert log.disk is not None and log.disk.count > 15
+        assert 0 < log.disk.quantile(0.5) <= log.disk.quantile(1.0)
+        follower = next(node for node in swarm.managers if node is not leader)
+        log = (await follower.status()).log
+        assert log is not None and log.role == "follower" and log.followers == ()
+        assert (await swarm.workers[0].status()).log is None
+        counters = (await leader.status()).counters
+        assert counters["log.persist_s.count"] > 15
+    async with one_node() as cluster:
+        log = (await cluster.status()).log
+        assert log is not None and log.disk is None and log.elections == 1
+
+
+async def test_old_snapshots_are_kept_as_set(tmp_path: Path) -> None:
+    async with one_node(state_dir=tmp_path) as cluster:
+        await cluster.update(
+            snapshot_interval=5, log_entries_for_slow_followers=0, keep_old_snapshots=2
+        )
+        for number in range(40):
+            await cluster.services.create(f"s{number}", image="sleeper", replicas=0)
+
+        async def some() -> bool:
+            found = (await cluster.status()).log
+            return found is not None and found.snapshots >= 4
+
+        await until(some)
+    assert len(list((tmp_path / "raft").glob("*.snap"))) == 3

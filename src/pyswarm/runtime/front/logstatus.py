@@ -7,7 +7,7 @@ import attrs
 from pyswarm.node.seats import holder
 from pyswarm.raft import Status as RaftStatus
 from pyswarm.runtime.node import RunningNode
-from pyswarm.runtime.storage.disk import SyncTimes
+from pyswarm.runtime.raftmetrics import Histogram, histogram_of
 
 
 @attrs.frozen
@@ -24,19 +24,6 @@ class Follower:
     reachability: str
     heard_ago_s: float | None
     """Seconds since it last answered; None: not in this term."""
-
-
-@attrs.frozen
-class DiskTimes:
-    """How long the disk took for each group of writes and its sync, since the node started."""
-
-    groups: int
-    items: int
-    """What was waiting for them: batches of the log, small records."""
-    seconds: float
-    """All groups together."""
-    histogram: tuple[tuple[float, int], ...]
-    """(seconds, groups that took less, and not less than the one before); the last has no bound."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,8 +53,8 @@ class LogStatus:
     """Snapshots that this member has taken since it started."""
     followers: tuple[Follower, ...]
     """Empty unless this member leads."""
-    disk: DiskTimes | None
-    """None: everything is in memory."""
+    disk: Histogram | None
+    """How long each group of writes and its sync took, since the start; None in memory."""
     disk_error: str
     """Why this member cannot write now, so neither leads nor votes; "" if it can."""
 
@@ -94,7 +81,7 @@ def log_status(node: RunningNode) -> LogStatus | None:
         snapshot_index=raft.snapshot_index,
         snapshots=manager.snapshots.count,
         followers=_followers(raft, node.machine.config.tick_s),
-        disk=_disk(node.sync_times),
+        disk=histogram_of(times) if (times := node.sync_times) is not None else None,
         disk_error=manager.disk_error,
     )
 
@@ -118,12 +105,3 @@ def _followers(raft: RaftStatus, tick_s: float) -> tuple[Follower, ...]:
             )
         )
     return tuple(found)
-
-
-def _disk(times: SyncTimes | None) -> DiskTimes | None:
-    if times is None:
-        return None
-    counts = tuple(times.buckets)
-    bounds = [*times.bounds[: len(counts) - 1], float("inf")]
-    histogram = tuple(zip(bounds, counts, strict=True))
-    return DiskTimes(times.groups, times.items, times.seconds, histogram)

@@ -43,12 +43,10 @@ class Writer(Protocol):
 
 
 class SyncTimes:
-    """How long groups took: ``buckets[i]`` counts those under ``bounds[i]`` seconds (``2**i`` ×
-    62.5 µs; the last: all others) and not under the one before, for a histogram."""
+    """How long groups took: ``buckets[i]`` counts those under ``2**i`` × 62.5 µs (the last: all
+    others) and not under the one before, for a histogram."""
 
     __slots__ = ("buckets", "groups", "items", "seconds")
-
-    bounds = tuple(2**i * 62.5e-6 for i in range(_BUCKETS - 1))
 
     def __init__(self) -> None:
         self.groups = 0
