@@ -32,7 +32,7 @@ from pyswarm.model.specs import (
     TaskSpec,
 )
 from pyswarm.model.states import Availability, NodeState, PublishMode, Role, TaskState
-from pyswarm.scheduler import Decision, Scheduler, parse_plan, plan, planfile
+from pyswarm.scheduler import BinPack, Decision, Scheduler, parse_plan, plan, planfile
 
 _source = importlib.util.spec_from_file_location(
     "scheduler_reference", Path(__file__).with_name("scheduler_reference.py")
@@ -486,3 +486,69 @@ def test_any_document_is_read_or_refused_with_its_place(document: dict[str, Any]
         assert str(error).startswith("file: ")
         assert error.details["file"] == "file"
         assert len(str(error)) < 400
+
+
+class SlowBinPack(BinPack):
+    """The same scores without the promise that goes with them."""
+
+    by_shape = False
+
+
+class Packing(World):
+    """Two schedulers that pack: one keeps the nodes in order, one scores them all each time."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.slow = Scheduler(strategy=SlowBinPack())
+        self.fast = Scheduler(strategy=BinPack())
+        super().__init__(draw)
+
+    def put_node(self, node: Node) -> None:
+        self.reference.nodes[node.id] = node
+        for scheduler in (self.slow, self.fast):
+            scheduler.upsert_node(node)
+
+    def put_task(self, task: Task) -> None:
+        self.reference.tasks[task.id] = task
+        for scheduler in (self.slow, self.fast):
+            scheduler.upsert_task(task)
+
+    def remove_task(self) -> None:
+        task = self.some_task()
+        if task is not None:
+            del self.reference.tasks[task.id]
+            self.slow.remove_task(task.id)
+            self.fast.remove_task(task.id)
+
+    def remove_node(self) -> None:
+        node = self.some_node()
+        if node is not None:
+            del self.reference.nodes[node.id]
+            self.slow.remove_node(node.id)
+            self.fast.remove_node(node.id)
+
+    def decide(self, limit: int | None = None) -> None:
+        while True:
+            slow, fast = self.slow.schedule(self.now), self.fast.schedule(self.now)
+            assert [shown(d.new) for d in slow] == [shown(d.new) for d in fast]
+            for decision in fast:
+                self.put_task(decision.new)
+            if not fast:
+                break
+
+
+@settings(max_examples=100)
+@given(st.data(), st.sampled_from([64, 0]))
+def test_packing_in_order_is_packing_by_looking_at_all(data: st.DataObject, slack: int) -> None:
+    strategy_module = importlib.import_module("pyswarm.scheduler.strategy")
+    with (
+        mock.patch.object(strategy_module, "SLACK", slack),
+        mock.patch.object(scheduler_module, "POOL_ENTRIES_MIN", slack),
+        mock.patch.object(scheduler_module, "POOL_ENTRIES_PER_NODE", slack),
+    ):
+        world = Packing(data.draw)
+        steps_of = [step for step in STEPS if step not in (World.remove_task, World.remove_node)]
+        for _ in range(data.draw(st.integers(1, 8))):
+            more = [*steps_of, Packing.remove_task, Packing.remove_node]
+            for step in data.draw(st.lists(st.sampled_from(more), min_size=1, max_size=4)):
+                step(world)  # type: ignore[operator]
+            world.decide()

@@ -33,10 +33,11 @@ from pyswarm.model.twins import copier_of
 from pyswarm.scheduler.books import Books
 from pyswarm.scheduler.filters import FILTERS, Filter
 from pyswarm.scheduler.group import GroupKey, TaskGroup, group_key
+from pyswarm.scheduler.journal import Journal
 from pyswarm.scheduler.node import NodeInfo
 from pyswarm.scheduler.pools import Pool, ServicePool
 from pyswarm.scheduler.shape import Shape, direct_key
-from pyswarm.scheduler.strategy import STRATEGIES, Spread, Strategy, place_by_score
+from pyswarm.scheduler.strategy import STRATEGIES, ScoredPool, Spread, Strategy, place_by_score
 from pyswarm.scheduler.tree import Tree
 from pyswarm.scheduler.verdicts import PASSES, REPLICAS, Verdicts, judge, sentence
 
@@ -90,9 +91,13 @@ class Scheduler(Books):
         self.strategy = strategy
         self.filters: tuple[Filter, ...] = tuple(filters)
         self.spreads = isinstance(strategy, Spread) and not self.filters
+        self.by_shape = getattr(strategy, "by_shape", False) and not self.filters
         self.pools: dict[Shape, Pool] = {}
         self.recent: Pool | None = None
         self.views: dict[GroupKey, ServicePool | Tree] = {}
+        self.scored: dict[Shape, ScoredPool] = {}
+        self.moved = Journal()
+        """Nodes whose load or self changed, for strategies that score."""
         self.pending: dict[Shape, PendingShape] = {}
         self.queue: list[tuple[float, GroupKey]] = []
         """The groups that are due by age and key, the next one last; may hold some that are not."""
@@ -257,10 +262,12 @@ class Scheduler(Books):
         group.counts = self.services.setdefault(group.key[0], {})
         room = limit - len(decisions)
         tasks = list(islice(group.in_order().values(), room))
-        if not self.spreads:
-            placed = self._place_by_score(group, tasks, decisions)
-        else:
+        if self.spreads:
             placed = self._spread(group, tasks, decisions)
+        elif self.by_shape and not group.levels:
+            placed = self._place_by_shape(group, tasks, decisions)
+        else:
+            placed = self._place_by_score(group, tasks, decisions)
         if not group.counts:
             del self.services[group.key[0]]
         if not group.tasks:
@@ -269,6 +276,25 @@ class Scheduler(Books):
             del self.due[group.key]
             self._keep_pending(group)
         # Otherwise there was no room for all of them: it stays due.
+
+    def _place_by_shape(
+        self, group: TaskGroup, tasks: Sequence[Task], decisions: list[Decision]
+    ) -> int:
+        shape, limit = group.shape, group.max_replicas or NO_LIMIT
+        pool = self.scored.pop(shape, None) or ScoredPool(self.nodes, shape, self.strategy)
+        self.scored[shape] = pool  # the one used last goes to the end
+        full: list[tuple[tuple[float, ...], int]] = []
+        placed = 0
+        for task in tasks:
+            pool.catch_up(group, self.moved)
+            while (info := pool.top()) is not None and group.count_on(info) >= limit:
+                full.append(pool.set_aside())
+            if info is None:
+                break
+            self._assign(task, info, shape, MESSAGE_ASSIGNED, decisions)
+            placed += 1
+        pool.put_back(full)
+        return placed
 
     def _place_by_score(
         self, group: TaskGroup, tasks: Sequence[Task], decisions: list[Decision]
@@ -374,13 +400,20 @@ class Scheduler(Books):
 
     def touch_freed(self, info: NodeInfo) -> None:
         super().touch_freed(info)
+        self._touch_moved(info)
         if self.filters:
             self.bound_due.update(self.bound_by_node.get(info.id, {}))
 
     def count(self, info: NodeInfo, task: Task) -> None:
         super().count(info, task)
+        self._touch_moved(info)
         if self.filters:  # they may want company: "only where the database is"
             self.touch_freed(info)
+
+    def _touch_moved(self, info: NodeInfo) -> None:
+        if not self.spreads:
+            self.moved.append(info.index)
+            self.moved.trim(len(self.by_id))
 
     def close(self, group: TaskGroup) -> None:
         self._forget_pending(group)
@@ -505,6 +538,9 @@ class Scheduler(Books):
         while pools > budget and len(self.pools) > 1:
             shape = next(iter(self.pools))
             pools -= self.pools.pop(shape).members
+        scored = sum(len(pool.scores) for pool in self.scored.values())
+        while scored > budget and len(self.scored) > 1:
+            scored -= len(self.scored.pop(next(iter(self.scored))).scores)
         while views > budget and len(self.views) > 1:
             key = next(iter(self.views))
             view = self.views.pop(key)
@@ -516,5 +552,5 @@ class Scheduler(Books):
             self.shapes = {
                 needs: shape
                 for needs, shape in self.shapes.items()
-                if shape in self.pools or shape in used
+                if shape in self.pools or shape in self.scored or shape in used
             }

@@ -26,7 +26,7 @@ from pyswarm.scheduler.constraint import (
 from pyswarm.scheduler.node import NodeInfo, Port, host_ports
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-BUILT_IN_NETWORKS = ("overlay",)
+BUILT_IN_NETWORKS = ("overlay", "bridge", "host", "null")
 """Network drivers that pyswarm's own nodes have without listing any plugin."""
 
 # Where a class of nodes stands with a shape: the first of the class-wide filters that rejects it.

@@ -2,29 +2,36 @@
 
 ``spread``, the default, is Swarm's: few tasks of the service first, then few tasks. It has
 structures of its own (:mod:`~pyswarm.scheduler.pools`) and never looks at all nodes. Any other
-strategy is an object with a name and a score; the scheduler scores every node that fits once for
-each group of tasks and then again the node that got one. ``binpack`` is such an object::
+strategy is an object with a name and a score. ``binpack`` is such an object::
 
     class Newest:
         name = "newest"
+        by_shape = True
 
         def score(self, node, group):
             return (-node.index,)
 
     plan(nodes, services, strategy=Newest())
 
-Preferences come before the strategy: it ranks the nodes within a branch.
+``by_shape`` promises that a score depends on the node and on what the task needs
+(``group.shape``), not on which service it belongs to. Then the nodes are kept in order for each
+shape, and only those whose load changed are scored again. Without the promise every node that fits
+is scored once for each group of tasks, and again when it got one; so it is under preferences, which
+come before the strategy (it ranks the nodes within a branch), and with filters of one's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Protocol
 
 from pyswarm.model.objects import Task
 from pyswarm.scheduler.group import TaskGroup
+from pyswarm.scheduler.journal import Journal
 from pyswarm.scheduler.node import NodeInfo
+from pyswarm.scheduler.pools import SLACK
+from pyswarm.scheduler.shape import Shape
 
 Score = tuple[float, ...]
 
@@ -35,6 +42,11 @@ class Strategy(Protocol):
     @property
     def name(self) -> str:
         """One word for people and programs."""
+        ...
+
+    @property
+    def by_shape(self) -> bool:
+        """Whether scores depend on the node and ``group.shape`` alone; not so if it is missing."""
         ...
 
     def score(self, node: NodeInfo, group: TaskGroup) -> Score:
@@ -50,6 +62,7 @@ class Spread:
     """Even out the tasks of each service, then all tasks."""
 
     name = "spread"
+    by_shape = False
 
     def score(self, node: NodeInfo, group: TaskGroup) -> Score:
         return (group.count_on(node), node.active_tasks)
@@ -62,6 +75,7 @@ class BinPack:
     """
 
     name = "binpack"
+    by_shape = True
 
     def score(self, node: NodeInfo, group: TaskGroup) -> Score:
         needs, offer = group.shape.needs, node.offer
@@ -75,6 +89,65 @@ class BinPack:
 
 STRATEGIES: dict[str, Strategy] = {"spread": Spread(), "binpack": BinPack()}
 """The strategies that ship, by name."""
+
+
+class ScoredPool:
+    """The nodes that admit a shape, in the order of a strategy that goes by shape alone.
+
+    A heap whose entries are true while they are what ``scores`` says. A node that is full leaves;
+    whatever changes its load, or the node itself, is in the journal and brings it back.
+    """
+
+    __slots__ = ("nodes", "shape", "strategy", "heap", "scores", "position")
+
+    def __init__(self, nodes: Sequence[NodeInfo | None], shape: Shape, strategy: Strategy) -> None:
+        self.nodes = nodes
+        self.shape = shape
+        self.strategy = strategy
+        self.heap: list[tuple[Score, int]] = []
+        self.scores: dict[int, Score] = {}
+        self.position = -1
+
+    def catch_up(self, group: TaskGroup, journal: Journal) -> None:
+        """Score again what changed, or all where that is forgotten."""
+        if self.position == journal.end:
+            return
+        changed = journal.since(self.position)
+        self.position = journal.end
+        if changed is not None:
+            for index in changed:
+                self._refresh(index, group)
+        if changed is None or len(self.heap) > 2 * len(self.scores) + SLACK:
+            again = range(len(self.nodes)) if changed is None else list(self.scores)
+            self.heap = []
+            for index in again:
+                self._refresh(index, group)
+
+    def _refresh(self, index: int, group: TaskGroup) -> None:
+        info = self.nodes[index]
+        if info is None or not self.shape.admits(info) or not self.shape.fits(info):
+            self.scores.pop(index, None)
+            return
+        score = self.scores[index] = self.strategy.score(info, group)
+        heappush(self.heap, (score, index))
+
+    def top(self) -> NodeInfo | None:
+        """The best node that can take one more task, or None."""
+        while self.heap:
+            score, index = self.heap[0]
+            if self.scores.get(index) == score:
+                return self.nodes[index]
+            heappop(self.heap)
+        return None
+
+    def set_aside(self) -> tuple[Score, int]:
+        """Take the best node out for a while."""
+        return heappop(self.heap)
+
+    def put_back(self, entries: Iterable[tuple[Score, int]]) -> None:
+        """Put in again what was set aside."""
+        for entry in entries:
+            heappush(self.heap, entry)
 
 
 class Leaf:

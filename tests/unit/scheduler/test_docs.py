@@ -23,7 +23,9 @@ def test_the_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
     scope: dict[str, Any] = {}
     for block in blocks("scheduler.md"):
         exec(block, scope)
-    assert "{'node-1': 2, 'node-2': 1}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "{'node-1': 2, 'node-2': 1}" in out
+    assert "{'big': 0, 'small': 2}" in out
 
 
 def test_testing_placement_is_a_test_file_that_passes(tmp_path: Path) -> None:

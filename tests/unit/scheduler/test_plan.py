@@ -114,6 +114,7 @@ class Last:
     """The node known for the shortest time."""
 
     name = "last"
+    by_shape = True
 
     def score(self, node: NodeInfo, group: TaskGroup) -> tuple[float, ...]:
         return (-node.index,)
