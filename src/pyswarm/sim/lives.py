@@ -43,7 +43,7 @@ from pyswarm.model.requests import (
     UpdateService,
 )
 from pyswarm.sim.workload import REPLICAS_MAX, SERVICES_MAX, Workload
-from pyswarm.sim.world import Host
+from pyswarm.sim.world import Host, World
 from pyswarm.store import Store
 
 PAYLOADS_MAX = 5
@@ -56,7 +56,10 @@ _PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
 
 
 class LifeWorkload(Workload):
-    """Random lives of services."""
+    """Random lives of services, ``every_s`` seconds between two requests on average."""
+
+    def __init__(self, world: World, rng: Rng, *, every_s: float = 0.6) -> None:
+        super().__init__(world, rng, every_s=every_s)
 
     def _body(self, host: Host) -> Any:
         assert host.machine is not None and host.machine.manager is not None
