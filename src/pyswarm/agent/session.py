@@ -66,6 +66,7 @@ class Session:
         self._answer_by: float | None = None
         self._assigned: int | None = None
         self._behind = False
+        self._changes = 0
 
     # -- what others may see
 
@@ -120,7 +121,7 @@ class Session:
         self.phase, self.id, self.node = Phase.OPEN, message.session_id, message.node
         self.reason = ""
         self._backoff, self._hint_followed, self._behind = 0.0, False, False
-        self._assigned = None
+        self._assigned, self._changes = None, 0
         self._at = now + ANSWER_SECONDS
         self._answer_by = None
         return self._beat(now)
@@ -140,24 +141,26 @@ class Session:
         return self.fail(now, message.message)
 
     def answered(self, now: float, message: HeartbeatAnswer) -> list[Effect]:
-        """The leader heard a heartbeat. It may say how far its assignments have come."""
+        """The leader heard a heartbeat. It says how far its assignments and changes have come."""
         if not self.is_open or message.session_id != self.id:
             return []
         self._answer_by = None
         self._beat_at = now + message.period
-        # An answer may overtake assignments; being behind twice means that they are lost.
+        # An answer may overtake what it counts; being behind twice means that something is lost.
         behind = self._assigned is not None and message.sequence > self._assigned
+        behind = behind or message.changes > self._changes
         if behind and self._behind:
-            return self.reopen(now, "assignments were lost")
+            return self.reopen(now, "assignments or changes were lost")
         self._behind = behind
         return []
 
     def changed(self, message: SessionChanged) -> None:
         """The node's own object or the list of managers changed."""
-        if self.is_open and message.session_id == self.id:
-            self.node = message.node
-            if message.managers:
-                self.remotes.replace(message.managers)
+        if not self.is_open or message.session_id != self.id or message.number <= self._changes:
+            return
+        self.node, self._changes = message.node, message.number
+        if message.managers:
+            self.remotes.replace(message.managers)
 
     def accepts(self, message: Assignments) -> bool:
         """Whether these assignments are the next ones of this session; repeated ones are not."""

@@ -139,7 +139,8 @@ class Dispatcher:
         session.period = self._next_period()
         session.deadline = now + GRACE_PERIODS * session.period
         self._expect(node_id, session.deadline)
-        self._send(session, HeartbeatAnswer(session.id, session.period, session.sequence))
+        answer = HeartbeatAnswer(session.id, session.period, session.sequence, session.changes)
+        self._send(session, answer)
 
     def reported(
         self,
@@ -211,7 +212,7 @@ class Dispatcher:
         for session in self._sessions.values():
             node = view.node(session.node_id)
             if node is not None:
-                self._send(session, SessionChanged(session.id, node, known))
+                self._tell(session, node, known)
 
     def set_period(self, period: float) -> None:
         """The swarm's settings changed: agents learn with their next answer."""
@@ -280,7 +281,11 @@ class Dispatcher:
         if change.old is None and node.id not in self._expected:
             self._expect(node.id, now + TAKEOVER_PERIODS * self._period)
         if session is not None and _concerns_agent(change.old, node):
-            self._send(session, SessionChanged(session.id, node, managers))
+            self._tell(session, node, managers)
+
+    def _tell(self, session: Session, node: Node, managers: tuple[ManagerAddress, ...]) -> None:
+        session.changes += 1
+        self._send(session, SessionChanged(session.id, node, managers, session.changes))
 
     def _checked(self, node_id: str, addr: str, session_id: str) -> Session | None:
         session = self._sessions.get(node_id)

@@ -64,6 +64,7 @@ class Session:
         "_stale",
         "_tasks",
         "addr",
+        "changes",
         "deadline",
         "id",
         "node_id",
@@ -78,6 +79,8 @@ class Session:
         self.period = period
         self.deadline = deadline
         self.sequence = 0
+        self.changes = 0
+        """How often the node was told that it, or the list of managers, changed."""
         self._tasks: dict[str, tuple[DependencyKey, ...]] = {}
         """Task id → the dependencies it holds (none once it has ended)."""
         self._holds: dict[DependencyKey, int] = {}

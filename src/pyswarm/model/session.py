@@ -107,22 +107,24 @@ class SessionRefused:
 @value
 @attrs.frozen(weakref_slot=False)
 class HeartbeatAnswer:
-    """``sequence`` is that of the last assignments sent: an agent that has not seen it missed some
-    and opens a new session."""
+    """``sequence`` is that of the last assignments sent, ``changes`` the number of the last
+    ``SessionChanged``: an agent that has not seen them missed something and opens a new session."""
 
     session_id: str
     period: float
     sequence: int = 0
+    changes: int = 0
 
 
 @value
 @attrs.frozen(weakref_slot=False)
 class SessionChanged:
-    """The node's own object or the list of managers changed."""
+    """The node's own object or the list of managers changed. ``number`` counts them from 1."""
 
     session_id: str
     node: Node
     managers: tuple[ManagerAddress, ...] = ()
+    number: int = 0
 
 
 @value

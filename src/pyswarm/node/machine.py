@@ -463,11 +463,17 @@ class NodeMachine:
             self._leave_seat()
         node = self.agent.node
         seat = node.manager if node is not None else None
+        if node is not None and seat is None and self._holds_nothing():
+            self._leave_seat()
         if self.manager is None and seat is not None and seat.member_id not in self._left_seats:
             self.identity = Identity(self.node_id, Role.MANAGER, self.identity.swarm_id)
             self._take_seat(RecoveredLog(seat.member_id, HardState(epoch=seat.epoch)))
             self._save_record()
             self._out.observe("seat.taken", member=seat.member_id)
+
+    def _holds_nothing(self) -> bool:
+        """A seat that was taken back before the log reached it: nothing was promised in it."""
+        return self.manager is not None and not self.manager.replica.last_index
 
     def _leave_seat(self) -> None:
         manager, self.manager = self.manager, None

@@ -172,6 +172,24 @@ def test_lost_last_assignments_are_noticed_by_the_heartbeats() -> None:
     assert len(opened(world.say(HeartbeatAnswer("session-1", 5.0, world.sequence + 1)))) == 1
 
 
+def test_lost_news_of_the_node_is_noticed_by_the_heartbeats() -> None:
+    world = World()
+    world.open()
+    world.assign()
+    answer = HeartbeatAnswer("session-1", 5.0, world.sequence, changes=1)
+    assert opened(world.say(answer)) == []
+    assert len(opened(world.say(answer))) == 1
+
+
+def test_older_news_of_the_node_comes_too_late() -> None:
+    world = World()
+    world.open()
+    world.assign()
+    world.say(SessionChanged("session-1", Node("n1", version=9), (), 2))
+    world.say(SessionChanged("session-1", Node("n1", version=8), (), 1))
+    assert world.agent.node == Node("n1", version=9)
+
+
 def test_a_repeated_difference_changes_nothing() -> None:
     world = World()
     world.open()
@@ -188,7 +206,7 @@ def test_a_repeated_difference_changes_nothing() -> None:
         HeartbeatAnswer("old", 1.0),
         StatusRecorded("old", 1),
         Assignments("old", 1, True, (make_task("t9"),)),
-        SessionChanged("old", Node("n1"), (OTHER,)),
+        SessionChanged("old", Node("n1"), (OTHER,), 1),
         SessionRefused("old", "not_found", "no such session"),
         SessionOpened("old", 5.0, Node("n1")),
     ],
@@ -231,7 +249,7 @@ def test_a_changed_list_of_managers_is_taken_over() -> None:
     world = World()
     world.open()
     world.assign()
-    world.say(SessionChanged("session-1", Node("n1", version=9), (OTHER,)))
+    world.say(SessionChanged("session-1", Node("n1", version=9), (OTHER,), 1))
     assert world.agent.node == Node("n1", version=9)
     world.step(SessionLost(LEADER.addr))
     tick_until(world, type(opened(world.effects)[0]))

@@ -8,9 +8,9 @@ from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import NodeState, Role, SwarmSpec, replace, service_spec
 from pyswarm.model.requests import CreateService, LeaveNode, RemoveNode, UpdateNode
 from pyswarm.node.calls import HandOver, Leave
-from pyswarm.node.messages import JoinReply
+from pyswarm.node.messages import JoinReply, RaftPacket
 from pyswarm.raft import Role as RaftRole
-from unit.node.bench import MANAGER_TOKEN, WORKER_TOKEN, Bench
+from unit.node.bench import MANAGER_TOKEN, WORKER_TOKEN, Bench, Letter
 
 
 def voters(bench: Bench) -> int:
@@ -316,3 +316,21 @@ def test_a_leader_that_cannot_keep_time_hands_over() -> None:
     alone = Bench.formed(1)
     assert alone.answer("m1", alone.call("m1", HandOver())) == (None, None)
     assert alone["m1"].leads, "there is nobody else"
+
+
+def test_a_seat_that_was_taken_back_before_the_log_came_is_given_up() -> None:
+    """Promoted and demoted at once: the replica never hears of anyone, and must not stay."""
+    bench = Bench.formed(2, 1)
+    bench.is_lost = lambda letter: isinstance(letter.message, RaftPacket) and is_for_worker(letter)
+    set_role(bench, "w1", Role.MANAGER)
+    bench.wait_until(lambda: bench["w1"].node.manager is not None)
+    set_role(bench, "w1", Role.WORKER)
+    bench.wait_until(lambda: bench["w1"].node.manager is None)
+    assert bench["w1"].node.identity.role is Role.WORKER
+    bench.is_lost = lambda letter: False
+    set_role(bench, "w1", Role.MANAGER)
+    wait_for_voters(bench, 3)
+
+
+def is_for_worker(letter: Letter) -> bool:
+    return letter.to.startswith("w1")
