@@ -3,6 +3,7 @@ what is refused."""
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from functools import partial
@@ -19,7 +20,8 @@ from pyswarm.model import TaskState
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.backup import DamagedBackup, NotABackup, verify
 from pyswarm.runtime.front.backup import restore
-from pyswarm.runtime.storage import StorageLocked, WrongUnlockKey
+from pyswarm.runtime.storage import DiskFull, StorageLocked, WrongUnlockKey
+from pyswarm.runtime.storage.files import SystemFiles
 from pyswarm.secretstore import UnlockKey
 from pyswarm.testing import LocalSwarm
 from swarms import IMAGES, WAIT_S, executor, one_node, until
@@ -65,6 +67,8 @@ async def test_a_hot_backup_and_the_swarm_made_of_it(tmp_path: Path, autolock: b
         await leader.services.create("later", image="sleeper")  # not in the backup
         with pytest.raises(AlreadyExists):
             await follower.backup(backup_dir)
+        with pytest.raises(FailedPrecondition, match="This node is not a swarm manager"):
+            await swarm.workers[0].backup(tmp_path / "of-a-worker")
         secret = await leader.secrets.get("token")
         payload = await leader._member.read(lambda store: store.secret(secret.id).payload)
         for name, data in tree(backup_dir).items():
@@ -164,6 +168,32 @@ async def test_a_backup_is_not_opened_and_is_checked(tmp_path: Path) -> None:
         await restore(tmp_path / "backup", tmp_path / "restored")
     with pytest.raises(NotABackup):
         await restore(tmp_path, tmp_path / "restored")
+
+
+async def test_a_backup_that_finds_no_room_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_node() as cluster:
+        await cluster.services.create("web", image="sleeper", replicas=0)
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        for operation in ("write", "sync", "rename"):
+            with monkeypatch.context() as patch:
+                patch.setattr(SystemFiles, operation, full)
+                with pytest.raises(DiskFull):
+                    await cluster.backup(tmp_path / "backup")
+            assert not list(tmp_path.iterdir()), operation
+        await cluster.backup(tmp_path / "backup")
+        with monkeypatch.context() as patch:
+            patch.setattr(SystemFiles, "sync", full)
+            with pytest.raises(DiskFull):
+                await restore(tmp_path / "backup", tmp_path / "restored")
+        assert [path.name for path in tmp_path.iterdir()] == ["backup"]
+        assert (tmp_path / "backup").stat().st_mode & 0o77 == 0, "for its owner alone"
+        for path in (tmp_path / "backup").rglob("*"):
+            assert path.stat().st_mode & 0o77 == 0, path
 
 
 async def test_a_copied_directory_is_restored_too(tmp_path: Path) -> None:

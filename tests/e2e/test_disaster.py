@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from pyswarm import Cluster
 from pyswarm.errors import Compacted, FailedPrecondition, InvalidArgument, Unavailable
 from pyswarm.model import NodeState, Role, TaskState
 from pyswarm.runtime import MemoryNetwork
+from pyswarm.runtime.backup import verify
 from pyswarm.runtime.front import Position
 from pyswarm.testing import LocalSwarm
 from swarms import IMAGES, WAIT_S, executor, one_node, until
@@ -22,16 +23,13 @@ async def running(cluster: Cluster, service: str) -> dict[str, str]:
     return {task.id: task.node_id for task in tasks if task.state is TaskState.RUNNING}
 
 
-@pytest.mark.parametrize("autolock", [False, True], ids=["open", "locked"])
-async def test_a_quorum_lost_for_good(tmp_path: Path, autolock: bool) -> None:
+async def test_a_quorum_lost_for_good(tmp_path: Path) -> None:
     """Management is refused with numbers while tasks run on; then one manager begins anew."""
     async with LocalSwarm(3, 2, images=IMAGES, state_dir=tmp_path, heartbeat_period=5.0) as swarm:
         leader = await swarm.leader()
         last = next(node for node in swarm.managers if node is not leader)
-        key = ""
-        if autolock:
-            await leader.update(autolock=True)
-            key = await leader.unlock_key()
+        await leader.update(autolock=True)
+        key = await leader.unlock_key()
         secret = await leader.secrets.create("token", b"s3cret")
         web = await leader.services.create(
             "web", image="sleeper", replicas=4, constraints=["node.role==worker"]
@@ -57,8 +55,7 @@ async def test_a_quorum_lost_for_good(tmp_path: Path, autolock: bool) -> None:
 
         epoch = last._member.node.machine.manager.replica.epoch
         name = await swarm.stop(last)
-        options: dict[str, Any] = {"unlock_key": key} if autolock else {}
-        alone = await swarm.restart(name, force_new_cluster=True, **options)
+        alone = await swarm.restart(name, force_new_cluster=True, unlock_key=key)
         assert alone.is_leader and not await alone.check()
         assert alone._member.node.machine.manager.replica.epoch not in (0, epoch)
         assert (await alone.swarm()).id == swarm_id
@@ -113,6 +110,22 @@ async def test_an_old_position_is_refused(tmp_path: Path) -> None:
         assert event.name == "new" and event.position.epoch != 0
 
 
+async def test_in_memory_and_in_threads_of_their_own(tmp_path: Path) -> None:
+    """The same without a disk, and with nodes in other loops than their caller's."""
+    async with LocalSwarm(3, 0, own_thread=True) as swarm:
+        await swarm.managers[0].services.create("web", image="none", replicas=0)
+        await swarm.managers[0].update(autolock=True)
+        key = await swarm.managers[1].rotate_unlock_key()
+        assert key.startswith("SWMKEY-1-")
+        await swarm.managers[1].backup(tmp_path / "backup")
+        for name in ("node-1", "node-2", "node-3"):
+            await swarm.crash(name)
+        alone = await swarm.restart("node-2", force_new_cluster=True)
+        assert [one.name for one in await alone.services.list()] == ["web"]
+        assert await alone.unlock_key() == key
+    assert verify(tmp_path / "backup").locked
+
+
 async def test_forcing_needs_a_manager(tmp_path: Path) -> None:
     async with LocalSwarm(1, 1, images=IMAGES, state_dir=tmp_path) as swarm:
         await swarm.stop("node-2")
@@ -125,10 +138,8 @@ async def test_forcing_needs_a_manager(tmp_path: Path) -> None:
 
 
 async def test_a_copy_of_a_stopped_managers_directory_is_a_backup(tmp_path: Path) -> None:
-    import shutil
-
     async with one_node(state_dir=tmp_path / "one") as cluster:
-        await cluster.services.create("web", image="sleeper", replicas=2)
+        await cluster.services.create("web", image="sleeper", replicas=0)
         await cluster.secrets.create("token", b"s3cret")
         node_id = cluster.node_id
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
@@ -137,6 +148,5 @@ async def test_a_copy_of_a_stopped_managers_directory_is_a_backup(tmp_path: Path
     async with Cluster.open(tmp_path / "copy", **options) as cluster:
         await cluster.wait_ready(timeout=WAIT_S)
         assert cluster.node_id == node_id
-        web = await cluster.services.get("web")
-        await web.wait_converged(timeout=WAIT_S)
-        assert len(await running(cluster, "web")) == 2
+        assert [one.name for one in await cluster.services.list()] == ["web"]
+        assert [one.name for one in await cluster.secrets.list()] == ["token"]

@@ -24,6 +24,7 @@ from pyswarm.runtime.front.recovery import Resuming, make_new_cluster
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.storage import StateDirectory
 from pyswarm.runtime.storage.errors import disk_errors
+from pyswarm.runtime.storage.files import SystemFiles
 from pyswarm.secretstore import UnlockKey
 
 
@@ -99,6 +100,7 @@ async def restore(
         node_id = await begin_anew(part, Resuming(unlock_key, True), advertise_addr)
         with disk_errors("the state directory"):
             part.rename(state_dir)
+            SystemFiles().sync_directory(state_dir.parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
