@@ -187,9 +187,23 @@ class RaftLog:
         agreed = max(prev_index + len(entries), self.commit_index)
         if prev_index != self.last_index:
             entries = self.after_agreement(prev_index, entries)
-        for entry in entries:
-            self.push(entry)
+        self.extend(entries)
         return agreed
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Appends many entries: what ``push`` does for one, and quicker."""
+        index, term, total = self.last_index, self.last_term, self.sums[-1]
+        for entry in entries:
+            index += 1
+            entry_index, entry_term, kind, data = entry
+            assert entry_index == index and entry_term >= term
+            term = entry_term
+            total += len(data)
+            self.sums.append(total)
+            if kind == EntryKind.MEMBERSHIP:
+                self.configurations.append((index, decode_configuration(data)))
+        self.entries += entries
+        self.last_index, self.last_term = index, term
 
     def after_agreement(self, prev_index: int, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The part of ``entries`` that the log lacks, once a conflicting suffix is cut off."""

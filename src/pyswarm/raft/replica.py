@@ -221,7 +221,9 @@ class Replica:
             )
         if size > ENTRY_BYTES_MAX:
             raise InvalidArgument(f"raft: a proposal of {size} bytes is over {ENTRY_BYTES_MAX}")
-        return leadership.append(s, EntryKind.NORMAL, data)
+        index = s.log.last_index + 1
+        s.log.push(Entry(index, s.term, EntryKind.NORMAL, data))
+        return index
 
     def propose_membership(self, change: MembershipChange) -> int:
         """Appends a membership change; returns its index. The new configuration is in effect at

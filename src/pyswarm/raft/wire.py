@@ -107,11 +107,12 @@ def check_sense(message: Message) -> None:
     """Refuses values that are well formed and cannot be meant."""
     if isinstance(message, AppendEntries):
         index, term = message.prev_index, message.prev_term
-        for entry in message.entries:
+        last_term = message.term
+        for entry_index, entry_term, _, _ in message.entries:
             index += 1
-            if entry.index != index or not term <= entry.term <= message.term:
+            if entry_index != index or not term <= entry_term <= last_term:
                 raise InvalidArgument("raft: entries of an append are out of order")
-            term = entry.term
+            term = entry_term
     elif isinstance(message, InstallSnapshot) and not (
         message.chunk < message.chunks and len(message.data) <= SNAPSHOT_CHUNK_BYTES_MAX
     ):
@@ -136,23 +137,23 @@ def _data(value: Any) -> bytes:
     return value
 
 
-def _entry(value: Any) -> Entry:
-    if type(value) is not tuple or len(value) != 4:
-        raise InvalidArgument("raft: an entry is malformed")
-    index, term, kind, data = value
-    if type(index) is not int or type(term) is not int or type(data) is not bytes:
-        raise InvalidArgument("raft: an entry is malformed")
-    if type(kind) is not int or not 0 <= kind < len(_KINDS) or index < 1 or term < 1:
-        raise InvalidArgument("raft: an entry is of an unknown kind")
-    if kind == EntryKind.MEMBERSHIP:
-        decode_configuration(data)
-    return Entry(index, term, _KINDS[kind], data)
-
-
 def _entries(value: Any) -> tuple[Entry, ...]:
+    """The entries of an append. One loop without calls: nothing runs as often on a follower."""
     if type(value) is not tuple:
         raise InvalidArgument("raft: a message has something else where entries should be")
-    return tuple([_entry(item) for item in value])
+    entries: list[Entry] = []
+    for item in value:
+        if type(item) is not tuple or len(item) != 4:
+            raise InvalidArgument("raft: an entry is malformed")
+        index, term, kind, data = item
+        if type(index) is not int or type(term) is not int or type(data) is not bytes:
+            raise InvalidArgument("raft: an entry is malformed")
+        if type(kind) is not int or not 0 <= kind < len(_KINDS) or index < 1 or term < 1:
+            raise InvalidArgument("raft: an entry is of an unknown kind")
+        if kind == EntryKind.MEMBERSHIP:
+            decode_configuration(data)
+        entries.append(Entry(index, term, _KINDS[kind], data))
+    return tuple(entries)
 
 
 _CHECKS: dict[Any, Callable[[Any], Any]] = {

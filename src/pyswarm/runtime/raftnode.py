@@ -128,6 +128,7 @@ class RaftNode:
         self._parked: trio.lowlevel.Task | None = None
         self._rung = False
         self._proposed = 0  # since the last pump
+        self._now = 0.0  # as of the last tick: good enough for deadlines
         self._news: dict[MemberID, Heartbeat] = {}
         self._unsynced: deque[Ready] = deque()
         self._retry_at: float | None = None
@@ -180,11 +181,6 @@ class RaftNode:
         return self.replica.is_leader_ready
 
     @property
-    def is_leading(self) -> bool:
-        """True while this member leads, however new it is in office."""
-        return self.replica.leader == self.replica.id
-
-    @property
     def leader(self) -> MemberID | None:
         """Who leads, as far as this member knows."""
         return self.replica.leader
@@ -210,13 +206,11 @@ class RaftNode:
         Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied)
         and ``ResourceExhausted``.
         """
-        if self.is_leading:  # the short way; anything else takes the long one
+        replica = self.replica
+        if replica.leader == replica.id:  # the short way; anything else takes the long one
             try:
-                index = self.replica.propose(command)
-                self._proposed += 1
-                if self._proposed >= PUMP_ENTRIES:
-                    self._pump()
-                return await self._committed(index, None, trio.current_time() + timeout)
+                index = replica.propose(command)
+                return await self._committed(index, replica.term, self._now + timeout)
             except Unavailable as error:
                 if error.outcome == "unknown":
                     raise
@@ -272,9 +266,12 @@ class RaftNode:
             self._ring()
             index, term = await waiter.wait()
         finally:
-            self._forwarded.pop(number, None)
-        if index in self._recent:
-            return outcome_of(term, self._recent[index])
+            del self._forwarded[number]
+            recent = self._recent
+            if not self._forwarded:
+                self._recent = {}
+        if index in recent:
+            return outcome_of(term, recent[index])
         if index <= self.replica.applied_index:
             raise lost()
         return await self._committed(index, term)
@@ -285,7 +282,11 @@ class RaftNode:
             raise stopped(outcome="unknown")
         waiter = Waiter(self.replica.term if term is None else term, deadline)
         self._waiting[index] = waiter
-        self._ring()
+        self._proposed += 1
+        if self._proposed >= PUMP_ENTRIES:
+            self._pump()
+        elif not self._rung:
+            self._ring()
         try:
             return await waiter.wait()
         finally:
@@ -388,11 +389,11 @@ class RaftNode:
     async def _tick(self) -> None:
         """The replica's clock. A loop that was kept busy does not make up for lost ticks: its peers
         would look silent to it for a time in which it did not listen."""
-        next_tick = trio.current_time()
+        next_tick = self._now = trio.current_time()
         while True:
             next_tick = max(next_tick + self.tick_seconds, trio.current_time())
             await trio.sleep_until(next_tick)
-            now = trio.current_time()
+            now = self._now = trio.current_time()
             self.replica.tick()
             self._expire(now)
             if self._retry_at is not None and now >= self._retry_at:
@@ -435,9 +436,8 @@ class RaftNode:
                 self._advance()
             if ready.restore is not None:
                 self._restore(ready.restore)
-            for entry in ready.committed:
-                self._apply(entry)
-                self._applied_bytes += len(entry.data) + ENTRY_BYTES
+            if ready.committed:
+                self._apply(ready.committed)
             self._answer_reads(ready)
             if ready.removed:
                 self._stopped.set()
@@ -481,7 +481,10 @@ class RaftNode:
             while self._unsynced and self._unsynced[0].number <= ready.number:
                 self._complete(self._unsynced.popleft())
             self._advance()
-        self._ring()
+        if not self._unsynced:
+            self._pump()  # nothing else is coming: whoever waits for this waits for nothing more
+        if self._unsynced or self._news or self._stopped.is_set():
+            self._ring()
 
     def _advance(self) -> None:
         """Readys that need no disk, and wait for none before them, are done."""
@@ -499,26 +502,36 @@ class RaftNode:
         for index in [index for index in self._waiting if index <= snapshot.index]:
             self._waiting.pop(index).answer(None, lost())
 
-    def _apply(self, entry: Entry) -> None:
-        value: Any = None
-        error: BaseException | None = None
-        if entry.kind == EntryKind.NORMAL:
-            try:
-                value = self.machine.apply(entry.data)
-            except Exception as refusal:
-                error = refusal
-        elif entry.kind == EntryKind.MEMBERSHIP:
-            value = decode_configuration(entry.data)
-        waiter = self._waiting.pop(entry.index, None)
-        if waiter is None:
-            self._recent[entry.index] = (entry.term, value, error)
-            if len(self._recent) > RECENT_RESULTS:
-                del self._recent[next(iter(self._recent))]
-        elif waiter.term == entry.term:
-            self._proposals += 1
-            waiter.answer(value, error)
-        else:
-            waiter.answer(None, displaced())
+    def _apply(self, entries: tuple[Entry, ...]) -> None:
+        waiting, size = self._waiting, 0
+        for entry in entries:
+            index, term, kind, data = entry
+            size += len(data)
+            value: Any = None
+            error: BaseException | None = None
+            if kind == EntryKind.NORMAL:
+                try:
+                    value = self.machine.apply(data)
+                except Exception as refusal:
+                    error = refusal
+            elif kind == EntryKind.MEMBERSHIP:
+                value = decode_configuration(data)
+            waiter = waiting.pop(index, None)
+            if waiter is None:
+                if self._forwarded:
+                    self._remember(entry, value, error)
+            elif waiter.term == term:
+                self._proposals += 1
+                waiter.answer(value, error)
+            else:
+                waiter.answer(None, displaced())
+        self._applied_bytes += size + ENTRY_BYTES * len(entries)
+
+    def _remember(self, entry: Entry, value: Any, error: BaseException | None) -> None:
+        """It may be a proposal of this member's own, of which the leader's answer is on its way."""
+        self._recent[entry.index] = (entry.term, value, error)
+        if len(self._recent) > RECENT_RESULTS:
+            del self._recent[next(iter(self._recent))]
 
     def _answer_reads(self, ready: Ready) -> None:
         for number, _ in ready.reads:
