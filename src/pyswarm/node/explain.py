@@ -9,8 +9,7 @@ from __future__ import annotations
 from pyswarm.model import Service, Task, TaskState
 from pyswarm.orchestrator.place import Placer
 from pyswarm.orchestrator.task import is_wanted
-from pyswarm.scheduler.explain import Explanation
-from pyswarm.scheduler.explain import explain as explain_by
+from pyswarm.scheduler.explain import Explainer, Explanation
 from pyswarm.store import Reader
 
 EXPLAINED_MAX = 100
@@ -20,12 +19,12 @@ EXPLAINED_MAX = 100
 def explain_task(view: Reader, task: Task) -> Explanation:
     """For a task that waits: Swarm's sentence, and what each node lacks. For one that has a node:
     how the nodes rank for it today."""
-    return explain_by(Placer.rebuild(view, 0.0).scheduler, task)
+    return Explainer(Placer.rebuild(view, 0.0).scheduler).explain(task)
 
 
 def explain_service(view: Reader, service: Service) -> tuple[Explanation, ...]:
     """An explanation of each task the service wants; those that wait come first."""
-    scheduler = Placer.rebuild(view, 0.0).scheduler
+    explainer = Explainer(Placer.rebuild(view, 0.0).scheduler)
     tasks = [task for task in view.tasks_of_service(service.id) if is_wanted(task)]
     tasks.sort(key=lambda task: (task.state is not TaskState.PENDING, task.slot, task.node_id))
-    return tuple(explain_by(scheduler, task) for task in tasks[:EXPLAINED_MAX])
+    return tuple(explainer.explain(task) for task in tasks[:EXPLAINED_MAX])

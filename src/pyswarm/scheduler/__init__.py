@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pyswarm.scheduler.constraint import Constraint as Constraint
 from pyswarm.scheduler.explain import Candidate as Candidate
+from pyswarm.scheduler.explain import Explainer as Explainer
 from pyswarm.scheduler.explain import Explanation as Explanation
 from pyswarm.scheduler.explain import Rejected as Rejected
 from pyswarm.scheduler.explain import explain as explain
@@ -39,6 +40,7 @@ __all__ = [
     "Candidate",
     "Constraint",
     "Decision",
+    "Explainer",
     "Explanation",
     "Filter",
     "NodeInfo",

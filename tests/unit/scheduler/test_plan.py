@@ -10,6 +10,7 @@ import pytest
 
 from pyswarm.errors import InvalidArgument, NotFound
 from pyswarm.scheduler import (
+    Explainer,
     NodeInfo,
     Scheduler,
     TaskGroup,
@@ -108,6 +109,24 @@ def test_the_ranking_is_of_the_best_five_and_the_node_itself() -> None:
     assert shown == [*((n + 1, f"n{n}", 0, False) for n in range(5)), (9, "n8", 2, True)]
     assert explained.node == "n8" and not explained.rejections
     assert str(explained).splitlines()[-1] == "* 9. n8: 2 tasks of the service, 2 in all"
+
+
+def test_the_ranking_under_preferences_counts_branches_without_the_task() -> None:
+    nodes = [{"name": f"n{n}", "labels": {"rack": str(n % 2)}} for n in range(4)]
+    service = {"name": "web", "replicas": 6, "preferences": ["spread=node.labels.rack"]}
+    made = parse_plan({"nodes": nodes, "services": [service]}).run()
+    assert made.counts("web") == {"n0": 2, "n1": 2, "n2": 1, "n3": 1}
+    explainer = Explainer(made.scheduler)
+    by_node = {a.node: explainer.explain(a.task) for a in made.assignments}
+    shown = [(c.node, c.branches, c.tasks, c.chosen) for c in by_node["n1"].ranking]
+    assert shown == [
+        ("n1", (("1", 2),), 1, True),
+        ("n3", (("1", 2),), 1, False),
+        ("n2", (("0", 3),), 1, False),
+        ("n0", (("0", 3),), 2, False),
+    ]
+    assert [c.node for c in by_node["n2"].ranking] == ["n2", "n0", "n3", "n1"]
+    assert [c.place for c in by_node["n2"].ranking] == [1, 2, 3, 4]
 
 
 class Last:
