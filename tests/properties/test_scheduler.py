@@ -336,12 +336,36 @@ def test_never_over_committed_and_constraints_never_violated(data: st.DataObject
             assert world.reference.is_constraints(node, task)
             on = world.reference.on(node)
             reserved = [t.spec.resources.reservations for t in on]
-            own = task.spec.resources.reservations
+            own, offer = task.spec.resources.reservations, node.description.resources
             if own.nano_cpus:
-                total = sum(r.nano_cpus for r in reserved)
-                assert total <= node.description.resources.nano_cpus
-            names = [n for t in on for g in t.assigned_generic for n in g.names]
-            assert len(names) == len(set(names))
+                assert sum(r.nano_cpus for r in reserved) <= offer.nano_cpus
+            if own.memory_bytes:
+                assert sum(r.memory_bytes for r in reserved) <= offer.memory_bytes
+            assert_generic(own.generic, task, on, offer)
+            limit = task.spec.placement.max_replicas
+            same = [t for t in on if t.service_id == task.service_id]
+            active = [t for t in same if t.desired_state <= TaskState.COMPLETE]
+            assert not limit or len(active) <= limit
+            published = [p.published_port for t in on if t.endpoint for p in t.endpoint.ports]
+            for port in task.endpoint.ports if task.endpoint else ():
+                assert published.count(port.published_port) == 1
+
+
+def assert_generic(
+    wished: tuple[GenericResource, ...], task: Task, on: list[Task], offer: Resources
+) -> None:
+    """The task has what it wished for, all of it the node's and nobody else's."""
+    held = {g.kind: g.count or len(g.names) for g in task.assigned_generic}
+    assert held == {g.kind: g.count for g in wished}
+    for resource in offer.generic:
+        of_kind = [g for t in on for g in t.assigned_generic if g.kind == resource.kind]
+        names = [name for g in of_kind for name in g.names]
+        assert len(names) == len(set(names))
+        mine = [g for g in task.assigned_generic if g.kind == resource.kind]
+        for got in mine:
+            assert set(got.names) <= set(resource.names)
+            if not resource.names:
+                assert sum(g.count for g in of_kind) <= resource.count
 
 
 @settings(max_examples=100)
