@@ -19,15 +19,17 @@ from pyswarm.env import Rng
 from pyswarm.model.objects import Node, Service, Task
 from pyswarm.model.specs import GlobalJob, ReplicatedJob
 from pyswarm.model.states import Availability, NodeState, TaskState
-from pyswarm.orchestrator.fit import meets
+from pyswarm.orchestrator.backlog import Backlog
+from pyswarm.orchestrator.fit import may_fit_otherwise, meets
 from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.replicated import WRITES_PER_TASK
+from pyswarm.orchestrator.runs import Run, SlotState, slot_state
 from pyswarm.orchestrator.task import (
     has_ended,
     is_invalid_node,
     is_job,
     new_task,
-    should_restart,
+    tasks_of_slot,
     with_desired,
 )
 from pyswarm.store import Change, Reader, Transaction
@@ -39,93 +41,149 @@ RUNS_KEPT = 5
 class Jobs:
     """Makes the tasks of replicated and global jobs."""
 
-    __slots__ = ("_dirty", "_global", "_nodes")
+    __slots__ = ("_due", "_global", "_places", "_runs")
 
     def __init__(self) -> None:
+        self._due: Backlog[str] = Backlog()  # jobs to look at
         self._global: dict[str, None] = {}  # every global job there is
-        self._dirty: dict[str, None] = {}  # jobs to look at
-        self._nodes: dict[str, None] = {}  # nodes that global jobs should look at
+        # What is known of a job since it was looked at as a whole; one without is, when it is due.
+        self._runs: dict[str, Run] = {}  # replicated ones
+        self._places: dict[str, Backlog[str]] = {}  # global ones: the nodes to look at again
 
     @classmethod
     def rebuild(cls, view: Reader, now: float) -> Jobs:
         """Taking office: every job is due."""
         self = cls()
         for service in view.services():
-            self._note(service)
+            self._saw_service(None, service)
         return self
 
     def wake_at(self) -> float | None:
         """Due at once while work is left over for lack of room."""
-        return 0.0 if self._dirty or self._nodes else None
+        return 0.0 if self._due else None
 
     def reconcile(
         self, tx: Transaction, changed: Sequence[Change], now: float, rng: Rng, /
     ) -> None:
-        """Look at jobs that changed, whose tasks ended, and at nodes that changed."""
+        """Look at jobs that changed, slots whose tasks did, and nodes that fit otherwise."""
         for change in changed:
-            if change.kind == "service":
-                if change.new is not None:
-                    self._note(change.new)
-                else:
-                    self._global.pop(change.id, None)
-            elif change.kind == "node":
-                self._nodes[change.id] = None
-            elif change.kind == "task" and _may_free_slot(change):
-                self._dirty[change.old.service_id] = None
-        for service_id in sorted(self._dirty):
-            service = tx.service(service_id)
-            if service is not None and is_job(service) and not _reconcile(tx, service, rng):
+            if change.kind == "task":
+                self._saw_task(change.old, change.new)
+            elif change.kind == "service":
+                self._saw_service(change.old, change.new)
+            elif change.kind == "node" and may_fit_otherwise(change.old, change.new):
+                for service_id in self._global:
+                    self._look_at(service_id, change.id)
+        while (due := self._due.first()) is not None:
+            service = tx.service(due)
+            if service is not None and is_job(service) and not self._reconcile(tx, service, rng):
                 return
-            del self._dirty[service_id]
-        for node_id in sorted(self._nodes):
-            for service_id in sorted(self._global):
-                if tx.room <= 0:
-                    return
-                service = tx.service(service_id)
-                assert service is not None
-                _fill_node(tx, service, node_id, rng)
-            del self._nodes[node_id]
+            self._due.discard(due)
 
-    def _note(self, service: Service) -> None:
-        if is_job(service):
-            self._dirty[service.id] = None
-            if isinstance(service.spec.mode, GlobalJob):
-                self._global[service.id] = None
+    def _saw_service(self, old: Service | None, new: Service | None) -> None:
+        some = new if new is not None else old
+        assert some is not None
+        if not is_job(some):
+            return
+        same = old is not None and new is not None and old.spec is new.spec
+        if same and old is not None and old.job_status == some.job_status:
+            return
+        self._runs.pop(some.id, None)
+        self._places.pop(some.id, None)
+        self._global.pop(some.id, None)
+        if new is not None:
+            self._due.add(new.id)
+            if isinstance(new.spec.mode, GlobalJob):
+                self._global[new.id] = None
+
+    def _saw_task(self, old: Task | None, new: Task | None) -> None:
+        task = new if new is not None else old
+        assert task is not None
+        if task.job_iteration is None:
+            return
+        if task.service_id in self._global:
+            if old is not None and _may_free_slot(old, new):
+                self._look_at(task.service_id, old.node_id)
+            return
+        run = self._runs.get(task.service_id)
+        if run is None or run.iteration != task.job_iteration:
+            return
+        if old is None:
+            if run.is_under_way(task.slot):
+                return  # as it was made here
+        elif not _may_free_slot(old, new):
+            return
+        run.touched[task.slot] = None
+        self._due.add(task.service_id)
+
+    def _look_at(self, service_id: str, node_id: str) -> None:
+        self._due.add(service_id)
+        if service_id in self._places:
+            self._places[service_id].add(node_id)
+
+    def _reconcile(self, tx: Transaction, service: Service, rng: Rng) -> bool:
+        """Bring one job on; False when room ran out."""
+        if isinstance(service.spec.mode, ReplicatedJob):
+            run = self._run_of(tx, service)
+            return run is not None and _fill_slots(tx, service, service.spec.mode, run, rng)
+        places = self._places_of(tx, service)
+        while places is not None and (node_id := places.first()) is not None:
+            if tx.room <= 0:
+                return False
+            _fill_node(tx, service, node_id, rng)
+            places.discard(node_id)
+        return places is not None
+
+    def _run_of(self, tx: Transaction, service: Service) -> Run | None:
+        """The job's run with all its slots as they are; None when room ran out."""
+        assert service.job_status is not None
+        iteration = service.job_status.iteration
+        run = self._runs.get(service.id)
+        if run is None:
+            current = _survey(tx, service, iteration)
+            if current is None:
+                return None
+            run = self._runs[service.id] = Run(iteration, current)
+        for slot in run.touched:
+            held = tasks_of_slot(tx, service, slot, "")
+            run.set(slot, slot_state([one for one in held if one.job_iteration == iteration]))
+        run.touched.clear()
+        return run
+
+    def _places_of(self, tx: Transaction, service: Service) -> Backlog[str] | None:
+        """The nodes to look at, at first all of them; None when room ran out."""
+        assert service.job_status is not None
+        places = self._places.get(service.id)
+        if places is None:
+            current = _survey(tx, service, service.job_status.iteration)
+            if current is None:
+                return None
+            places = self._places[service.id] = Backlog()
+            places.update(node.id for node in tx.nodes())
+            places.update(task.node_id for task in current)
+        return places
 
 
-def _may_free_slot(change: Change) -> bool:
-    old: Task | None = change.old
-    if old is None or old.job_iteration is None:
-        return False
-    new: Task | None = change.new
+def _may_free_slot(old: Task, new: Task | None) -> bool:
+    """Whether a task ended, was given up, or is gone."""
     if new is None:
-        return old.desired_state < TaskState.REMOVE
+        return True
     ended = has_ended(new) and not has_ended(old)
     return ended or new.desired_state > TaskState.COMPLETE >= old.desired_state
 
 
-def _reconcile(tx: Transaction, service: Service, rng: Rng) -> bool:
-    """Bring one job on; False when room ran out."""
-    assert service.job_status is not None
-    iteration = service.job_status.iteration
+def _survey(tx: Transaction, service: Service, iteration: int) -> list[Task] | None:
+    """The tasks of the current run; those of earlier ones go. None when room ran out."""
     current: list[Task] = []
     for task in tx.tasks_of_service(service.id):
         if task.job_iteration == iteration:
             current.append(task)
         elif _is_left_over(task, iteration):
             if tx.room <= 0:
-                return False
+                return None
             reason = because("job-iteration-old", iteration)
             tx.update(with_desired(task, TaskState.REMOVE), reason)
-    if isinstance(service.spec.mode, ReplicatedJob):
-        return _fill_slots(tx, service, service.spec.mode, current, rng)
-    nodes = {node.id: None for node in tx.nodes()}
-    nodes.update((task.node_id, None) for task in current)
-    for node_id in sorted(nodes):
-        if tx.room <= 0:
-            return False
-        _fill_node(tx, service, node_id, rng)
-    return True
+    return current
 
 
 def _is_left_over(task: Task, iteration: int) -> bool:
@@ -136,32 +194,19 @@ def _is_left_over(task: Task, iteration: int) -> bool:
 
 
 def _fill_slots(
-    tx: Transaction, service: Service, mode: ReplicatedJob, tasks: list[Task], rng: Rng
+    tx: Transaction, service: Service, mode: ReplicatedJob, run: Run, rng: Rng
 ) -> bool:
     total = mode.max_concurrent if mode.total_completions is None else mode.total_completions
-    slots: dict[int, list[Task]] = {}
-    for task in tasks:
-        slots.setdefault(task.slot, []).append(task)
-    taken: dict[int, None] = {}
-    running = 0
-    for slot, held in slots.items():
-        if any(task.state is TaskState.COMPLETE for task in held):
-            taken[slot] = None
-        elif any(task.desired_state <= TaskState.COMPLETE for task in held):
-            taken[slot] = None
-            running += 1
-        elif not should_restart(held[-1], held):
-            taken[slot] = None
-    missing = max(min(mode.max_concurrent - running, total - len(taken)), 0)
-    free = [slot for slot in range(total) if slot not in taken][:missing]
-    if not free:
-        return True
-    if tx.room <= 0:
-        return False
+    missing = min(mode.max_concurrent - run.under_way, total - len(run))
     allowed = max(tx.room // WRITES_PER_TASK, 1)
-    for slot in free[:allowed]:
+    while missing > 0 and (slot := run.next_free(total)) is not None:
+        if tx.room <= 0 or not allowed:
+            return False
         _create(tx, service, rng, slot=slot)
-    return len(free) <= allowed
+        run.set(slot, SlotState.UNDER_WAY)
+        missing -= 1
+        allowed -= 1
+    return True
 
 
 def _create(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pytest import MonkeyPatch
+
+from pyswarm.model.objects import Task
 from pyswarm.model.specs import Placement, RestartPolicy
 from pyswarm.model.states import Availability, NodeState, RestartCondition, TaskState
+from pyswarm.store import Transaction
 
 from .harness import GlobalJob, Program, ReplicatedJob, World, a_spec
 
@@ -132,3 +136,24 @@ def test_more_completions_than_a_turn_holds() -> None:
     service_id = job(world, ReplicatedJob(40, 40))
     world.run(10)
     assert completed(world, service_id) == list(range(40))
+
+
+def test_a_task_that_ends_costs_a_look_at_its_slot_alone(monkeypatch: MonkeyPatch) -> None:
+    """However many completions a job wants, its tasks are read as a whole once."""
+    world = World(6, twins=False)
+    world.programs["app:1"] = DONE
+    looked: list[int] = []
+    whole = Transaction.tasks_of_service
+
+    def counted(tx: Transaction, service_id: str) -> list[Task]:
+        found = whole(tx, service_id)
+        looked.append(len(found))
+        return found
+
+    monkeypatch.setattr(Transaction, "tasks_of_service", counted)
+    service_id = job(world, ReplicatedJob(max_concurrent=4, total_completions=80))
+    world.run(120)
+    assert completed(world, service_id) == list(range(80))
+    # The whole job when it is new and when its endpoint is there; slot 0, which has no index.
+    assert len(looked) < 8
+    assert sum(looked) < 5 * 80
