@@ -67,7 +67,8 @@ def test_only_labels_may_change() -> None:
         (SecretSpec("s"), False),
     ]
     for after, same_data in refused:
-        with pytest.raises(InvalidArgument, match=r"^only updates to Labels are allowed$"):
+        with pytest.raises(InvalidArgument) as refused:
             check_only_labels_changed(spec, after, same_data)
+        assert str(refused.value) == "only updates to Labels are allowed"
     with pytest.raises(InvalidArgument):
         check_only_labels_changed(ConfigSpec("c"), ConfigSpec("d"), same_data=True)
