@@ -29,7 +29,7 @@ from pyswarm.model.resources import NANO, ResourceRequirements, Resources
 from pyswarm.model.specs import NetworkSpec, NodeSpec, Placement, Preference, TaskSpec
 from pyswarm.model.states import NodeState, TaskState
 from pyswarm.orchestrator.place import Placer
-from pyswarm.scheduler import Scheduler
+from pyswarm.scheduler import BinPack, Explainer, Scheduler
 from pyswarm.store import Store
 
 NOW = 1_000_000.0
@@ -323,6 +323,69 @@ def decide_row(nodes: int, tasks: int) -> Row:
     }
 
 
+def binpack_row() -> Row:
+    """The other strategy, which goes by what is left of a node."""
+    scheduler = Scheduler(strategy=BinPack())
+    for number in range(10_000):
+        scheduler.upsert_node(_node(number, False, 0, 16))
+    spec = TaskSpec(resources=ResourceRequirements(reservations=Resources(NANO)))
+    for task in make_tasks(100_000, 0, spec):
+        scheduler.upsert_task(task)
+    gc.collect()
+    with Collections() as full:
+        start = perf_counter()
+        decided = scheduler.schedule(NOW)
+        took = perf_counter() - start
+    assert all(decision.placed for decision in decided)
+    return {
+        "what": "binpack: decide 100000 tasks on 10000 nodes, no store",
+        "value": round(took, 4),
+        "unit": "s",
+        "workload": "distinct services, a CPU each; 16 CPUs a node",
+        "us_per_task": round(took / 100_000 * 1e6, 2),
+        "full_collections": full.count,
+    }
+
+
+def retry_row() -> Row:
+    """10,000 tasks wait for what no node has, while others come and go."""
+    world = World(1_000, cpus=4)
+    large = TaskSpec(resources=ResourceRequirements(reservations=Resources(8 * NANO)))
+    world.settle(world.add(make_tasks(10_000, 100, large)))
+    with Collections() as full:
+        start = perf_counter()
+        for at in range(100):
+            world.settle(world.add(make_tasks(1, 0, base=1_000_000 + at)))
+        took = perf_counter() - start
+    return {
+        "what": "a turn beside 10000 tasks that wait",
+        "value": round(took / 100 * 1e3, 4),
+        "unit": "ms",
+        "workload": "1000 nodes; a task of another service created and placed, mean of 100 turns",
+        "full_collections": full.count,
+    }
+
+
+def explain_row() -> Row:
+    """Why a hundred tasks of a service are where they are."""
+    world = World(1_000)
+    world.settle(world.add(make_tasks(10_000, 100)))
+    tasks = world.store.tasks_of_service("service0")[:100]
+    with Collections() as full:
+        start = perf_counter()
+        explainer = Explainer(Placer.rebuild(world.store, NOW).scheduler)
+        for task in tasks:
+            explainer.explain(task)
+        took = perf_counter() - start
+    return {
+        "what": "explain 100 placed tasks of a service",
+        "value": round(took * 1e3, 4),
+        "unit": "ms",
+        "workload": "1000 nodes, 10000 tasks of 100 services; from the store alone",
+        "full_collections": full.count,
+    }
+
+
 def write_row(tasks: int) -> Row:
     """Writing the assignments alone: what no scheduler could save."""
     world = World(0)
@@ -354,6 +417,7 @@ def all_rows() -> list[Row]:
     rows += one_service_rows()
     rows += [preferences_row(), reservations_row(), failure_row(), single_row()]
     rows += [decide_row(1_000, 100_000), write_row(100_000)]
+    rows += [binpack_row(), retry_row(), explain_row()]
     return rows + memory_rows()
 
 

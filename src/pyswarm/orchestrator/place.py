@@ -31,10 +31,11 @@ class Placer:
         self.scheduler = scheduler or Scheduler()
 
     @classmethod
-    def rebuild(cls, view: Reader, now: float) -> Placer:
-        """Taking office: everything that waits is due."""
-        self = cls()
-        scheduler = self.scheduler
+    def rebuild(cls, view: Reader, now: float, scheduler: Scheduler | None = None) -> Placer:
+        """Taking office: everything that waits is due. ``scheduler``, if it is given, is a new one:
+        with a strategy or filters of one's own."""
+        self = cls(scheduler)
+        scheduler = self.scheduler  # which is empty
         for network in view.networks():
             scheduler.upsert_network(network)
         for node in view.nodes():
