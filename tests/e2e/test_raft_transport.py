@@ -9,11 +9,17 @@ import pytest
 import trio
 
 from pyswarm.env import Rng
-from pyswarm.errors import Unavailable
-from pyswarm.raft import AddMember, PromoteMember, RemoveMember
+from pyswarm.errors import NotFound, Unavailable
+from pyswarm.raft import AddMember, RemoveMember
 from pyswarm.runtime.raftnode import RaftNode, run_raft
 from pyswarm.runtime.rafttransport import QUEUE_BYTES_MAX, MemoryTransport, TcpTransport
-from pyswarm.runtime.storage import FileDirectory, Identity, MemoryStorage
+from pyswarm.runtime.storage import (
+    DiskFull,
+    FileDirectory,
+    Identity,
+    MemoryStorage,
+    WriteFailed,
+)
 
 from .test_storage_raftnode import Log, free_ports, group, tls_contexts, until
 
@@ -209,5 +215,50 @@ async def test_followers_learn_of_a_commit_without_another_proposal() -> None:
         assert trio.current_time() - began < 10.0
         configuration = await leader.change(AddMember(b"d"))
         newcomer = await swarm.start(max(configuration.ids), address="d")
-        await until(lambda: newcomer.machine.commands == ["1"])
-        await leader.change(PromoteMember(newcomer.replica.id))
+        await leader.promote(newcomer.replica.id)
+        assert newcomer.machine.commands == ["1"]
+        assert newcomer.replica.id in leader.replica.committed_configuration.voters
+        with pytest.raises(NotFound):
+            await leader.promote(99)
+
+
+class FailingDisk(MemoryStorage):
+    """Writes until it is told not to."""
+
+    error: Exception | None = None
+
+    def submit(self, batch, done) -> None:
+        if self.error is None:
+            super().submit(batch, done)
+        else:
+            trio.lowlevel.current_trio_token().run_sync_soon(done, self.error)
+
+
+def alone_on(disk: MemoryStorage) -> RaftNode:
+    transport = MemoryTransport({}, "a")
+    return RaftNode(Log(), disk, transport, id=1, founders={1: "a"}, tick_seconds=0.01)
+
+
+async def test_a_disk_that_fails_ends_the_member() -> None:
+    disk = FailingDisk()
+    with pytest.raises(WriteFailed, match="broken"):
+        async with run_raft(alone_on(disk)) as node:
+            await node.propose(b"1")
+            disk.error = WriteFailed("broken")
+            with pytest.raises(Unavailable):
+                await node.propose(b"2")
+            await trio.sleep_forever()
+
+
+async def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyswarm.runtime.raftnode.DISK_RETRY_SECONDS", 0.05)
+    disk = FailingDisk()
+    async with run_raft(alone_on(disk)) as node:
+        assert await node.propose(b"1") == 1
+        disk.error = DiskFull("full")
+        with pytest.raises(Unavailable):
+            await node.propose(b"2", timeout=0.2)
+        assert not node.is_leader
+        disk.error = None
+        assert await node.propose(b"3") == len(node.machine.commands)
+        assert node.machine.commands[-1] == "3"

@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import msgpack
 import trio
@@ -44,6 +44,7 @@ from pyswarm.raft import (
     Member,
     MemberID,
     MembershipChange,
+    PromoteMember,
     RaftConfig,
     Ready,
     Replica,
@@ -56,7 +57,9 @@ from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
 from pyswarm.runtime.rafttransport import RaftTransport
-from pyswarm.runtime.raftwaiter import Waiter, displaced, lost, outcome_of, stopped, too_late
+from pyswarm.runtime.raftwaiter import Bell, Waiter, displaced, lost, outcome_of, stopped, too_late
+from pyswarm.runtime.statemachine import StateMachine as StateMachine
+from pyswarm.runtime.storage.errors import WriteFailed
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
 
 SNAPSHOT_ENTRIES = 10_000
@@ -77,22 +80,6 @@ PUMP_ENTRIES = 128
 followers and the disks work on the first ones meanwhile."""
 
 MESSAGE, FORWARD, ANSWER = range(3)  # kinds of frames
-
-
-class StateMachine(Protocol):
-    """What is replicated."""
-
-    def apply(self, command: bytes, /) -> Any:
-        """Take one command in."""
-        ...
-
-    def snapshot(self) -> bytes:
-        """The whole state."""
-        ...
-
-    def restore(self, data: bytes, /) -> None:
-        """Become what ``snapshot`` gave."""
-        ...
 
 
 class RaftNode:
@@ -123,10 +110,12 @@ class RaftNode:
         self.tick_seconds = tick_seconds
         self.snapshot_entries = snapshot_entries
         self.notes: tuple[str, ...] = ()
+        """What was cut or cleared away on the disk when this member was started."""
+        self.failure: WriteFailed | None = None
+        """Why this member has stopped by itself."""
         self.replica = self._start(id, founders or {}, epoch, config, rng)
         self._addresses: dict[MemberID, str] = dict(founders or {})
-        self._parked: trio.lowlevel.Task | None = None
-        self._rung = False
+        self._bell = Bell()
         self._proposed = 0  # since the last pump
         self._now = 0.0  # as of the last tick: good enough for deadlines
         self._news: dict[MemberID, Heartbeat] = {}
@@ -227,6 +216,20 @@ class RaftNode:
 
         return await self._within(timeout, once)
 
+    async def promote(self, id: MemberID, *, timeout: float = PROPOSE_SECONDS) -> Any:
+        """Give the learner ``id`` its vote, once it has caught up: a newcomer has joined when this
+        returns. On the leader; the ``Configuration`` once it is committed.
+
+        Raises ``Unavailable``, ``NotFound``, and ``FailedPrecondition`` if it has not caught up in
+        ``timeout`` seconds.
+        """
+        with trio.move_on_after(timeout):
+            while self.is_leader and id not in self.replica.caught_up():
+                if id not in self.replica.configuration:
+                    break
+                await trio.sleep(RETRY_SECONDS)
+        return await self.change(PromoteMember(id), timeout=timeout)
+
     async def read(self, *, timeout: float = PROPOSE_SECONDS) -> None:
         """Wait until this member's state holds all that was committed before the call: what is read
         from the machine then is linearizable. Raises ``Unavailable``."""
@@ -235,7 +238,7 @@ class RaftNode:
     async def transfer_leadership(self, to: MemberID | None = None) -> None:
         """Hand leadership over. Raises what ``Replica.transfer_leadership`` raises."""
         self.replica.transfer_leadership(to)
-        self._ring()
+        self._bell.ring()
         await trio.lowlevel.checkpoint()
 
     async def _within(self, timeout: float, once: Callable[[], Any]) -> Any:
@@ -263,7 +266,7 @@ class RaftNode:
         number, waiter = self._new_waiter(self._forwarded)
         try:
             self._send(address, FORWARD, (number, command))
-            self._ring()
+            self._bell.ring()
             index, term = await waiter.wait()
         finally:
             del self._forwarded[number]
@@ -285,8 +288,8 @@ class RaftNode:
         self._proposed += 1
         if self._proposed >= PUMP_ENTRIES:
             self._pump()
-        elif not self._rung:
-            self._ring()
+        elif not self._bell.rung:
+            self._bell.ring()
         try:
             return await waiter.wait()
         finally:
@@ -299,7 +302,7 @@ class RaftNode:
         number, waiter = self._new_waiter(self._reading)
         try:
             self.replica.read_index(number)
-            self._ring()
+            self._bell.ring()
             await waiter.wait()
         finally:
             self._reading.pop(number, None)
@@ -328,7 +331,7 @@ class RaftNode:
                 message = decode(content)
                 self._addresses[message.from_] = address
                 self.replica.step(message)
-                self._ring()
+                self._bell.ring()
             elif kind == FORWARD:
                 self._on_forward(address, *content)
             elif kind == ANSWER:
@@ -343,7 +346,7 @@ class RaftNode:
             self._send(address, ANSWER, (number, None, error.to_wire()))
         else:
             self._send(address, ANSWER, (number, (index, self.replica.term), None))
-        self._ring()
+        self._bell.ring()
 
     def _on_answer(self, number: int, place: tuple[int, int] | None, error: Any) -> None:
         waiter = self._forwarded.get(number)
@@ -352,39 +355,20 @@ class RaftNode:
 
     # -- driving the replica
 
-    def _ring(self) -> None:
-        """There is something for the replica to do."""
-        self._rung = True
-        task, self._parked = self._parked, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    async def _park(self) -> None:
-        """Until it is rung. A task that waits here costs less than an event for every time."""
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            self._parked = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        if self._rung:
-            await trio.lowlevel.checkpoint()
-        else:
-            self._parked = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
-        self._rung = False
-
     async def drive(self) -> None:
         """Ticks and news into the replica, its Readys out, until cancelled or removed."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tick)
             self._pump()
             while not self._stopped.is_set():
-                await self._park()
+                await self._bell.wait()
                 self._pump()
                 if self._news:
                     await self._spread_news()
             nursery.cancel_scope.cancel()
-        self.end()  # it was removed: nobody will be answered any more
+        self.end()  # it was removed, or has no disk: nobody will be answered any more
+        if self.failure is not None:
+            raise self.failure
 
     async def _tick(self) -> None:
         """The replica's clock. A loop that was kept busy does not make up for lost ticks: its peers
@@ -403,15 +387,15 @@ class RaftNode:
                         self._write(ready)
             self._pump()
             if self._news or self._stopped.is_set():
-                self._ring()
+                self._bell.ring()
 
     async def _spread_news(self) -> None:
         """What is committed now, the followers learn by the next append. Those who were answered
         just now may propose at once: only if nobody does, the news go by themselves."""
         for _ in range(2):  # the order of tasks within a round of the loop is random
             await trio.lowlevel.cancel_shielded_checkpoint()
-        if self._rung:
-            self._rung = False
+        if self._bell.rung:
+            self._bell.rung = False
             self._pump()
         for message in self._news.values():
             self._transmit(message)
@@ -471,6 +455,9 @@ class RaftNode:
 
     def _written(self, ready: Ready, error: BaseException | None) -> None:
         """The disk's answer, on the loop."""
+        if isinstance(error, WriteFailed):
+            self.failure = error  # what lies there is known when it is read again, in another life
+            self._stopped.set()
         if error is not None:
             # Nothing can be promised any more: no vote, no acknowledgement, no leadership.
             self.replica.may_campaign = False
@@ -484,7 +471,7 @@ class RaftNode:
         if not self._unsynced:
             self._pump()  # nothing else is coming: whoever waits for this waits for nothing more
         if self._unsynced or self._news or self._stopped.is_set():
-            self._ring()
+            self._bell.ring()
 
     def _advance(self) -> None:
         """Readys that need no disk, and wait for none before them, are done."""
@@ -574,7 +561,7 @@ class RaftNode:
             if error is None:
                 self._snapshots_taken += 1
                 self.replica.compact(snapshot)
-                self._ring()
+                self._bell.ring()
 
         self.storage.save_snapshot(snapshot, saved)
 
@@ -588,12 +575,22 @@ class RaftNode:
 
 @asynccontextmanager
 async def run_raft(node: RaftNode) -> AsyncIterator[RaftNode]:
-    """Run a member while the block is open. The storage stays open: its owner closes it."""
-    async with trio.open_nursery() as nursery:
-        await nursery.start(node.transport.run, node.receive)
-        nursery.start_soon(node.drive)
-        try:
-            yield node
-        finally:
-            node.end()
-            nursery.cancel_scope.cancel()
+    """Run a member while the block is open. The storage stays open: its owner closes it.
+
+    Raises ``WriteFailed`` when the disk has failed (cancelling the block; a full one is waited for)
+    and ``OSError`` if the transport's address cannot be listened on.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.transport.run, node.receive)
+            nursery.start_soon(node.drive)
+            try:
+                yield node
+            finally:
+                node.end()
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        only_disk, others = group.split(WriteFailed)
+        if others is None and node.failure is not None and only_disk is not None:
+            raise node.failure from None
+        raise

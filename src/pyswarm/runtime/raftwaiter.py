@@ -46,6 +46,36 @@ class Waiter:
         return self.value
 
 
+class Bell:
+    """Wakes one task, however often it is rung. Lighter than an event for every time."""
+
+    __slots__ = ("rung", "task")
+
+    def __init__(self) -> None:
+        self.rung = False
+        self.task: trio.lowlevel.Task | None = None
+
+    def ring(self) -> None:
+        """There is something to do."""
+        self.rung = True
+        task, self.task = self.task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def wait(self) -> None:
+        """Until it is rung; at once if it was since the last time."""
+        if self.rung:
+            await trio.lowlevel.checkpoint()
+        else:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self.rung = False
+
+
 def lost() -> Unavailable:
     """The fate of a proposal is not known here."""
     return Unavailable(
