@@ -294,8 +294,7 @@ class NodeMachine:
         been deposed without having heard of it; one that still says so later has not.
         """
         if code != "not_found" or not identity.is_manager:
-            self._unknown_since = None
-            return
+            return  # a manager that does not lead knows nothing about it
         if self._unknown_since is None:
             self._unknown_since = self._now
         is_ours = bool(session_id) and session_id == self.agent.session_id

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyswarm.machine import Effect
 from pyswarm.model import (
+    Availability,
     GlobalJob,
     ReplicatedJob,
     Service,
@@ -197,6 +198,11 @@ def _histories(view: Reader) -> Iterator[Violation]:
                 )
 
 
+def _is_paused(view: Reader, node_id: str) -> bool:
+    node = view.node(node_id)
+    return node is not None and node.spec.availability is Availability.PAUSE
+
+
 def _specs(view: Reader) -> Iterator[Violation]:
     """Every task that should run is of its service's spec (its node may have been chosen by an
     older placement)."""
@@ -208,6 +214,8 @@ def _specs(view: Reader) -> Iterator[Violation]:
         for task in view.tasks_of_service(service.id):
             if task.desired_state > TaskState.RUNNING or task.state is not TaskState.RUNNING:
                 continue
+            if not task.slot and _is_paused(view, task.node_id):
+                continue  # A paused node keeps a global service's task through an update.
             same = (task.spec.container, task.spec.force_update, task.spec.networks)
             if same != (wanted.container, wanted.force_update, wanted.networks):
                 yield Violation("specs", f"task {task.name} is not of the service's spec")

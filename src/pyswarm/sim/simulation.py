@@ -42,7 +42,7 @@ CONVERGE_MAX_S = 240.0
 MEND_EVERY_S = 2.0
 """How long people wait before they put right once more what does not converge."""
 
-CATCH_UP_MAX_S = 10.0
+CATCH_UP_MAX_S = 20.0
 """How long a follower may be behind, without faults."""
 
 VIEW_EVERY_S = 2.0
