@@ -64,6 +64,7 @@ class Cluster:
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         own_thread: bool = False,
+        tune_gc: bool = False,
         observer: front.Observer | None = None,
         raft: front.RaftConfig | None = None,
     ) -> AbstractAsyncContextManager[Cluster]:
@@ -75,8 +76,9 @@ class Cluster:
         any free address. With ``autolock`` this node's disk is sealed by the swarm's unlock key
         (:meth:`unlock_key`) from the start. ``name`` (default: the host's) and ``labels``
         (``engine.labels.*``) are what the node says of itself. ``own_thread`` runs it in a trio
-        loop of its own. ``observer`` is told of events and measured values, ``raft`` overrides
-        timings (its id is not used).
+        loop of its own. ``tune_gc`` keeps the garbage collector, the process's, from looking
+        at what lives long: see docs/embedding.md. ``observer`` is told of events and measured
+        values, ``raft`` overrides timings (its id is not used).
 
         Raises ``InvalidArgument`` at once, ``FailedPrecondition`` if the directory holds a node.
         """
@@ -90,6 +92,7 @@ class Cluster:
                 "name": name,
                 "labels": labels,
                 "own_thread": own_thread,
+                "tune_gc": tune_gc,
                 "observer": observer,
                 "raft": raft,
             }

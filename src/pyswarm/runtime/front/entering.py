@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import trio
 
 from pyswarm.model import Role
+from pyswarm.runtime.collector import keep_frozen
 from pyswarm.runtime.front.founding import JOIN_TIMEOUT_S, Prepare, Prepared, Settings
 from pyswarm.runtime.front.loops import Elsewhere, Here, Loop, own_loop
 from pyswarm.runtime.front.member import Member
@@ -82,6 +83,8 @@ async def _running(settings: Settings, prepare: Prepare, loop: Loop) -> AsyncIte
             ) as node,
             trio.open_nursery() as nursery,
         ):
+            if settings.tune_gc:
+                nursery.start_soon(keep_frozen, lambda: prepared.machine.is_leader)
             try:
                 yield Member(node, loop, nursery, prepared.disk)
             finally:

@@ -75,6 +75,7 @@ class Settings:
     name: str | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
     own_thread: bool = False
+    tune_gc: bool = False
     observer: Observer | None = None
     raft: RaftConfig | None = None
 
