@@ -290,6 +290,8 @@ def test_decides_as_the_reference_when_it_forgets_early(data: st.DataObject) -> 
         mock.patch.object(scheduler_module, "POOL_ENTRIES_MIN", data.draw(st.integers(0, 20))),
         mock.patch.object(scheduler_module, "POOL_ENTRIES_PER_NODE", 0),
         mock.patch.object(scheduler_module, "SHAPES_MAX", 1),
+        mock.patch.object(scheduler_module, "NODES_PER_CLASS_MIN", 0),
+        mock.patch.object(scheduler_module, "CLASSES_SLACK", 0),
         mock.patch.object(journal_module, "ENTRIES_MIN", -10),
         mock.patch.object(pools_module, "SLACK", 0),
     ):

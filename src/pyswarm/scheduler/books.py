@@ -30,6 +30,9 @@ class Books:
         self.by_id: dict[str, NodeInfo] = {}
         self.named: dict[tuple[str, str], dict[int, None]] = {}
         self.classes: dict[ClassKey, int] = {}
+        self.members: dict[int, dict[int, None]] = {}
+        """The indexes of each class's nodes; a class without any is forgotten."""
+        self.classes_made = 0
         self.layout = 0
         """Grows when a node comes, goes or changes its class."""
         self.tasks: dict[str, Task] = {}
@@ -64,9 +67,8 @@ class Books:
 
     def upsert_node(self, node: Node) -> None:
         """A node is new or has changed."""
-        key = class_key(node)
-        class_id = self.classes.setdefault(key, len(self.classes))
         info = self.by_id.get(node.id)
+        class_id = self._enter_class(node, len(self.nodes) if info is None else info.index)
         if info is None:
             info = NodeInfo(len(self.nodes), node, class_id)
             self.nodes.append(info)
@@ -78,6 +80,7 @@ class Books:
         else:
             if info.class_id != class_id:
                 self.layout += 1
+                self._leave_class(info)
             self._unname(info)
             info.set_node(node, class_id)
             self._name(info)
@@ -93,10 +96,30 @@ class Books:
             self._uncount(info, task)
             self.orphans.setdefault(node_id, {})[task.id] = task
         self._unname(info)
+        self._leave_class(info)
         self.touch_freed(info)
         self.touch_altered(info)
         self.nodes[info.index] = None
         self.layout += 1
+
+    def _enter_class(self, node: Node, index: int) -> int:
+        """The class of a node, which is one of its members from now on."""
+        key = class_key(node)
+        class_id = self.classes.get(key)
+        if class_id is None:
+            class_id = self.classes[key] = self.classes_made
+            self.classes_made += 1
+            self.members[class_id] = {}
+        self.members[class_id][index] = None
+        return class_id
+
+    def _leave_class(self, info: NodeInfo) -> None:
+        """A node is no longer of the class that it was of (``info`` is as it was)."""
+        members = self.members[info.class_id]
+        del members[info.index]
+        if not members:
+            del self.members[info.class_id]
+            del self.classes[class_key(info.node)]
 
     def _names(self, info: NodeInfo) -> tuple[tuple[str, str], ...]:
         address = "" if info.address is None else str(info.address)

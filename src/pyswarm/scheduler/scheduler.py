@@ -36,7 +36,7 @@ from pyswarm.scheduler.group import GroupKey, TaskGroup, group_key
 from pyswarm.scheduler.journal import Journal
 from pyswarm.scheduler.node import NodeInfo
 from pyswarm.scheduler.pools import Pool, ServicePool
-from pyswarm.scheduler.shape import Shape, direct_key
+from pyswarm.scheduler.shape import FITS, Shape, direct_key
 from pyswarm.scheduler.strategy import STRATEGIES, ScoredPool, Spread, Strategy, place_by_score
 from pyswarm.scheduler.tree import Tree
 from pyswarm.scheduler.verdicts import PASSES, REPLICAS, Verdicts, judge, sentence
@@ -47,6 +47,8 @@ SKIPPED_MAX = 32  # nodes stepped over before a service gets a pool of its own
 POOL_ENTRIES_MIN = 1 << 18  # entries kept in pools at least (10 MB); eight a node if that is more
 POOL_ENTRIES_PER_NODE = 8
 SHAPES_MAX = 4096  # shapes remembered; a shape is a kilobyte, and cheap to find out again
+NODES_PER_CLASS_MIN = 4  # with fewer, looking at classes first is no shorter way
+CLASSES_SLACK = 1024  # verdicts on classes that a shape may remember in vain
 NO_LIMIT = 1 << 62
 ASSIGNED = TaskState.ASSIGNED
 copy = copier_of(Task)
@@ -467,12 +469,19 @@ class Scheduler(Books):
     # Orders of nodes
 
     def _candidates(self, shape: Shape) -> Iterable[NodeInfo | None]:
-        """The nodes to look at for a shape: all, or the few that a constraint names."""
+        """The nodes to look at: those that a constraint names, or those of classes that fit."""
         for constraint in shape.node_constraints:
             key = direct_key(constraint)
             if key is not None:
                 return [self.nodes[index] for index in self.named.get(key, ())]
-        return self.nodes
+        if len(self.members) * NODES_PER_CLASS_MIN > len(self.by_id):
+            return self.nodes
+        found: list[NodeInfo | None] = []
+        for members in self.members.values():
+            sample = self.nodes[next(iter(members))]
+            if sample is not None and shape.class_fit(sample) == FITS:
+                found += [self.nodes[index] for index in members]
+        return found
 
     def _pool(self, shape: Shape) -> Pool:
         pool = self.pools.get(shape)
@@ -547,6 +556,9 @@ class Scheduler(Books):
             views -= view.members
             if isinstance(view, Tree):
                 self._drop_tree(key[0], view)
+        for shape in self.pools:
+            if len(shape.classes) > 2 * len(self.members) + CLASSES_SLACK:
+                shape.classes.clear()  # most are of classes that no node is of any more
         if len(self.shapes) > SHAPES_MAX:
             used = dict.fromkeys(group.shape for group in self.groups.values())
             self.shapes = {
