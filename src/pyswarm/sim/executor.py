@@ -2,7 +2,8 @@
 
 Processes end with their node: after a crash nothing runs and nothing is known. How long things
 take, and whether a task fails, is drawn from the seed; a task whose command is ``("exit", "3")``
-ends at once with that code, and ``("sleep", "10")`` ends well after ten seconds.
+ends at once with that code (``("exit", "3", "1.5")`` after 1.5 s), and ``("sleep", "10")`` ends
+well after ten seconds.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class SimulatedExecutor:
         container = effect.task.spec.container
         command = (*container.command, *container.args) if container is not None else ()
         if command[:1] == ("exit",):
-            return 0.001, Exited(int(command[1])), None
+            return float(command[2]) if command[2:] else 0.001, Exited(int(command[1])), None
         if command[:1] == ("sleep",):
             return float(command[1]), Exited(0), None
         if running.ends_at is None:
