@@ -7,6 +7,8 @@ import pytest
 from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import NodeState, Role, SwarmSpec, replace, service_spec
 from pyswarm.model.requests import CreateService, LeaveNode, RemoveNode, UpdateNode
+from pyswarm.model.session import SessionRefused
+from pyswarm.node import FromPeer
 from pyswarm.node.calls import HandOver, Leave
 from pyswarm.node.messages import JoinReply, RaftPacket
 from pyswarm.raft import Role as RaftRole
@@ -334,3 +336,17 @@ def test_a_seat_that_was_taken_back_before_the_log_came_is_given_up() -> None:
 
 def is_for_worker(letter: Letter) -> bool:
     return letter.to.startswith("w1")
+
+
+def test_managers_that_do_not_lead_say_nothing_about_a_removal() -> None:
+    """Between the leader's refusals others answer as well: the ten seconds go on."""
+    bench = Bench.formed(2, 1)
+    bench.is_lost = is_for_worker
+    leader, follower = bench["m1"].identity, bench["m2"].identity
+    for _ in range(4):
+        refusal = SessionRefused("", "not_found", "node not found")
+        bench.step("w1", FromPeer(leader, "m1:2377", refusal))
+        other = SessionRefused("", "unavailable", "this manager does not lead", "m1:2377")
+        bench.step("w1", FromPeer(follower, "m2:2377", other))
+        bench.wait(4.0)
+    assert bench["w1"].machine is None or bench["w1"].node.halted
