@@ -42,6 +42,23 @@ async def test_a_call_runs_over_there() -> None:
     assert "over there" not in [thread.name for thread in threading.enumerate()]
 
 
+async def test_what_cancels_the_caller_goes_before_the_error_that_follows_from_it() -> None:
+    home = trio.lowlevel.current_trio_token()
+    async with own_loop() as there:
+        for loop in (Here(), there):
+            with trio.CancelScope() as scope:
+
+                async def halted(here: bool, scope: trio.CancelScope = scope) -> None:
+                    if here:
+                        scope.cancel()
+                    else:
+                        home.run_sync_soon(scope.cancel)
+                    raise Cancelled("the node has stopped")
+
+                await loop.run(halted, loop is not there)
+            assert scope.cancelled_caught
+
+
 async def test_cancelling_the_caller_cancels_over_there() -> None:
     """And waits until it is over there too."""
     ended = []

@@ -3,6 +3,10 @@
 A swarm that shares its host's loop is delayed by whatever else that loop does. With a loop of its
 own it is not; then every call hops over: the coroutine runs over there, the caller waits here, and
 cancelling the caller cancels it there. Objects are immutable, so they travel as they are.
+
+What ends a program (Ctrl-C, a failing sibling) cancels a node and its callers at once. That the
+node refuses their calls is news to nobody then: a caller's own cancellation goes before an error,
+so that what ended the program comes out alone.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import trio
 
-from pyswarm.errors import Cancelled
+from pyswarm.errors import Cancelled, SwarmError
 
 T = TypeVar("T")
 
@@ -42,7 +46,11 @@ class Here:
             self._token.run_sync_soon(function)
 
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return await function(*args)
+        try:
+            return await function(*args)
+        except SwarmError:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise
 
 
 class _Crossing:
@@ -93,6 +101,7 @@ class Elsewhere:
                 await crossing.back.wait()
             raise
         if crossing.error is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise crossing.error
         return cast("T", crossing.value)
 
