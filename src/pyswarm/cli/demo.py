@@ -33,6 +33,9 @@ PATIENCE_S = 30.0
 HEARTBEAT_S = 1.0
 """Docker's 5 s would make a lost node known only after half a minute; this is a demonstration."""
 
+INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C ended, as shells have it."""
+
 CLOCK = ("/bin/sh", "-c", "while :; do date; sleep 1; done")
 WEB = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "0")
 
@@ -237,9 +240,8 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-async def tell(screen: Screen) -> list[int]:
-    """Run the story; the process ids of its tasks, to be looked for afterwards."""
-    pids: list[int] = []
+async def tell(screen: Screen, pids: set[int]) -> None:
+    """Run the story; ``pids`` takes the process ids of its tasks, to be looked for afterwards."""
     with tempfile.TemporaryDirectory(prefix="pyswarm-") as state_dir:
         screen.step(0, "a swarm of 3 managers and 2 workers in this process")
         async with LocalSwarm(
@@ -254,21 +256,35 @@ async def tell(screen: Screen) -> list[int]:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(screen.redraw, story.cluster)
                 nursery.start_soon(screen.follow, story.cluster)
+                nursery.start_soon(note_pids, story.cluster, pids)
                 await story.tell()
-                pids += [task.pid for task in await story.cluster.tasks.list() if task.pid]
                 nursery.cancel_scope.cancel()
             screen.step(9, "stop everything")
-    return pids
+
+
+async def note_pids(cluster: Cluster, pids: set[int]) -> None:
+    """Take down the process id of every task that starts, until cancelled."""
+    async for event in cluster.events(kinds=["task"]):
+        if event.new is not None and event.new.pid:
+            pids.add(event.new.pid)
 
 
 def run() -> None:
-    """Tell the story; exits with an error if anything is left behind."""
+    """Tell the story; exits with an error if it is interrupted or anything is left behind."""
     screen = Screen()
+    pids: set[int] = set()
+    interrupted = False
     with screen.shown():
-        pids = trio.run(tell, screen)
-        left = [pid for pid in pids if is_alive(pid)]
+        try:
+            trio.run(tell, screen, pids)
+        except KeyboardInterrupt:
+            interrupted = True
+            screen.step(9, "interrupted: stop everything")
+        left = sorted(pid for pid in pids if is_alive(pid))
         threads = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
         threads = [name for name in threads if not name.startswith("Trio thread")]
         if left or threads:
             raise SystemExit(f"left behind: processes {left}, threads {threads}")
         screen.say(f"no process, no thread and no file is left; {screen.seconds:.1f} s in all")
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
