@@ -158,7 +158,12 @@ class Updates:
             return True
         touched = self._touched.pop(service_id, {})
         if service_id in self._fresh:
-            touched = {slot_key(task): None for task in tx.tasks_of_service(service_id)}
+            tasks = tx.tasks_of_service(service_id)
+            if _is_of_one_spec(service, tasks):
+                self._forget(service_id)
+                self._due[service_id] = None
+                return True
+            touched = {slot_key(task): None for task in tasks}
         _hand_over(tx, service, touched)
         rollout = self._open(tx, service, touched, now)
         if rollout is None:
@@ -260,6 +265,23 @@ def _complete(tx: Transaction, service: Service, status: UpdateStatus, now: floa
         slots_done=status.slots_total,
     )
     tx.update(replace(service, update_status=over), because("update-completed"))
+
+
+def _is_of_one_spec(service: Service, tasks: list[Task]) -> bool:
+    """Whether one glance shows that there is nothing to do: no update is under way, every task is
+    of the current spec, and no slot has two. So it is with nearly all services of a new leader."""
+    status = service.update_status
+    if status is not None and status.state in _UNDER_WAY:
+        return False
+    wanted: dict[Key, None] = {}
+    count = 0
+    for task in tasks:
+        if not task.spec_version or task.spec_version != service.spec_version:
+            return False
+        if is_wanted(task):
+            wanted[slot_key(task)] = None
+            count += 1
+    return len(wanted) == count
 
 
 def _hand_over(tx: Transaction, service: Service, keys: dict[Key, None]) -> None:
