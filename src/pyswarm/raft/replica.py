@@ -197,6 +197,18 @@ class Replica:
         elif s.forwarded_reads and s.now % s.config.heartbeat_ticks == 0:
             reads.resend_reads(s)
 
+    def quiet_ticks(self) -> int:
+        """How many of the next ticks do nothing but count, if nothing else happens. A driver may
+        give these late and together (before it hands over a message), and sleep meanwhile."""
+        s = self._s
+        every = s.config.heartbeat_ticks
+        if s.role is Role.LEADER:
+            return max(0, every - s.heartbeat_elapsed - 1)
+        quiet = s.election_timeout - s.election_elapsed - 1
+        if s.forwarded_reads:
+            quiet = min(quiet, every - s.now % every - 1)
+        return max(0, quiet)
+
     def step(self, message: Message) -> None:
         """A message has arrived. Never raises for what another member may send."""
         dispatch.step(self._s, message)

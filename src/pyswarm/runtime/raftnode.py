@@ -5,10 +5,8 @@
         def apply(self, command: bytes) -> int:
             self.value += int(command)
             return self.value
-        def snapshot(self) -> bytes:
-            return b"%d" % self.value
-        def restore(self, data: bytes) -> None:
-            self.value = int(data)
+        def snapshot(self) -> bytes: return b"%d" % self.value
+        def restore(self, data: bytes) -> None: self.value = int(data)
 
     async with run_raft(RaftNode(Counter(), storage, transport, id=1, founders=addresses)) as node:
         print(await node.propose(b"5"))
@@ -55,6 +53,7 @@ from pyswarm.raft.configuration import decode_configuration
 from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
+from pyswarm.runtime.raftclock import TickClock
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
 from pyswarm.runtime.rafttransport import RaftTransport
 from pyswarm.runtime.raftwaiter import Bell, Waiter, displaced, lost, outcome_of, stopped, too_late
@@ -107,7 +106,6 @@ class RaftNode:
         self.machine = machine
         self.storage = storage
         self.transport = transport
-        self.tick_seconds = tick_seconds
         self.snapshot_entries = snapshot_entries
         self.notes: tuple[str, ...] = ()
         """What was cut or cleared away on the disk when this member was started."""
@@ -117,7 +115,7 @@ class RaftNode:
         self._addresses: dict[MemberID, str] = dict(founders or {})
         self._bell = Bell()
         self._proposed = 0  # since the last pump
-        self._now = 0.0  # as of the last tick: good enough for deadlines
+        self._clock = TickClock(self.replica, tick_seconds)
         self._news: dict[MemberID, Heartbeat] = {}
         self._unsynced: deque[Ready] = deque()
         self._retry_at: float | None = None
@@ -198,8 +196,9 @@ class RaftNode:
         replica = self.replica
         if replica.leader == replica.id:  # the short way; anything else takes the long one
             try:
+                self._clock.refresh()
                 index = replica.propose(command)
-                return await self._committed(index, replica.term, self._now + timeout)
+                return await self._committed(index, replica.term, self._clock.now + timeout)
             except Unavailable as error:
                 if error.outcome == "unknown":
                     raise
@@ -301,6 +300,7 @@ class RaftNode:
             raise stopped()
         number, waiter = self._new_waiter(self._reading)
         try:
+            self._clock.refresh()
             self.replica.read_index(number)
             self._bell.ring()
             await waiter.wait()
@@ -330,6 +330,7 @@ class RaftNode:
             if kind == MESSAGE:
                 message = decode(content)
                 self._addresses[message.from_] = address
+                self._clock.refresh()
                 self.replica.step(message)
                 self._bell.ring()
             elif kind == FORWARD:
@@ -371,14 +372,11 @@ class RaftNode:
             raise self.failure
 
     async def _tick(self) -> None:
-        """The replica's clock. A loop that was kept busy does not make up for lost ticks: its peers
-        would look silent to it for a time in which it did not listen."""
-        next_tick = self._now = trio.current_time()
+        """The replica's time, and what waits for a time."""
+        self._clock.start()
         while True:
-            next_tick = max(next_tick + self.tick_seconds, trio.current_time())
-            await trio.sleep_until(next_tick)
-            now = self._now = trio.current_time()
-            self.replica.tick()
+            await self._clock.nap(watchful=self._is_watchful())
+            now = self._clock.now
             self._expire(now)
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
@@ -388,6 +386,10 @@ class RaftNode:
             self._pump()
             if self._news or self._stopped.is_set():
                 self._bell.ring()
+
+    def _is_watchful(self) -> bool:
+        """True while there is something that may be too late."""
+        return bool(self._waiting) or self._retry_at is not None
 
     async def _spread_news(self) -> None:
         """What is committed now, the followers learn by the next append. Those who were answered
@@ -409,6 +411,8 @@ class RaftNode:
                 waiter.answer(None, too_late())
 
     def _pump(self) -> None:
+        self._clock.refresh()
+        self._clock.hurry(watchful=self._is_watchful())
         self._proposed = 0
         to_write: list[Ready] = []
         while (ready := self.replica.ready()) is not None:
