@@ -127,6 +127,7 @@ class Story:
         await self.converged(web)
         await self.show_places(web)
         await web.update(command=CLOCK, parallelism=2, monitor=1)
+        await self.screen.watch(web)
         await self.converged(web)
         self.screen.say(f"updated: {(await web.running())[0].spec.container.command[0]} runs")
         await web.rollback()

@@ -20,6 +20,9 @@ from pyswarm.model import Task, TaskState
 REFRESH_S = 0.25
 """How often the live table is drawn."""
 
+BAR_CELLS = 20
+"""How wide a bar of characters is."""
+
 SHOWN = (
     TaskState.RUNNING,
     TaskState.COMPLETE,
@@ -36,6 +39,7 @@ class Screen:
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._live = _live_table()
+        self._step: Any = None
 
     @property
     def seconds(self) -> float:
@@ -70,8 +74,20 @@ class Screen:
         """Draw the table again and again; returns at once where there is none."""
         while self._live is not None:
             with suppress(SwarmError):  # no leader just now: the table stays as it was
-                self._live.update(await _table(cluster), refresh=True)
+                table = await _table(cluster)
+                shown = table if self._step is None else _with_bar(table, self._step)
+                self._live.update(shown, refresh=True)
             await trio.sleep(REFRESH_S)
+
+    async def watch(self, service: Any) -> None:
+        """The progress of a service's update, as a bar, until it has ended."""
+        said = ""
+        async for step in service.update_progress():
+            self._step = step
+            if str(step) != said and (self._live is None or step.is_last):
+                said = str(step)
+                self.say(f"{bar(step.fraction)} {said}")
+        self._step = None
 
     async def follow(self, cluster: Any) -> None:
         """A line for each event worth one, until cancelled."""
@@ -124,6 +140,22 @@ def _task_sentence(old: Task | None, new: Task | None, names: dict[str, str]) ->
     pid = f", pid {new.pid}" if new.pid and new.state is TaskState.RUNNING else ""
     err = f": {new.err}" if new.err else ""
     return f"task {label} is {new.state} on {where}{pid}{err}"
+
+
+def bar(fraction: float) -> str:
+    """A bar of characters: ``[######..............]``."""
+    done = round(BAR_CELLS * max(0.0, min(fraction, 1.0)))
+    return f"[{'#' * done}{'.' * (BAR_CELLS - done)}]"
+
+
+def _with_bar(table: Any, step: Any) -> Any:
+    """The live table with the progress of an update below it."""
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+
+    progress = ProgressBar(total=1.0, completed=step.fraction, width=2 * BAR_CELLS)
+    return Group(table, Columns([progress, str(step)]))
 
 
 def _live_table() -> Any:
