@@ -47,12 +47,16 @@ from pyswarm.node.turn import (
     kind_of,
 )
 from pyswarm.orchestrator.leases import Leases
-from pyswarm.orchestrator.order import RECONCILERS
+from pyswarm.orchestrator.order import RECONCILERS, StoreReconciler
 from pyswarm.raft import Replica
 from pyswarm.store import TURN_CHANGES_MAX, Change, Commit, Store, Transaction, expire_requests
 
 QUEUE_MAX = 10_000
 """Requests waiting for a turn; more are refused with ``unavailable`` before memory suffers."""
+
+OBJECTS_PER_STEP = 50_000
+"""Objects looked at in one step while an office is furnished: at some 1 µs each, far below an
+election timeout."""
 
 UNKNOWN_MESSAGE = 'Node moved to "unknown" state due to leadership change in cluster'
 
@@ -83,6 +87,7 @@ class Office:
         self._turn: Turn | None = None
         self._membership: int | None = None
         self._reconcilers: list[tuple[Reconciling, Rng]] = []
+        self._unbuilt: deque[type[StoreReconciler]] = deque()
         self._quiet_until = float("-inf")
         self._now = now
         self.dispatcher: Dispatcher | None = None
@@ -94,17 +99,26 @@ class Office:
             self._queue.append(Work(self._found, _nobody))
 
     def _furnish(self, now: float) -> None:
-        """Rebuild what decides, from the settled store."""
-        cluster_now = self.clock.at(now)
-        self._reconcilers = [
-            (cls.rebuild(self._store, cluster_now), self._rng.child(cls.__name__))
-            for cls in RECONCILERS
-        ]
-        self._context = Context.beside(self.reconcilers, self._context.rng)
+        """Begin to rebuild what decides, from the settled store; sessions may begin at once."""
+        self._unbuilt.extend(RECONCILERS)
+        self._build(now)
         period = self._store.swarm.spec.heartbeat_period
         self.dispatcher = Dispatcher(self._store, now, self._rng.child("dispatch"), period=period)
         self.seats = Seats(self._store)
         self._queue.appendleft(Work(_unsettle_nodes, _nobody))
+
+    def _build(self, now: float) -> None:
+        """Rebuild some reconcilers, in a large swarm one a step: followers that hear nothing while
+        all of them are made would elect another leader, who would do no better."""
+        each = sum(map(self._store.count, ("task", "node", "service")))
+        spent = 0
+        while self._unbuilt and spent < OBJECTS_PER_STEP:
+            cls = self._unbuilt.popleft()
+            rebuilt = cls.rebuild(self._store, self.clock.at(now))
+            self._reconcilers.append((rebuilt, self._rng.child(cls.__name__)))
+            spent += each
+        if not self._unbuilt:
+            self._context = Context.beside(self.reconcilers, self._context.rng)
 
     # -- work -------------------------------------------------------------------------------
 
@@ -155,6 +169,9 @@ class Office:
         """Open the next turn if there is something to decide and nothing in flight."""
         self._now = now
         self._check_silence(now)
+        if self._unbuilt:
+            self._build(now)
+            return
         while self._turn is None and self._membership is None and not self._hands_over():
             if not (self._propose_membership() or self._open(now)):
                 break
@@ -314,7 +331,8 @@ class Office:
     def is_idle(self) -> bool:
         """True if nothing is under way and nothing waits: what is settled is all there is."""
         reports = self.dispatcher is not None and self.dispatcher.has_reports
-        return self._turn is None and self._membership is None and not self._queue and not reports
+        waiting = self._queue or self._unbuilt or reports
+        return self._turn is None and self._membership is None and not waiting
 
     @property
     def reconcilers(self) -> list[Reconciling]:
@@ -323,6 +341,8 @@ class Office:
 
     def wake_at(self) -> float | None:
         """Monotonic time of the next deadline of a reconciler or a session."""
+        if self._unbuilt:
+            return self._now
         if self._turn is not None or self._membership is not None:
             return None
         times: list[float] = []
