@@ -103,7 +103,8 @@ class _Payloads(Collection[H]):
             if data is None:
                 raise InvalidArgument(f"{self.handle.kind} needs a payload, or a driver")
             sealed = await self._sealed(data, templating)
-        return self._wrap(await self._member.request(self.create_class(spec, sealed)))  # type: ignore[arg-type]
+        create: Any = self.create_class
+        return self._wrap(await self._member.request(create(spec, sealed)))
 
     async def _sealed(self, data: Source, templating: str = "") -> Sealed:
         kind: Any = self.handle.kind
