@@ -156,6 +156,10 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
             found.setdefault(f"pyswarm/{system}", {})[inflight] = round(
                 ours / value[system, inflight], 2
             )
+    for one in rows:
+        if one["system"] == "pyswarm":
+            grown = one["late_p99_ms"] / (one["early_p99_ms"] or 1.0)
+            found.setdefault("p99 late in the log/early", {})[one["inflight"]] = round(grown, 2)
     parts = [p50.get(("disk", 1)), p50.get(("round-trip", 1)), p50.get(("pyswarm", 1))]
     if all(parts):
         found["single/(fdatasync+round-trip)"] = round(parts[2] / (parts[0] + parts[1]), 2)
