@@ -10,6 +10,7 @@ import trio
 
 from pyswarm.agent.executor import STOP_GRACE_SECONDS
 from pyswarm.runtime.executors.callable import LOG_LINES_MAX
+from pyswarm.runtime.executors.honours import markdown
 from pyswarm.runtime.executors.logfiles import LOG_FILES_MAX, LOG_SIZE_BYTES_MAX
 from pyswarm.runtime.executors.process import INHERITED
 
@@ -25,6 +26,11 @@ def test_example(number: int) -> None:
     executor = names.get("executor")
     if executor is not None:
         trio.run(executor.aclose)  # type: ignore[attr-defined]
+
+
+def test_the_table_of_fields_is_what_the_executors_declare() -> None:
+    (shown,) = re.findall(r"<!-- fields -->\n(.*?)\n<!-- end -->", TEXT, re.S)
+    assert shown == markdown()
 
 
 def test_its_numbers_are_ours() -> None:

@@ -17,7 +17,7 @@ import trio
 
 from pyswarm.agent import Executor, TaskFailed, TaskFile, TaskRejected
 from pyswarm.model.resources import GenericResource
-from pyswarm.model.specs import ContainerSpec, LogDriver, Mount, Ulimit
+from pyswarm.model.specs import ContainerSpec, LogDriver, Privileges, Ulimit
 from pyswarm.runtime.executors import Image
 from pyswarm.runtime.executors.credentials import User, stop_signal
 from pyswarm.runtime.executors.directories import Directories, sweep
@@ -235,18 +235,16 @@ REFUSED = [
     (host("true", stop_signal="99"), "invalid signal: 99"),
     (host("a\0b"), "a command, variable or directory of the task contains a NUL byte"),
     (host("true", ulimits=(Ulimit("nope", 1, 1),)), "invalid ulimit type: nope"),
-    (host("true", tty=True), "tasks of this node are plain processes and have no terminal"),
+    (
+        host("true", privileges=Privileges(seccomp_mode="custom")),
+        "privileges.seccomp_mode is asked for, and tasks of this node cannot have it",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("container", "why"), REFUSED, ids=lambda value: str(value)[:20])
 async def test_what_is_refused(container: ContainerSpec, why: str) -> None:
     assert await refusal(container) == why
-
-
-async def test_mounts_are_refused() -> None:
-    why = await refusal(host("true", mounts=(Mount("/data", "/tmp"),)))
-    assert why.startswith('invalid mount config for type "volume": tasks of this node are')
 
 
 # -- how it runs -----------------------------------------------------------------------------------

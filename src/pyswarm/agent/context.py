@@ -14,6 +14,7 @@ The swarm says of each task, in its environment:
 ``PYSWARM_TASK_ADDRS``    all its addresses, with commas between
 ``PYSWARM_TASK_PORTS``    published ports as ``published:target/protocol@mode``, with commas between
 ``PYSWARM_PORT_80_TCP``   the published port of target port 80/tcp; one such variable a port
+``DOCKER_RESOURCE_GPU``   what the task was given of the generic resource ``gpu``: names or a number
 ======================== ==========================================================================
 
 What a service itself sets under one of these names comes last and wins.
@@ -39,6 +40,8 @@ def swarm_environment(task: Task, node_id: str, hostname: str) -> dict[str, str]
         "PYSWARM_NODE_ID": node_id,
         "PYSWARM_NODE_HOSTNAME": hostname,
     }
+    for one in task.assigned_generic:
+        env[f"DOCKER_RESOURCE_{one.kind}".upper()] = ",".join(one.names) or str(one.count)
     addresses = [address for network in task.networks for address in network.addresses]
     if addresses:
         plain = [address.partition("/")[0] for address in addresses]

@@ -44,6 +44,7 @@ from pyswarm.agent.executor import (
 from pyswarm.agent.health import healthcheck_of
 from pyswarm.model.objects import NodeDescription, Plugin
 from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
+from pyswarm.runtime.executors.honours import FUNCTIONS, refuse
 from pyswarm.runtime.executors.images import find_image
 
 logger = logging.getLogger("pyswarm.executor")
@@ -163,6 +164,7 @@ class CallableExecutor:
             raise TaskFailed("the executor was closed")
         if task.id not in self._runs:
             function = find_image(self._images, task.container.image)
+            refuse(task.container, FUNCTIONS)
             self._check(task)
             log = TaskLog()
             context = attrs.evolve(task, log=log.write)

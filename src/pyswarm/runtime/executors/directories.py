@@ -19,6 +19,7 @@ from pathlib import Path
 from pyswarm.agent.executor import TaskFile, TaskRejected
 from pyswarm.agent.files import SECRETS_ROOT
 from pyswarm.runtime.executors.credentials import User
+from pyswarm.runtime.executors.volumes import Volumes
 
 MEMORY_PLACE = Path("/dev/shm")
 _PREFIX = "pyswarm-tasks-"
@@ -84,6 +85,20 @@ class Directories:
                 os.fchmod(fd, file.mode & 0o777)
         return env
 
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes of this node; without a state directory they go with the executor."""
+        return Volumes(self.root / "volumes")
+
+    def file(self, task_id: str, file: TaskFile) -> Path:
+        """Where :meth:`write_files` wrote one."""
+        assert self._memory is not None
+        return self._memory / task_id / f"{file.kind}s" / relative(file)
+
+    def memory(self, task_id: str, user: User) -> Path:
+        """A place in memory that goes with the task."""
+        return self._files_of(task_id, user)
+
     def secrets_dir(self, task_id: str) -> str:
         """The directory a supervisor must remove when the node cannot; "" where there is none."""
         path = self._memory / task_id if self._memory else None
@@ -92,6 +107,7 @@ class Directories:
     def remove(self, task_id: str) -> None:
         """Everything of this task."""
         self.remove_files(task_id)
+        self.volumes.remove_anonymous(task_id)
         if self.has(task_id):
             shutil.rmtree(self.task(task_id), ignore_errors=True)
 

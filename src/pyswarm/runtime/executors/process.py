@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import socket
 import sys
@@ -35,15 +36,26 @@ from pyswarm.agent.executor import (
 )
 from pyswarm.agent.health import healthcheck_of, probe_command
 from pyswarm.model.objects import NodeDescription, Plugin
-from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
+from pyswarm.model.resources import (
+    NANO,
+    GenericResource,
+    Platform,
+    ResourceRequirements,
+    Resources,
+)
+from pyswarm.runtime.executors.capabilities import can_make_namespaces
+from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
 from pyswarm.runtime.executors.directories import Directories
+from pyswarm.runtime.executors.honours import PROCESSES, refuse
 from pyswarm.runtime.executors.images import HOST_IMAGES, Image, command_line, find_image
 from pyswarm.runtime.executors.logfiles import LogReader, last_lines
 from pyswarm.runtime.executors.logoptions import log_limits
 from pyswarm.runtime.executors.supervised import Launch, Supervised
+from pyswarm.runtime.executors.surroundings import Place, Surroundings, surround
 from pyswarm.runtime.executors.thread import OwnThread
 from pyswarm.runtime.executors.usage import usage_below
+from pyswarm.runtime.executors.volumes import Volume
 
 CLOSE_SECONDS = 5.0
 """How long a supervisor may take to kill everything below it, before it is killed itself."""
@@ -67,6 +79,7 @@ class _Task:
     context: TaskContext
     launch: Launch
     stop_signal: int
+    volumes: tuple[str, ...] = ()
     process: Supervised | None = None
     begun: trio.Event = attrs.field(factory=trio.Event)
 
@@ -98,6 +111,9 @@ class ProcessExecutor:
         self._labels = dict(labels or {})
         self._resources = host_resources(cpus, memory_bytes, generic)
         self._python = python or sys.executable or shutil.which("python3") or "python3"
+        self._confined = can_make_namespaces()
+        self._limits = Cgroups.find() if os.geteuid() == 0 else Cgroups(0)
+        self._limits.sweep()
         self._tasks: dict[str, _Task] = {}
         self._launcher = OwnThread("pyswarm launcher")
         self._files = OwnThread("pyswarm files")
@@ -121,7 +137,7 @@ class ProcessExecutor:
         if task.id not in self._tasks:
             image = find_image(self._images, task.container.image)
             argv = command_line(image, task)
-            refuse_what_needs_namespaces(task)
+            refuse(task.container, PROCESSES)
             self._tasks[task.id] = await self._files.run(self._make, task, image, argv)
         else:
             await trio.lowlevel.checkpoint()
@@ -157,7 +173,8 @@ class ProcessExecutor:
         task = self._tasks.get(task_id)
         if task is not None:
             await self._end(task)
-        await self._files.run(self._directories.remove, task_id)
+        cgroups = task.launch.cgroups if task is not None else ()
+        await self._files.run(self._remove, task_id, cgroups)
         self._tasks.pop(task_id, None)
 
     async def logs(
@@ -194,6 +211,23 @@ class ProcessExecutor:
         process = self._process(task_id)
         return await self._files.run(usage_below, process.supervisor_pid)
 
+    # -- volumes
+
+    async def volumes(self) -> list[Volume]:
+        """The volumes of this node, by name."""
+        return await self._files.run(self._directories.volumes.all)
+
+    async def remove_volume(self, name: str) -> None:
+        """Raises ``NotFound``, and ``FailedPrecondition`` while a task here has it."""
+        await self._files.run(self._directories.volumes.remove, name, self._volumes_in_use())
+
+    async def prune_volumes(self) -> list[str]:
+        """Remove every volume that no task here has; their names."""
+        return await self._files.run(self._directories.volumes.prune, self._volumes_in_use())
+
+    def _volumes_in_use(self) -> tuple[str, ...]:
+        return tuple(name for task in self._tasks.values() for name in task.volumes)
+
     async def aclose(self) -> None:
         """Kill what still runs; return when no process, thread or temporary file is left."""
         if self._closed:
@@ -206,6 +240,7 @@ class ProcessExecutor:
                 for task in self._tasks.values():
                     nursery.start_soon(self._end, task)
             await self._files.run(self._directories.close)
+            await self._files.run(self._limits.close)
         self._tasks.clear()
         self._launcher.stop()
         self._files.stop()
@@ -253,6 +288,7 @@ class ProcessExecutor:
         task.begun.set()
         if process is None:
             await self._files.run(self._directories.remove_files, task.context.id)
+            await self._files.run(self._limits.remove, task.launch.cgroups)
         elif process.is_live:
             process.kill()
             with trio.move_on_after(CLOSE_SECONDS):
@@ -270,17 +306,23 @@ class ProcessExecutor:
         limits = rlimits(container.ulimits)
         number = stop_signal(container.stop_signal or image.stop_signal)
         size_max, files_max = log_limits(task.task.log_driver or task.task.spec.log_driver)
+        cgroups: tuple[str, ...] = ()
         try:
             work = self._directories.make(task.id, user)
             named = self._directories.write_files(task.id, task.files.values(), user)
+            around = self._surround(task, user, work)
+            if self._limits.version:
+                cgroups = self._limits.make(task.id, limits_of(task))
+            else:
+                limits += address_limits(limits_of(task))
         except BaseException:
-            self._directories.remove(task.id)
+            self._remove(task.id, cgroups)
             raise
         privileges = container.privileges
         check = healthcheck_of(container)
         launch = Launch(
             argv=argv,
-            env=self._environment(task, image, user) | named,
+            env=self._environment(task, image, user, {**named, **around.env}),
             directory=container.dir or image.dir or str(work),
             log_dir=str(self._directories.logs(task.id)),
             log_size_max=size_max,
@@ -293,27 +335,50 @@ class ProcessExecutor:
             no_new_privileges=privileges is not None and privileges.no_new_privileges,
             oom_score=container.oom_score_adj,
             check=probe_command(check) if check is not None else (),
+            plan=around.plan,
+            cgroups=cgroups,
+            tty=container.tty,
         )
         launch.frame()  # so that what cannot be said to a supervisor is refused here
-        return _Task(task, launch, number)
+        return _Task(task, launch, number, around.volumes)
 
-    def _environment(self, task: TaskContext, image: Image, user: User) -> dict[str, str]:
+    def _surround(self, task: TaskContext, user: User, work: Path) -> Surroundings:
+        directories = self._directories
+        place = Place(
+            volumes=directories.volumes,
+            directory=directories.task(task.id),
+            work=work,
+            memory=lambda: directories.memory(task.id, user),
+            files={file.path: directories.file(task.id, file) for file in task.files.values()},
+        )
+        return surround(task, place, confined=self._confined)
+
+    def _remove(self, task_id: str, cgroups: tuple[str, ...]) -> None:
+        """Everything of a task that does not run. Runs in the files thread."""
+        self._limits.remove(cgroups)
+        self._directories.remove(task_id)
+
+    def _environment(
+        self, task: TaskContext, image: Image, user: User, places: Mapping[str, str]
+    ) -> dict[str, str]:
         env = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env.setdefault("PATH", os.defpath)
         env |= {"HOME": user.home, "HOSTNAME": task.container.hostname or task.id[:12]}
-        return env | dict(image.env) | dict(task.env)
+        return env | dict(image.env) | dict(places) | dict(task.env)
 
 
-def refuse_what_needs_namespaces(task: TaskContext) -> None:
-    """Raise :class:`TaskRejected` for what a plain process would silently do without."""
-    for mount in task.container.mounts:
-        raise TaskRejected(
-            f'invalid mount config for type "{mount.type}": tasks of this node are processes in '
-            f"the host's own file tree, so nothing can be mounted at {mount.target}",
-            hint="use the host's paths, or a node with a container engine",
-        )
-    if task.container.tty:
-        raise TaskRejected("tasks of this node are plain processes and have no terminal")
+def limits_of(task: TaskContext) -> ResourceRequirements:
+    """The limits of a task; the older of the two fields for processes counts too."""
+    wanted = task.task.spec.resources
+    pids = wanted.limits.pids or task.container.pids_limit
+    return attrs.evolve(wanted, limits=attrs.evolve(wanted.limits, pids=max(pids, 0)))
+
+
+def address_limits(wanted: ResourceRequirements) -> tuple[tuple[int, int, int], ...]:
+    """Without control groups: memory as address space of each process, processes of the user."""
+    memory, pids = wanted.limits.memory_bytes, wanted.limits.pids
+    found = ((resource.RLIMIT_AS, memory, memory), (resource.RLIMIT_NPROC, pids, pids))
+    return tuple(limit for limit in found if limit[1])
 
 
 def host_resources(

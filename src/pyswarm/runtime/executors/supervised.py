@@ -22,6 +22,7 @@ from pyswarm.agent.executor import Exited, TaskFailed, TaskRejected, TemporaryFa
 from pyswarm.runtime.executors.thread import OwnThread
 
 KILLED = Exited(128 + signal.SIGKILL)
+OUT_OF_MEMORY = "out of memory"
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """What goes away when others let go of something."""
 
@@ -45,6 +46,10 @@ class Launch:
     oom_score: int = 0
     check: tuple[str, ...] = ()
     """The health check's program and arguments."""
+    plan: str = attrs.field(default="", repr=False)
+    """What the sandbox makes; "" for none."""
+    cgroups: tuple[str, ...] = ()
+    tty: bool = False
 
     def frame(self) -> bytes:
         """As the supervisor reads it."""
@@ -60,6 +65,10 @@ class Launch:
             ",".join(":".join(map(str, limit)) for limit in self.limits),
             "1" if self.no_new_privileges else "0",
             str(self.oom_score),
+            "1" if self.tty else "0",
+            sandbox_source() if self.plan else "",
+            self.plan,
+            ":".join(self.cgroups),
             str(len(self.argv)),
             *self.argv,
             str(len(self.check)),
@@ -76,6 +85,12 @@ class Launch:
 def supervisor_source() -> str:
     """The program, given to Python as text: so the package may live in an archive."""
     return (files("pyswarm.runtime.executors") / "supervisor.py").read_text(encoding="utf-8")
+
+
+@cache
+def sandbox_source() -> str:
+    """What the supervisor runs in the task's process before its program, as text too."""
+    return (files("pyswarm.runtime.executors") / "sandbox.py").read_text(encoding="utf-8")
 
 
 def _spawn(python: str, frame: bytes) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -227,15 +242,16 @@ class Supervised:
             case ["pid", pid]:
                 self.pid = int(pid)
                 self._begun.set()
-            case ["error", step, number]:
-                self._error = start_error(step, int(number), self._program, directory)
+            case ["error", step, number, *rest]:
+                why = " ".join(rest)
+                self._error = start_error(step, int(number), self._program, directory, why)
                 self._begun.set()
             case ["probed", number, code]:
                 if (probe := self._probes.get(int(number))) is not None:
                     probe.code = int(code)
                     probe.answered.set()
-            case ["exit", code]:
-                self.exited = Exited(int(code))
+            case ["exit", code, *reason]:
+                self.exited = Exited(int(code), OUT_OF_MEMORY if reason else "")
             case _:
                 self._news.set()
 
@@ -258,7 +274,9 @@ class Supervised:
             probe.answered.set()
 
 
-def start_error(step: str, number: int, program: str, directory: str) -> TaskFailed:
+def start_error(
+    step: str, number: int, program: str, directory: str, said: str = ""
+) -> TaskFailed:
     """Why a task could not begin, in Docker's words where it has them."""
     match step, number:
         case "exec", errno.ENOENT if "/" in program:
@@ -273,6 +291,8 @@ def start_error(step: str, number: int, program: str, directory: str) -> TaskFai
             why = f'exec: "{program}": {os.strerror(number).lower()}'
         case "chdir", _:
             why = f'chdir to "{directory}": {os.strerror(number).lower()}'
+        case "sandbox", _ if said:
+            why = said
         case _:
             why = f"{step}: {os.strerror(number).lower() if number else 'invalid value'}"
     return TaskFailed(f"starting container failed: {why}")

@@ -29,6 +29,11 @@ import struct
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 MAGIC = b"pyswarm log 1\n"
 RECORD = struct.Struct(">dBI")
 LINE_BYTES_MAX = 16384  # a longer line is cut into several: Docker's limit
@@ -124,6 +129,9 @@ class Supervisor:
         self.limits = [tuple(map(int, x.split(":"))) for x in next(take).split(",") if x]
         self.no_new_privileges = next(take) == "1"
         self.oom_score = next(take)
+        self.tty = next(take) == "1"
+        self.sandbox, self.plan = next(take), next(take)
+        self.cgroups = [path for path in next(take).split(":") if path]
         self.argv = [next(take) for _ in range(int(next(take)))]
         self.check = [next(take) for _ in range(int(next(take)))]
         self.env = dict(x.split("=", 1) for x in take)
@@ -141,16 +149,17 @@ class Supervisor:
     def start(self) -> bool:
         """Fork and exec; whether that went well."""
         try:
-            (out_r, out_w), (err_r, err_w), (bad_r, bad_w) = os.pipe(), os.pipe(), os.pipe()
+            out_r, out_w = self.open_output()
+            (err_r, err_w), (bad_r, bad_w) = os.pipe(), os.pipe()
             self.main = os.fork()
         except OSError as error:
             self.say(f"error fork {error.errno or 0}")
             return False
         if self.main == 0:
-            self.become_task(self.argv, out_w, err_w, bad_w)
+            self.become_task(self.argv, out_w, err_w, bad_w, self.confine)
         for fd in (out_w, err_w, bad_w):
             os.close(fd)
-        bad = os.read(bad_r, 100)
+        bad = os.read(bad_r, 1000)
         os.close(bad_r)
         if bad:
             os.waitpid(self.main, 0)
@@ -163,6 +172,10 @@ class Supervisor:
         self.say(f"pid {self.main}")
         return True
 
+    def open_output(self) -> "tuple[int, int]":
+        """Our end and the task's end of what it prints: a pipe, or a terminal."""
+        return os.openpty() if self.tty else os.pipe()
+
     def probe(self, number: str) -> None:
         """Run the health check beside the task, as the task runs; what it prints is nobody's."""
         try:
@@ -172,7 +185,7 @@ class Supervisor:
             self.say(f"probed {number} 1")
             return
         if pid == 0:
-            self.become_task(self.check, nowhere, nowhere, nowhere)
+            self.become_task(self.check, nowhere, nowhere, nowhere, self.join)
         os.close(nowhere)
         self.probes[pid] = number
 
@@ -183,19 +196,32 @@ class Supervisor:
             except OSError:
                 os.kill(pid, signal.SIGKILL)  # it has no group of its own yet; not reaped either
 
-    def become_task(self, argv: "list[str]", out: int, err: int, bad: int) -> None:
+    def become_task(
+        self, argv: "list[str]", out: int, err: int, bad: int, confine: "Callable[[], None]"
+    ) -> None:
         """In the child: never returns."""
         step = "setup"
         try:
             # A group of its own: a task that signals its group does not hit its supervisor.
-            os.setpgid(0, 0)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            if os.isatty(out):
+                self.take_terminal(out)
+                err = out
+            else:
+                os.setpgid(0, 0)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(out, 1)
             os.dup2(err, 2)
             for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             os.umask(0o022)
+            step = "cgroup"
+            for path in self.cgroups:
+                with open(path + "/cgroup.procs", "w") as file:
+                    file.write("0")
+            step = "sandbox"
+            if self.plan:
+                confine()
             step = "limits"
             self.limit()
             step = "user"
@@ -206,10 +232,34 @@ class Supervisor:
             step = "exec"
             os.execvpe(argv[0], argv, self.env)
         except OSError as error:
-            os.write(bad, f"{step} {error.errno or 0}".encode())
-        except BaseException:
-            os.write(bad, f"{step} 0".encode())
+            os.write(bad, f"{step} {error.errno or 0} {error.strerror}".encode())
+        except BaseException as error:
+            os.write(bad, f"{step} 0 {error}".encode())
         os._exit(127)
+
+    def take_terminal(self, terminal: int) -> None:
+        """Make it the controlling terminal of a new session; whoever the task runs as owns it."""
+        import fcntl
+        import termios
+
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        if self.uid >= 0:
+            os.fchown(terminal, self.uid, self.gid)
+        os.dup2(terminal, 0)
+
+    def sandboxed(self) -> "dict[str, Any]":
+        names: dict[str, Any] = {}
+        exec(self.sandbox, names)
+        return names
+
+    def confine(self) -> None:
+        """Make the task's namespaces, with all that is promised in them."""
+        self.sandboxed()["enter"](self.plan)
+
+    def join(self) -> None:
+        """Go where the task is."""
+        self.sandboxed()["join"](self.main)
 
     def limit(self) -> None:
         for number, soft, hard in self.limits:
@@ -220,6 +270,8 @@ class Supervisor:
 
     def switch_user(self) -> None:
         if self.uid >= 0:
+            import warnings  # noqa: F401  exec needs it, and that user may not read the library
+
             os.setgroups(self.groups)
             os.setgid(self.gid)
             os.setuid(self.uid)
@@ -255,7 +307,10 @@ class Supervisor:
                 pass
         self.log.finish()
         self.remove_secrets()
-        self.say(f"exit {self.code()}")
+        code = self.code()
+        reason = " oom" if code == 137 and self.was_out_of_memory() else ""
+        self.remove_cgroups()
+        self.say(f"exit {code}{reason}")
 
     def on_terminate(self, *_: object) -> None:
         self.dying = True
@@ -296,6 +351,8 @@ class Supervisor:
             data = os.read(fd, CHUNK_BYTES)
         except BlockingIOError:
             return False
+        except OSError:  # a terminal that nobody holds any more
+            data = b""
         if not data:
             self.poll.unregister(fd)
             os.close(fd)
@@ -351,6 +408,26 @@ class Supervisor:
         except OSError:
             pass  # nobody listens any more
 
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed something for the task's memory limit."""
+        for path in self.cgroups:
+            for name in ("memory.events", "memory.oom_control"):
+                try:
+                    with open(f"{path}/{name}") as file:
+                        counts = dict(line.split() for line in file)
+                except (OSError, ValueError):
+                    continue
+                if counts.get("oom_kill", "0") != "0":
+                    return True
+        return False
+
+    def remove_cgroups(self) -> None:
+        for path in self.cgroups:
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass  # the next node removes it
+
     def remove_secrets(self) -> None:
         """A task that ended keeps no secret on its node, and neither does a node that ended."""
         try:
@@ -399,8 +476,9 @@ def read_exactly(size: int) -> bytes:
 
 def read_frame() -> "list[str]":
     """Secrets' directory, log directory, its size and number limits, working directory, uid, gid
-    (-1: as the node), groups, limits, no-new-privileges, oom score, number of arguments, the
-    arguments, the same of the health check, and the environment."""
+    (-1: as the node), groups, limits, no-new-privileges, oom score, terminal, the program and
+    the plan of the sandbox, control groups, number of arguments, the arguments, the same of the
+    health check, and the environment."""
     size = int.from_bytes(read_exactly(4), "big")
     return read_exactly(size).decode("utf-8", "surrogateescape").split("\0")
 
@@ -416,6 +494,7 @@ def main(parent: int) -> None:
         supervisor.run()
     finally:
         supervisor.remove_secrets()
+        supervisor.remove_cgroups()
         os._exit(0)
 
 

@@ -1,0 +1,262 @@
+"""What a task is promised to find around it, as a plan for its sandbox, or without one.
+
+A node that may make namespaces (root) gives each task that asks for anything of the kind a mount
+namespace, where volumes, binds, tmpfs, secrets, configs, ``/etc/hosts`` and ``/etc/resolv.conf``
+are at their targets (:mod:`pyswarm.runtime.executors.sandbox`). On any other node a task is told by
+``PYSWARM_MOUNT_<n>`` where the n-th of its mounts is, and what cannot be done that way rejects it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from pyswarm.agent.executor import TaskContext, TaskRejected
+from pyswarm.model.specs import ContainerSpec, Mount
+from pyswarm.model.states import MountType
+from pyswarm.runtime.executors.capabilities import dropped, numbers
+from pyswarm.runtime.executors.volumes import Volumes, anonymous
+
+NEEDS_ROOT = "tasks of this node have no namespaces of their own, since it does not run as root"
+HOSTS_FIRST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
+"""What a namespace of its own makes a task's own; anything else would change the host."""
+
+PRIVATE = ("", "rprivate", "private")
+
+
+@attrs.frozen
+class Place:
+    """Where one task's things are on the host."""
+
+    volumes: Volumes
+    directory: Path
+    """The task's own, on disk."""
+    work: Path
+    """Where it works, if the service does not say where."""
+    memory: Callable[[], Path]
+    """A directory in memory that goes with the task; made when it is asked for."""
+    files: Mapping[str, Path]
+    """Secrets and configs: target → where it was written."""
+
+
+@attrs.frozen
+class Surroundings:
+    """``plan`` is for the sandbox ("" where none is needed); ``env`` tells where mounts are."""
+
+    plan: str = ""
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    volumes: tuple[str, ...] = ()
+    """Names of the volumes in use."""
+
+
+def surround(task: TaskContext, place: Place, *, confined: bool) -> Surroundings:
+    """Make what has to exist on the host, and say the rest. Blocks on the disk.
+
+    Raises :class:`TaskRejected`, naming the field, for what this node cannot give.
+    """
+    container = task.container
+    mounts = [_mount(task, place, number, one) for number, one in enumerate(container.mounts)]
+    names = tuple(str(one["volume"]) for one in mounts if one["volume"])
+    if not confined:
+        _refuse_what_needs_root(container)
+        return Surroundings("", _mapped(mounts, place), names)
+    drop = dropped(container.capability_add, container.capability_drop)
+    sysctls = {name: value for name, value in container.sysctls.items() if _is_own(name)}
+    mounts += _etc(task, place)
+    files = sorted((target, str(path)) for target, path in place.files.items())
+    mounts += [_bind(source, target, read_only=True) for target, source in files]
+    mounts += _hidden_work(mounts, place.work)
+    env = {f"PYSWARM_MOUNT_{number}": one.target for number, one in enumerate(container.mounts, 1)}
+    asked: tuple[object, ...] = (mounts, container.hostname, container.read_only, sysctls, drop)
+    if not any(asked):
+        return Surroundings()
+    staging = place.directory / "stage"
+    staging.mkdir(mode=0o700, exist_ok=True)
+    plan = {
+        "hostname": container.hostname,
+        "ipc": bool(sysctls),
+        "sysctls": sysctls,
+        "read_only": container.read_only,
+        "writable": [str(place.work)] if container.read_only else [],
+        "staging": str(staging),
+        "mounts": sorted(mounts, key=lambda one: str(one["target"]).rstrip("/").count("/")),
+        "drop": drop,
+    }
+    return Surroundings(json.dumps(plan), env, names)
+
+
+def _bind(source: str, target: str, *, read_only: bool = False) -> dict[str, str | bool]:
+    return {
+        "kind": "bind",
+        "source": source,
+        "target": target,
+        "read_only": read_only,
+        "recursive": "try",
+        "flat": False,
+        "options": "",
+        "volume": "",
+    }
+
+
+def _hidden_work(mounts: list[dict[str, str | bool]], work: Path) -> list[dict[str, str | bool]]:
+    """The task's own directory again, over a mount that covers the place it is in."""
+    targets = (Path(os.path.realpath(str(one["target"]))) for one in mounts)
+    return [_bind(str(work), str(work))] if any(map(work.is_relative_to, targets)) else []
+
+
+def _mount(task: TaskContext, place: Place, number: int, mount: Mount) -> dict[str, str | bool]:
+    """One mount of a service, checked in Docker's words, its volume made."""
+    kind, problem = mount.type, f'invalid mount config for type "{mount.type}"'
+    if not mount.target.startswith("/") or mount.target == "/":
+        what = f"invalid mount path: '{mount.target}' mount path must be absolute"
+        raise TaskRejected(f"{problem}: {what}" if mount.target else f"{problem}: field Target")
+    target = os.path.normpath(mount.target)
+    made = _bind(mount.source, "/" + target.lstrip("/"), read_only=mount.read_only)
+    match kind:
+        case MountType.VOLUME:
+            name = mount.source or anonymous(task.id, number)
+            made |= {"source": str(place.volumes.ensure(name, mount.volume)), "volume": name}
+        case MountType.BIND:
+            made |= _bound(mount, problem)
+        case MountType.TMPFS:
+            made |= {"kind": "tmpfs", "options": _tmpfs(mount, problem)}
+        case _:
+            raise TaskRejected(f"{problem}: tasks of this node cannot have one ({mount.target})")
+    return made
+
+
+def _bound(mount: Mount, problem: str) -> dict[str, str | bool]:
+    options = mount.bind
+    if not mount.source.startswith("/"):
+        raise TaskRejected(
+            f"{problem}: invalid mount path: '{mount.source}' mount path must be absolute"
+        )
+    if options is not None and options.propagation not in PRIVATE:
+        raise TaskRejected(f"{problem}: propagation {options.propagation} is not possible here")
+    if not os.path.exists(mount.source):
+        if options is None or not options.create_mountpoint:
+            raise TaskRejected(f"{problem}: bind source path does not exist: {mount.source}")
+        os.makedirs(mount.source, exist_ok=True)
+    if options is None:
+        return {}
+    recursive = "must" if options.read_only_force_recursive else "try"
+    if options.read_only_non_recursive:
+        recursive = ""
+    return {"flat": options.non_recursive, "recursive": recursive}
+
+
+def _tmpfs(mount: Mount, problem: str) -> str:
+    """As the kernel wants it: a mode of 1777 and no programs where nothing is said."""
+    options = mount.tmpfs
+    if mount.source:
+        raise TaskRejected(f"{problem}: field Source must not be specified")
+    if options is None:
+        return "mode=1777,noexec"
+    said = [option for option in options.options.split(",") if option]
+    for option in said:
+        if option not in ("exec", "noexec"):
+            raise TaskRejected(f"{problem}: invalid option: {option}")
+    parts = [f"mode={options.mode or 0o1777:o}", "exec" if "exec" in said else "noexec"]
+    return ",".join(parts + ([f"size={options.size_bytes}"] if options.size_bytes else []))
+
+
+def _is_own(name: str) -> bool:
+    if not name.startswith(IPC_SYSCTLS):
+        raise TaskRejected(
+            f"sysctl {name} is not in a namespace of its own, so it would change the whole host"
+        )
+    return True
+
+
+# -- names
+
+
+def _etc(task: TaskContext, place: Place) -> list[dict[str, str | bool]]:
+    """``/etc/hosts`` and ``/etc/resolv.conf``, for a task that says something of them."""
+    container, found = task.container, []
+    if container.hosts or container.hostname:
+        path = place.directory / "hosts"
+        path.write_text(hosts_file(task), encoding="utf-8")
+        found.append(_bind(str(path), "/etc/hosts"))
+    dns = container.dns
+    if dns is not None and (dns.nameservers or dns.search or dns.options):
+        path = place.directory / "resolv.conf"
+        path.write_text(resolver_file(container), encoding="utf-8")
+        found.append(_bind(str(path), "/etc/resolv.conf"))
+    for one in found:
+        os.chmod(str(one["source"]), 0o644)
+    return found
+
+
+def hosts_file(task: TaskContext) -> str:
+    """The text of ``/etc/hosts``: the loopback, what the service says, the task's own name."""
+    lines = [HOSTS_FIRST.rstrip("\n")]
+    for entry in task.container.hosts:
+        words = entry.split()
+        if len(words) < 2 or "\n" in entry:
+            raise TaskRejected(f"invalid hosts entry: {entry!r} is not: IP NAME …")
+        lines.append(f"{words[0]}\t{' '.join(words[1:])}")
+    if task.container.hostname:
+        address = task.env.get("PYSWARM_TASK_ADDR", "127.0.1.1")
+        lines.append(f"{address}\t{task.container.hostname}")
+    return "\n".join(lines) + "\n"
+
+
+def resolver_file(container: ContainerSpec) -> str:
+    """The text of ``/etc/resolv.conf``; the host's, where the service says nothing."""
+    dns = container.dns
+    assert dns is not None
+    host: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
+    try:
+        for line in Path("/etc/resolv.conf").read_text(encoding="utf-8").splitlines():
+            word, _, rest = line.strip().partition(" ")
+            if word in host:
+                host[word] += rest.split()
+    except OSError:
+        pass
+    for words in (dns.nameservers, dns.search, dns.options):
+        for word in words:
+            if not word or any(character.isspace() for character in word):
+                raise TaskRejected(f"invalid DNS option: {word!r}")
+    lines = [f"nameserver {server}" for server in dns.nameservers or host["nameserver"]]
+    for key, own in (("search", dns.search), ("options", dns.options)):
+        if words := (*own,) or (*host[key],):
+            lines.append(f"{key} {' '.join(words)}")
+    return "\n".join(lines) + "\n"
+
+
+# -- without namespaces
+
+
+def _refuse_what_needs_root(container: ContainerSpec) -> None:
+    dns = container.dns
+    numbers(container.capability_drop)  # an ordinary user has none to drop
+    for field, asked in (
+        ("a read-only root", container.read_only),
+        ("hosts", container.hosts),
+        ("DNS options", dns is not None and (dns.nameservers or dns.search or dns.options)),
+        ("sysctls", container.sysctls),
+        ("added capabilities", container.capability_add),
+    ):
+        if asked:
+            raise TaskRejected(f"{field}: {NEEDS_ROOT}")
+
+
+def _mapped(mounts: list[dict[str, str | bool]], place: Place) -> dict[str, str]:
+    """Where the mounts are: a volume and a bind where they really are, a tmpfs in memory."""
+    env: dict[str, str] = {}
+    for number, one in enumerate(mounts, 1):
+        if one["read_only"]:
+            raise TaskRejected(f"a read-only mount at {one['target']}: {NEEDS_ROOT}")
+        path = Path(str(one["source"]))
+        if one["kind"] == "tmpfs":
+            path = place.memory() / f"tmpfs-{number}"
+            path.mkdir(mode=0o700, exist_ok=True)
+        env[f"PYSWARM_MOUNT_{number}"] = str(path)
+    return env
