@@ -57,6 +57,7 @@ class Cluster:
         network: front.Network | None = None,
         executor: front.Executor | None = None,
         advertise_addr: str | None = None,
+        listen_addr: str | None = None,
         availability: Availability | str = "active",
         default_addr_pools: Sequence[str] = ("10.0.0.0/8",),
         subnet_size: int = 24,
@@ -71,7 +72,9 @@ class Cluster:
         """Found a swarm; this node is its first manager, and leads when the block begins.
 
         ``state_dir`` None keeps everything in memory. ``network`` joins the nodes of one process
-        (:class:`~pyswarm.runtime.MemoryNetwork`); None is one of its own. ``executor`` None runs
+        (:class:`~pyswarm.runtime.MemoryNetwork`) or of many hosts
+        (:class:`~pyswarm.runtime.TlsNetwork`, which listens at ``listen_addr``, by default
+        0.0.0.0:2377: see docs/networks.md); None is one of its own. ``executor`` None runs
         processes on Linux. ``advertise_addr`` is where others find this node in the network, None
         any free address. With ``autolock`` this node's disk is sealed by the swarm's unlock key
         (:meth:`unlock_key`) from the start. ``name`` (default: the host's) and ``labels``
@@ -88,6 +91,7 @@ class Cluster:
                 "network": network,
                 "executor": executor,
                 "advertise_addr": advertise_addr,
+                "listen_addr": listen_addr,
                 "availability": availability,
                 "name": name,
                 "labels": labels,

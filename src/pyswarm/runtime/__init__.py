@@ -21,6 +21,7 @@ from .raftnode import RaftNode as RaftNode
 from .raftnode import run_raft as run_raft
 from .rafttransport import MemoryTransport as MemoryTransport
 from .rafttransport import TcpTransport as TcpTransport
+from .tls import TlsNetwork as TlsNetwork
 
 __all__ = [
     "Counters",
@@ -35,6 +36,7 @@ __all__ = [
     "RunningNode",
     "SystemClock",
     "TcpTransport",
+    "TlsNetwork",
     "open_disk",
     "run_node",
     "run_raft",

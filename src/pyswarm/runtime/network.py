@@ -9,6 +9,7 @@ threads, and can be cut and healed, which is what tests of failure want.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from pyswarm.errors import AlreadyExists, InvalidArgument
@@ -26,8 +27,14 @@ class Endpoint(Protocol):
         """Where others reach this node."""
         ...
 
-    def send(self, addr: str, message: Any) -> bool:
-        """Hand ``message`` to the network; False if nobody is there."""
+    def send(self, addr: str, message: Any, node_id: str = "") -> bool:
+        """Hand ``message`` to the network; False if nobody is there. With a ``node_id`` it goes to
+        that node or to nobody, whoever may listen at ``addr``."""
+        ...
+
+    def serving(self, on_broken: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Be reachable as long as the block lasts; ``on_broken(addr)`` is told of lines that
+        broke, on the node's loop."""
         ...
 
     def close(self) -> None:
@@ -136,9 +143,13 @@ class MemoryEndpoint:
         """Where others reach this node."""
         return self._addr
 
-    def send(self, addr: str, message: Any) -> bool:
+    def send(self, addr: str, message: Any, node_id: str = "") -> bool:
         """Hand ``message`` over; False if nobody listens at ``addr``."""
         return self._network.deliver(self, addr, message)
+
+    def serving(self, on_broken: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Nothing to do: no line here breaks by itself."""
+        return nullcontext()
 
     def close(self) -> None:
         """Nobody reaches this node any more."""

@@ -246,9 +246,9 @@ class RunningNode:
         """Open a payload; for managers only."""
         return self._current_sealer().open(sealed)
 
-    def send(self, addr: str, message: Any) -> bool:
+    def send(self, addr: str, message: Any, node_id: str = "") -> bool:
         """A message of the runtime's own."""
-        return self.endpoint.send(addr, message)
+        return self.endpoint.send(addr, message, node_id)
 
     @property
     def sync_times(self) -> SyncTimes | None:
@@ -272,8 +272,8 @@ class RunningNode:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case SendTo(_, addr, message):
-                self._send(addr, message)
+            case SendTo(node_id, addr, message):
+                self._send(f"{node_id} {addr}", message)
             case PersistLog(ready, seat):
                 self._persist(ready, seat)
             case Reply(token, value, error):
@@ -303,11 +303,12 @@ class RunningNode:
             case _:
                 raise AssertionError(f"nobody performs {effect!r}")
 
-    def _send(self, addr: str, message: Any) -> None:
-        if not self.drivers.hold(addr, message):
-            self._send_now(addr, message)
+    def _send(self, to: str, message: Any) -> None:
+        if not self.drivers.hold(to, message):
+            self._send_now(to, message)
 
-    def _send_now(self, addr: str, message: Any) -> None:
+    def _send_now(self, to: str, message: Any) -> None:
+        node_id, _, addr = to.partition(" ")
         if isinstance(message, Assignments) and message.dependencies:
             message = attrs.evolve(
                 message,
@@ -316,8 +317,11 @@ class RunningNode:
                     for one in message.dependencies
                 ),
             )
-        if not self.endpoint.send(addr, message):
-            self.driver.post(SessionBroken(addr))
+        if not self.endpoint.send(addr, message, node_id):
+            self._line_broke(addr)
+
+    def _line_broke(self, addr: str) -> None:
+        self.driver.post(SessionBroken(addr))
 
     def _plain(self, payload: Sealed | Plain | Driven) -> Plain:
         if isinstance(payload, Plain):
@@ -416,6 +420,7 @@ class RunningNode:
                         fetch=self.drivers.fetch,
                     ) as bridge,
                     self.keys.running(self._ends_cleanly),
+                    self.endpoint.serving(self._line_broke),
                 ):
                     self._bridge = bridge
                     task_status.started()

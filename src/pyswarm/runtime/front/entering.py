@@ -17,6 +17,7 @@ from pyswarm.runtime.collector import keep_frozen
 from pyswarm.runtime.front.founding import JOIN_TIMEOUT_S, Prepare, Prepared, Settings
 from pyswarm.runtime.front.loops import Elsewhere, Here, Loop, own_loop
 from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.places import start_certificates
 from pyswarm.runtime.front.swarm import wait_joined, wait_ready
 from pyswarm.runtime.node import run_node
 
@@ -77,12 +78,13 @@ async def _running(settings: Settings, prepare: Prepare, loop: Loop) -> AsyncIte
             run_node(
                 prepared.machine,
                 disk=prepared.disk,
-                network=settings.network,
+                network=prepared.network,
                 executor=prepared.executor,
                 observer=settings.observer,
             ) as node,
             trio.open_nursery() as nursery,
         ):
+            start_certificates(prepared.network, node, prepared.disk, nursery)
             if settings.tune_gc:
                 nursery.start_soon(keep_frozen, lambda: prepared.machine.is_leader)
             try:

@@ -37,10 +37,18 @@ from pyswarm.node.record import RECORD
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk, Remembered, open_disk
+from pyswarm.runtime.front.places import (
+    Place,
+    check_addresses,
+    find_place,
+    first_credentials,
+    join_by_certificate,
+)
 from pyswarm.runtime.front.recovery import Resuming, check_not_backup, make_new_cluster
 from pyswarm.runtime.network import MemoryNetwork, Network
 from pyswarm.runtime.observe import Observer
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
+from pyswarm.runtime.tls import TlsNetwork
 from pyswarm.secretstore import UnlockKey, new_sealing_key
 
 StateDir = str | os.PathLike[str] | MemoryDirectory
@@ -71,6 +79,7 @@ class Settings:
     network: Network = attrs.field(factory=MemoryNetwork)
     executor: Executor | None = None
     advertise_addr: str | None = None
+    listen_addr: str | None = None
     availability: Availability = Availability.ACTIVE
     name: str | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
@@ -84,6 +93,7 @@ class Settings:
             raise InvalidArgument("a node's name must not be empty")
         if self.advertise_addr is not None and not self.advertise_addr:
             raise InvalidArgument("the advertised address must not be empty")
+        check_addresses(self.network, self.listen_addr, self.advertise_addr)
         NodeDescription(hostname=self.name or "", engine_labels=self.labels)
         if self.executor is not None and not isinstance(self.executor, Executor):
             raise InvalidArgument(
@@ -109,6 +119,7 @@ class Prepared:
     machine: NodeMachine
     disk: Disk
     executor: Executor
+    network: Network
 
 
 Prepare = Callable[[], Awaitable[Prepared]]
@@ -138,12 +149,9 @@ def _described(settings: Settings, executor: Executor) -> NodeDescription:
     )
 
 
-def _address(settings: Settings, preferred: str | None = None) -> str:
-    """The address the node will have; a free one of the network where none was asked for."""
-    wanted = settings.advertise_addr or preferred
-    place = settings.network.attach(wanted, lambda: None, lambda *_: None)
-    place.close()
-    return place.addr
+def _place(settings: Settings, preferred: str | None = None) -> Place:
+    """Where the node will be; a free place of the network where none was asked for."""
+    return find_place(settings.network, settings.listen_addr, settings.advertise_addr, preferred)
 
 
 def _seed() -> int:
@@ -158,13 +166,15 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
 
     async def prepare() -> Prepared:
         disk, remembered = open_disk(settings.state_dir, unlock_key=_first_key(settings, swarm))
-        async with _closing(disk):
+        async with _closing(disk) as closing:
             _check_new(remembered)
             executor = settings.executor or default_executor(settings)
             identity = Identity(new_id(Rng(_seed())), Role.MANAGER, swarm.id)
+            place = closing.place = _place(settings)
+            place.prove(disk, first_credentials(place, swarm, identity))
             config = NodeConfig(
                 identity=identity,
-                addr=_address(settings),
+                addr=place.addr,
                 description=_described(settings, executor),
                 seed=_seed(),
                 bootstrap=swarm,
@@ -172,7 +182,7 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
                 log=RecoveredLog(1),
                 raft=settings.raft,
             )
-            return _prepared(config, disk, executor)
+            return _prepared(config, disk, executor, place)
 
     return prepare
 
@@ -215,24 +225,28 @@ def _check_new(remembered: Remembered) -> None:
         raise FailedPrecondition(ALREADY_PART)
 
 
-def _prepared(config: NodeConfig, disk: Disk, executor: Executor) -> Prepared:
+def _prepared(config: NodeConfig, disk: Disk, executor: Executor, place: Place) -> Prepared:
     machine = NodeMachine(config, SystemClock().monotonic())
     disk.belongs_to(config.identity)
     disk.save(RECORD, machine.record().to_bytes())
-    return Prepared(machine, disk, executor)
+    return Prepared(machine, disk, executor, place.network)
 
 
 class _closing:
-    """Close the disk if preparing fails; a prepared node closes it when it ends."""
+    """Close the disk, and leave the place, if preparing fails; a prepared node does so when it
+    ends."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self.place: Place | None = None
 
-    async def __aenter__(self) -> None:
-        return None
+    async def __aenter__(self) -> _closing:
+        return self
 
     async def __aexit__(self, kind: object, *_: object) -> None:
         if kind is not None:
+            if self.place is not None:
+                self.place.close()
             await self._disk.aclose()
 
 
@@ -262,26 +276,34 @@ def join(settings: Settings, remotes: Sequence[str], token: str) -> Prepare:
 
     async def prepare() -> Prepared:
         disk, remembered = open_disk(settings.state_dir)
-        async with _closing(disk):
+        async with _closing(disk) as closing:
             _check_new(remembered)
             executor = settings.executor or default_executor(settings)
             description = _described(settings, executor)
-            addr = _address(settings)
             request = JoinRequest(
-                new_id(Rng(_seed())), token, addr, description, settings.availability
+                new_id(Rng(_seed())), token, "", description, settings.availability
             )
-            reply = await ask_to_join(settings.network, addr, remotes, request)
+            if isinstance(settings.network, TlsNetwork):
+                place, reply, proof = await join_by_certificate(
+                    settings.listen_addr, settings.advertise_addr, remotes, request
+                )
+                closing.place = place
+                place.prove(disk, proof)
+            else:
+                place = _place(settings)
+                request = attrs.evolve(request, addr=place.addr)
+                reply = await ask_to_join(settings.network, place.addr, remotes, request)
             config = NodeConfig(
                 # A manager-to-be is a worker until its seat is confirmed.
                 identity=Identity(reply.node_id, Role.WORKER, reply.swarm_id),
-                addr=addr,
+                addr=place.addr,
                 description=description,
                 seed=_seed(),
                 availability=settings.availability,
                 managers=reply.managers or tuple(ManagerAddress("", one) for one in remotes),
                 raft=settings.raft,
             )
-            return _prepared(config, disk, executor)
+            return _prepared(config, disk, executor, place)
 
     return prepare
 
@@ -338,16 +360,16 @@ def reopen(settings: Settings, how: Resuming) -> Prepare:
         assert settings.state_dir is not None
         check_not_backup(settings.state_dir)
         disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
-        async with _closing(disk):
+        async with _closing(disk) as closing:
             if remembered.record is None:
                 raise FailedPrecondition(
                     f"{settings.state_dir} holds no node",
                     hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
                 )
+            place = closing.place = _place(settings, remembered.record.addr)
             if how.force_new_cluster:
-                addr = _address(settings, remembered.record.addr)
-                remembered = await make_new_cluster(disk, remembered, addr)
-            return _reopened(settings, disk, remembered)
+                remembered = await make_new_cluster(disk, remembered, place.addr)
+            return _reopened(settings, disk, remembered, place)
 
     return prepare
 
@@ -361,19 +383,21 @@ def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
         if remembered.record is None:
             await disk.aclose()
             return await found(settings, swarm)()
-        async with _closing(disk):
-            return _reopened(settings, disk, remembered)
+        async with _closing(disk) as closing:
+            place = closing.place = _place(settings, remembered.record.addr)
+            return _reopened(settings, disk, remembered, place)
 
     return prepare
 
 
-def _reopened(settings: Settings, disk: Disk, remembered: Remembered) -> Prepared:
+def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Place) -> Prepared:
     record = remembered.record
     assert record is not None
+    place.prove_again(disk)
     executor = settings.executor or default_executor(settings)
     config = NodeConfig(
         identity=record.identity,
-        addr=_address(settings, record.addr),
+        addr=place.addr,
         description=_described(settings, executor),
         seed=_seed(),
         incarnation=record.incarnation + 1,
@@ -382,4 +406,4 @@ def _reopened(settings: Settings, disk: Disk, remembered: Remembered) -> Prepare
         saved_tasks=remembered.tasks,
         raft=settings.raft,
     )
-    return _prepared(config, disk, executor)
+    return _prepared(config, disk, executor, place)

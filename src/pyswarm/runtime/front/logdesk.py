@@ -198,7 +198,8 @@ class LogDesk:
         self._reading[stream] = send
         try:
             for question in itertools.count(1):
-                given = await self._question(addr, LogsWanted(stream, question, wish), answers)
+                wanted = LogsWanted(stream, question, wish)
+                given = await self._question(node_id, addr, wanted, answers)
                 if given.lines:
                     await put(given.lines)
                 if given.error is not None:
@@ -207,13 +208,17 @@ class LogDesk:
                     return
         finally:
             del self._reading[stream]
-            self._node.send(addr, LogsEnough(stream))
+            self._node.send(addr, LogsEnough(stream), node_id)
 
     async def _question(
-        self, addr: str, wanted: LogsWanted, answers: trio.MemoryReceiveChannel[LogsGiven]
+        self,
+        node_id: str,
+        addr: str,
+        wanted: LogsWanted,
+        answers: trio.MemoryReceiveChannel[LogsGiven],
     ) -> LogsGiven:
         for _ in range(ASKED_MAX):
-            if not self._node.send(addr, wanted):
+            if not self._node.send(addr, wanted, node_id):
                 break
             with trio.move_on_after(ANSWER_S):
                 while True:

@@ -1,0 +1,208 @@
+"""Where a node is in its network, and how it proves itself there.
+
+A :class:`Place` is an address that is taken before the node runs. In memory that is all; over TLS
+it comes with the node's certificate, kept in the node's own state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from pyswarm.agent import LogLine
+from pyswarm.ca import JoinToken, RootCA
+from pyswarm.errors import FailedPrecondition, InvalidArgument
+from pyswarm.model import Identity, Swarm
+from pyswarm.node.messages import JoinReply, JoinRequest
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.disk import Disk
+from pyswarm.runtime.front.logdesk import LogsEnough, LogsGiven, LogsWanted, Wish
+from pyswarm.runtime.network import Network
+from pyswarm.runtime.node import RunningNode
+from pyswarm.runtime.observe import log_event
+from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, addresses, joining, wire
+from pyswarm.runtime.tls.credentials import BLOB
+from pyswarm.runtime.tls.exchange import JoinWanted
+
+NO_CERTIFICATE = "this node has no certificate: its swarm lived in memory"
+
+
+@attrs.frozen
+class Place:
+    """A node's place in a network."""
+
+    network: Network
+    addr: str
+
+    def prove(self, disk: Disk, credentials: Credentials | None) -> None:
+        """Prove the node by these from now on, and after a restart."""
+        if isinstance(self.network, NodeNetwork):
+            assert credentials is not None
+            self.network.credentials = credentials
+            disk.save(BLOB, credentials.to_bytes())
+
+    def prove_again(self, disk: Disk) -> None:
+        """Prove the node by what its disk holds. Raises ``FailedPrecondition``."""
+        if isinstance(self.network, NodeNetwork):
+            blob = disk.directory.state.load(BLOB)
+            if blob is None:
+                raise FailedPrecondition(NO_CERTIFICATE, hint="join the swarm with a token")
+            self.network.credentials = Credentials.from_bytes(blob)
+
+    def close(self) -> None:
+        """Leave it again: no node came."""
+        if isinstance(self.network, NodeNetwork):
+            self.network.close()
+
+
+def check_addresses(network: Network, listen: str | None, advertise: str | None) -> None:
+    """Raise ``InvalidArgument`` for what can never be an address here."""
+    if not isinstance(network, TlsNetwork):
+        if listen is not None:
+            raise InvalidArgument(
+                "a listening address needs a network with sockets", hint="network=TlsNetwork()"
+            )
+        return
+    found = addresses.listen_address(listen)
+    if advertise is not None:
+        addresses.advertise_address(advertise, attrs.evolve(found, port=found.port or 1))
+
+
+def find_place(
+    network: Network, listen: str | None, advertise: str | None, preferred: str | None = None
+) -> Place:
+    """A place as asked for, or where the node was before (``preferred``), or any free one."""
+    if isinstance(network, TlsNetwork):
+        own = network.for_node(listen, advertise, preferred)
+        return Place(own, own.advertised)
+    endpoint = network.attach(advertise or preferred, lambda: None, lambda *_: None)
+    endpoint.close()
+    return Place(network, endpoint.addr)
+
+
+def first_credentials(place: Place, swarm: Swarm, identity: Identity) -> Credentials | None:
+    """A founder signs for itself: it has just made the authority."""
+    if not isinstance(place.network, NodeNetwork):
+        return None
+    root = RootCA.load(swarm.root_ca.cert, swarm.root_ca.key)
+    now, expiry = SystemClock().realtime(), swarm.spec.ca.node_cert_expiry
+    return Credentials.signed_by(root, identity, now, expiry)
+
+
+async def join_by_certificate(
+    listen: str | None, advertise: str | None, remotes: Sequence[str], request: JoinRequest
+) -> tuple[Place, JoinReply, Credentials]:
+    """Pin the root, take a place, and become a member. Raises what the swarm answered,
+    ``FingerprintMismatch`` and ``Unavailable``."""
+    for remote in remotes:
+        addresses.split(remote)
+    root, local_host = await joining.pinned_root(remotes, JoinToken.parse(request.token))
+    if advertise is None and addresses.listen_address(listen).is_any:
+        advertise = local_host  # what reaches the managers is what they can reach
+    place = find_place(TlsNetwork(), listen, advertise)
+    try:
+        key, csr = joining.new_request()
+        wanted = JoinWanted(
+            request.request_id,
+            request.token,
+            place.addr,
+            request.description,
+            csr,
+            request.availability,
+        )
+        given, credentials = await joining.join(remotes, root, wanted, key)
+    except BaseException:
+        place.close()
+        raise
+    reply = JoinReply(given.request_id, given.node_id, given.role, given.swarm_id, given.managers)
+    return place, reply, credentials
+
+
+def start_certificates(
+    network: Network, node: RunningNode, disk: Disk, nursery: trio.Nursery
+) -> None:
+    """Give certificates to others (as a manager), and keep the own one fresh."""
+    if not isinstance(network, NodeNetwork):
+        return
+    from pyswarm.runtime.tls.registrar import Registrar, Renewer
+
+    endpoint = network.endpoint
+    assert endpoint is not None
+
+    def refused(reason: str, fields: dict[str, Any]) -> None:
+        fields = {"reason": reason, **fields}
+        log_event(node.machine.config.description.hostname, "peer.refused", "debug", fields)
+        node.observer.event("peer.refused", fields)
+
+    def save(credentials: Credentials) -> None:
+        disk.save(BLOB, credentials.to_bytes())
+
+    endpoint.on_refused = refused
+    registrar = Registrar(node, endpoint, nursery)
+    nursery.start_soon(Renewer(node, endpoint, registrar, save).run)
+
+
+# -- the desk's messages over a wire
+
+_STREAMS = ("stdout", "stderr")
+
+
+def _encode_given(given: LogsGiven) -> Any:
+    lines = [(line.stream, line.time, line.data) for line in given.lines]
+    return (given.stream, given.question, lines, given.ended, given.error)
+
+
+def _decode_given(content: Any) -> LogsGiven:
+    stream, question, lines, ended, error = content
+    check = wire.check_plain
+    if error is not None:
+        check(error, dict)
+        check(error.get("details"), dict)
+    return LogsGiven(
+        check(stream, int),
+        check(question, int),
+        tuple([_decode_line(*line) for line in lines]),
+        check(ended, bool),
+        error,
+    )
+
+
+def _decode_line(stream: Any, time: Any, data: Any) -> LogLine:
+    if stream not in _STREAMS:
+        raise InvalidArgument("a line of an unknown stream")
+    return LogLine(stream, wire.check_plain(time, float, int), wire.check_plain(data, bytes))
+
+
+def _decode_wanted(content: Any) -> LogsWanted:
+    stream, question, task_id, since, follow, tail, stdout, stderr = content
+    check = wire.check_plain
+    wish = Wish(
+        check(task_id, str),
+        check(since, float, int),
+        check(follow, bool),
+        None if tail is None else check(tail, int),
+        check(stdout, bool),
+        check(stderr, bool),
+    )
+    return LogsWanted(check(stream, int), check(question, int), wish)
+
+
+wire.register(
+    40,
+    LogsWanted,
+    wire.Sender.MANAGER,
+    encode=lambda asked: (asked.stream, asked.question, *attrs.astuple(asked.wish)),
+    decode=_decode_wanted,
+)
+wire.register(41, LogsEnough, wire.Sender.MANAGER)
+wire.register(
+    42,
+    LogsGiven,
+    wire.Sender.MEMBER,
+    lane=wire.Lane.BULK,
+    encode=_encode_given,
+    decode=_decode_given,
+)

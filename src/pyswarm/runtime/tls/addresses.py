@@ -1,0 +1,156 @@
+"""Where a node listens, and where it tells others to find it.
+
+A listening address is ``host``, ``host:port`` or ``interface[:port]``; without a port it is 2377.
+What is advertised defaults to the listening address where that names one host, else to the only
+address that this system has; with several, someone must choose. Sentences are Docker's.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import ipaddress
+import socket
+import struct
+import sys
+
+import attrs
+
+from pyswarm.errors import InvalidArgument
+
+DEFAULT_PORT = 2377
+DEFAULT_LISTEN = f"0.0.0.0:{DEFAULT_PORT}"
+
+BAD_LISTEN = "listen address must be an IP address or network interface (with optional port number)"
+BAD_ADVERTISE = (
+    "advertise address must be a non-zero IP address or network interface "
+    "(with optional port number)"
+)
+NO_ADDRESS = "could not find the system's IP address"
+_SIOCGIFADDR = 0x8915
+_INTERFACE_NAME_BYTES = 256
+
+
+@attrs.frozen
+class Address:
+    """A host's address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it stands for all addresses of the system."""
+        return ipaddress.ip_address(self.host).is_unspecified
+
+
+def split(text: str, default_port: int = DEFAULT_PORT) -> Address:
+    """``host[:port]``; raises ``InvalidArgument``. The host is not looked at."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = text, str(default_port)
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise InvalidArgument(f"{text!r} is not an address")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def listen_address(text: str | None, preferred: str | None = None) -> Address:
+    """Where to listen; ``preferred``: where the node advertised itself in an earlier life."""
+    if text is None and preferred is not None:
+        text = preferred if _is_own(split(preferred).host) else None
+    text = text or DEFAULT_LISTEN
+    try:
+        address = split(text)
+    except InvalidArgument:
+        raise InvalidArgument(f"could not parse listen address {_quoted(text)}") from None
+    return attrs.evolve(address, host=_resolve(address.host, BAD_LISTEN))
+
+
+def advertise_address(text: str | None, listen: Address, preferred: str | None = None) -> Address:
+    """What others are told. Raises ``InvalidArgument``, naming the candidates where there are
+    several."""
+    if text is not None:
+        try:
+            address = split(text, listen.port)
+            address = attrs.evolve(address, host=_resolve(address.host, BAD_ADVERTISE))
+        except InvalidArgument:
+            raise InvalidArgument(BAD_ADVERTISE) from None
+        if address.is_any or not address.port:
+            raise InvalidArgument(BAD_ADVERTISE)
+        return address
+    if not listen.is_any:
+        return listen
+    if preferred is not None:
+        return split(preferred)
+    return Address(_only_address(system_addresses()), listen.port)
+
+
+def _only_address(found: list[tuple[str, str]]) -> str:
+    if not found:
+        raise InvalidArgument(NO_ADDRESS, hint="name one: advertise_addr=…")
+    if len(found) == 1:
+        return found[0][1]
+    (one, first), (other, second) = found[:2]
+    where = (
+        f"on interface {one} ({first} and {second})"
+        if one == other
+        else f"on different interfaces ({first} on {one} and {second} on {other})"
+    )
+    raise InvalidArgument(
+        "could not choose an IP address to advertise since this system has multiple addresses "
+        f"{where}",
+        hint="specify one with advertise_addr=…",
+        details={"candidates": [address for _, address in found]},
+    )
+
+
+def _resolve(host: str, sentence: str) -> str:
+    """An IP address, or the address of the interface of this name."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    address = interface_address(host)
+    if address is None:
+        raise InvalidArgument(sentence)
+    return address
+
+
+def _is_own(host: str) -> bool:
+    """Whether this system can listen at ``host``."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def system_addresses() -> list[tuple[str, str]]:
+    """(interface, IPv4 address) of each interface but the loopback, in order."""
+    found = []
+    for _, name in socket.if_nameindex():
+        address = interface_address(name)
+        if address is not None and not ipaddress.ip_address(address).is_loopback:
+            found.append((name, address))
+    return found
+
+
+def interface_address(name: str) -> str | None:
+    """The IPv4 address of a network interface, if it is one and has one."""
+    if not sys.platform.startswith("linux") or len(name) > 15:
+        return None
+    request = array.array("B", struct.pack(f"{_INTERFACE_NAME_BYTES}s", name.encode()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+        except OSError:
+            return None
+    return socket.inet_ntoa(request[20:24].tobytes())
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'

@@ -1,0 +1,155 @@
+"""A node's own key and certificate, the root it trusts, and TLS contexts made of them.
+
+They are kept as one record of the node's small state, so that key and certificate always fit each
+other and a stop in the middle leaves the former pair. That state is sealed by the directory's data
+keys, and those are wrapped by the unlock key while autolock is on: the key is never in clear where
+the swarm is locked.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import msgpack
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pyswarm.ca import NodeCertificate, RootCA, create_csr, create_key
+from pyswarm.ca.certificate import identity_of
+from pyswarm.env import Entropy, system_entropy
+from pyswarm.errors import InvalidArgument
+from pyswarm.model import Identity
+
+BLOB = "certificate"
+"""Name of the record in the node's state."""
+BLOB_FORMAT = 1
+
+
+@attrs.frozen
+class Credentials:
+    """What a node proves itself by. All PEM; ``repr`` shows no key."""
+
+    key_pem: bytes = attrs.field(repr=False)
+    chain_pem: bytes = attrs.field(repr=False)
+    root_pem: bytes = attrs.field(repr=False)
+
+    @property
+    def certificate(self) -> NodeCertificate:
+        """What the certificate says."""
+        return NodeCertificate.parse(self.chain_pem)
+
+    @property
+    def identity(self) -> Identity:
+        """Whom the certificate names."""
+        return self.certificate.identity
+
+    @classmethod
+    def signed_by(
+        cls,
+        root: RootCA,
+        identity: Identity,
+        now: float,
+        expiry_s: float,
+        *,
+        entropy: Entropy = system_entropy,
+    ) -> Credentials:
+        """A new key with a certificate from ``root``, which has its key here."""
+        key = create_key(entropy)
+        chain = root.sign(create_csr(key), identity, now, expiry_s, entropy=entropy)
+        return cls(key, chain, root.cert_pem)
+
+    def check(self, now: float) -> None:
+        """Raise ``CertificateRejected`` or ``InvalidCertificate`` if the root would refuse it."""
+        RootCA.load(self.root_pem, None).verify(self.chain_pem, now)
+
+    def to_bytes(self) -> bytes:
+        """The record."""
+        packed: bytes = msgpack.packb((BLOB_FORMAT, self.key_pem, self.chain_pem, self.root_pem))
+        return packed
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Credentials:
+        """Read it back; raises ``InvalidArgument`` for anything else."""
+        try:
+            version, key, chain, root = msgpack.unpackb(data)
+        except Exception:
+            raise InvalidArgument("the record of the node's certificate cannot be read") from None
+        if version != BLOB_FORMAT:
+            raise InvalidArgument(
+                f"the node's certificate has format {version!r}, this version reads {BLOB_FORMAT}"
+            )
+        return cls(key, chain, root)
+
+    def server_context(self) -> ssl.SSLContext:
+        """For whoever calls: a certificate is checked if it is shown (strangers have none yet)."""
+        context = _context(ssl.PROTOCOL_TLS_SERVER)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.num_tickets = 0  # every connection proves itself
+        return self._with_own(context)
+
+    def client_context(self) -> ssl.SSLContext:
+        """For calling members. Who it is that answers is read from the certificate, since hosts'
+        names say nothing about nodes."""
+        context = _context(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        return self._with_own(context)
+
+    def _with_own(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        context.load_verify_locations(cadata=self.root_pem.decode())
+        with _as_file(self.chain_pem + self.key_pem) as path:
+            context.load_cert_chain(path)
+        return context
+
+
+def trusting_context(root_pem: bytes) -> ssl.SSLContext:
+    """For a node without a certificate that knows whom to trust."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=root_pem.decode())
+    return context
+
+
+def blind_context() -> ssl.SSLContext:
+    """For the very first contact, which asks for the root and says nothing: see ``joining``."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _context(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def peer_of(der: bytes) -> tuple[Identity, float]:
+    """Whom a verified certificate names, and until when. Raises ``InvalidCertificate``."""
+    certificate = x509.load_der_x509_certificate(der)
+    parsed = NodeCertificate.parse(certificate.public_bytes(Encoding.PEM))
+    return identity_of(certificate), parsed.not_after
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """``ssl`` reads keys from files only: one in memory where there are such."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pyswarm", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, content)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.TemporaryDirectory() as directory:  # 0700
+        path = os.path.join(directory, "node.pem")
+        with open(path, "wb") as file:
+            file.write(content)
+        yield path

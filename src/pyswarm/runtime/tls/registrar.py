@@ -1,0 +1,278 @@
+"""Who signs: any manager, since every manager's store has the authority's key.
+
+A :class:`Registrar` answers nodes that join or renew. A join is an ordinary request to the leader
+(the token decides there); once it is settled, the manager that took it signs. The *request id*
+makes a repeated try find the node of the first one, so it must not be enough by itself: the token
+is looked at again here. A renewal is for the node that the caller's certificate names, in the role
+that the swarm gives it now.
+
+A :class:`Renewer` keeps the node's own certificate fresh: at a random point of its life, and as
+soon as its role changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from pyswarm.ca import JoinToken, RootCA, renewal_time, retry_delay, role_of_token
+from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S
+from pyswarm.env import Rng, system_entropy
+from pyswarm.errors import (
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    SwarmError,
+    Unavailable,
+)
+from pyswarm.model import Identity, Node, Role, Swarm
+from pyswarm.model.requests import JoinNode
+from pyswarm.model.session import ManagerAddress
+from pyswarm.node.machine import NOT_A_MANAGER
+from pyswarm.runtime.node import RunningNode
+from pyswarm.runtime.tls.credentials import Credentials
+from pyswarm.runtime.tls.endpoint import REMOVED, TlsEndpoint
+from pyswarm.runtime.tls.exchange import CertificateGiven, CertificateWanted, JoinGiven, JoinWanted
+from pyswarm.runtime.tls.joining import check_given, new_request
+from pyswarm.runtime.tls.wire import pack_error, unpack_error
+
+ANSWERING_MAX = 64
+"""Requests for certificates under way at once; a signature takes a third of a millisecond, waiting
+for the leader takes longer."""
+
+JOIN_REQUEST_S = 7.0
+"""How long a join waits for the leader: less than the joiner waits for us."""
+
+RENEW_ANSWER_S = 5.0
+LOOK_S = 0.2
+"""Between two looks at this node's own role."""
+
+
+def role_for(node: Node) -> Role:
+    """The role that a certificate gives this node now: a manager-to-be must be heard before it has
+    its seat, one that gives up its seat until it has."""
+    wanted = node.spec.desired_role is Role.MANAGER or node.role is Role.MANAGER
+    return Role.MANAGER if wanted else Role.WORKER
+
+
+def sign(swarm: Swarm, csr: bytes, identity: Identity, now: float) -> bytes:
+    """A chain from the swarm's authority."""
+    root = RootCA.load(swarm.root_ca.cert, swarm.root_ca.key or None)
+    return root.sign(csr, identity, now, swarm.spec.ca.node_cert_expiry)
+
+
+class Registrar:
+    """A manager's answers to those who want certificates."""
+
+    def __init__(self, node: RunningNode, endpoint: TlsEndpoint, nursery: trio.Nursery) -> None:
+        self._node = node
+        self._endpoint = endpoint
+        self._nursery = nursery
+        self._answering = 0
+        self._revoked: tuple[Any, frozenset[str]] = ((), frozenset())
+        node.taps[JoinWanted] = self._hear
+        node.taps[CertificateWanted] = self._hear
+        endpoint.is_revoked = self.is_revoked
+
+    def is_revoked(self, node_id: str) -> bool:
+        """Whether the node was removed from the swarm, as far as this manager knows."""
+        manager = self._node.machine.manager
+        if manager is None or not manager.store.has_swarm:
+            return False
+        listed = manager.store.swarm.revoked
+        if listed is not self._revoked[0]:
+            self._revoked = (listed, frozenset(one.node_id for one in listed))
+        return node_id in self._revoked[1]
+
+    def _hear(self, identity: Identity | None, addr: str, message: Any) -> None:
+        if self._answering >= ANSWERING_MAX or self._nursery.cancel_scope.cancel_called:
+            self._say(addr, identity, _refusal(message, Unavailable("too many nodes are joining")))
+        else:
+            self._answering += 1
+            self._nursery.start_soon(self._answer, identity, addr, message)
+
+    async def _answer(self, identity: Identity | None, addr: str, message: Any) -> None:
+        answer: JoinGiven | CertificateGiven
+        try:
+            if isinstance(message, JoinWanted):
+                answer = await self._let_in(message)
+            else:
+                answer = await self._renew(identity, message)
+        except SwarmError as error:
+            answer = _refusal(message, error)
+        finally:
+            self._answering -= 1
+        self._say(addr, identity, answer)
+
+    def _say(self, addr: str, identity: Identity | None, answer: Any) -> None:
+        self._endpoint.send(addr, answer, identity.node_id if identity is not None else "")
+
+    async def _settled(self) -> Any:
+        if self._node.machine.manager is None:
+            raise FailedPrecondition(NOT_A_MANAGER)
+        return await self._node.barrier(timeout_s=JOIN_REQUEST_S)
+
+    async def _let_in(self, wanted: JoinWanted) -> JoinGiven:
+        if self._node.machine.manager is None:
+            raise Unavailable(NOT_A_MANAGER)
+        joined: Node = await self._node.request(
+            JoinNode(
+                token=wanted.token,
+                addr=wanted.addr,
+                description=wanted.description,
+                availability=wanted.availability,
+            ),
+            request_id=wanted.request_id,
+            timeout_s=JOIN_REQUEST_S,
+        )
+        store = await self._settled()
+        root = store.swarm.root_ca
+        role = role_of_token(
+            wanted.token,
+            manager=JoinToken.parse(root.manager_token),
+            worker=JoinToken.parse(root.worker_token),
+        )
+        if store.node(joined.id) is None:
+            raise PermissionDenied(f"Permission denied: {REMOVED.format(joined.id)}")
+        identity = Identity(joined.id, role, store.swarm.id)
+        return JoinGiven(
+            wanted.request_id,
+            joined.id,
+            role,
+            store.swarm.id,
+            tuple(
+                ManagerAddress(node.id, node.manager.addr)
+                for node in store.nodes()
+                if node.manager is not None
+            ),
+            sign(store.swarm, wanted.csr, identity, self._node.clock.realtime()),
+            root.cert,
+        )
+
+    async def _renew(
+        self, identity: Identity | None, wanted: CertificateWanted
+    ) -> CertificateGiven:
+        assert identity is not None, "the endpoint lets members ask only"
+        store = await self._settled()
+        chain = self.sign_for(store, identity.node_id, wanted.csr)
+        return CertificateGiven(wanted.number, chain, store.swarm.root_ca.cert)
+
+    def sign_for(self, store: Any, node_id: str, csr: bytes) -> bytes:
+        """The next certificate of a member. Raises ``NotFound``."""
+        node = store.node(node_id)
+        if node is None:
+            raise NotFound(f"node {node_id} not found when attempting to renew certificate")
+        named = Identity(node_id, role_for(node), store.swarm.id)
+        return sign(store.swarm, csr, named, self._node.clock.realtime())
+
+
+def _refusal(message: JoinWanted | CertificateWanted, error: SwarmError) -> Any:
+    if isinstance(message, JoinWanted):
+        return JoinGiven(message.request_id, error=pack_error(error))
+    return CertificateGiven(message.number, error=pack_error(error))
+
+
+class Renewer:
+    """Keeps this node's certificate fresh, and of its role."""
+
+    def __init__(
+        self,
+        node: RunningNode,
+        endpoint: TlsEndpoint,
+        registrar: Registrar,
+        save: Callable[[Credentials], None],
+    ) -> None:
+        self._node = node
+        self._endpoint = endpoint
+        self._registrar = registrar
+        self._save = save
+        self._rng = Rng(int.from_bytes(system_entropy(16), "big"))
+        self._number = self._rng.getrandbits(32)
+        self._answers: trio.MemorySendChannel[CertificateGiven] | None = None
+        node.taps[CertificateGiven] = self._hear
+        self._renew_at = self._plan()
+
+    def _plan(self) -> float:
+        certificate = self._endpoint.credentials.certificate
+        return renewal_time(certificate.not_before, certificate.not_after, self._rng)
+
+    def _hear(self, _: object, __: str, message: CertificateGiven) -> None:
+        if self._answers is not None and message.number == self._number:
+            try:
+                self._answers.send_nowait(message)
+            except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failures = 0
+        while True:
+            await trio.sleep(LOOK_S)
+            if self._node.halted is not None or not self._is_due():
+                continue
+            if self._node.clock.realtime() < self._renew_at:
+                await trio.sleep(FORCED_RENEWAL_DELAY_S)
+            try:
+                await self.renew()
+                failures = 0
+            except SwarmError as problem:
+                failures += 1
+                fields = {"error": str(problem), "failures": failures}
+                self._endpoint.on_refused("renewal", fields)
+                await trio.sleep(retry_delay(failures, self._rng))
+
+    def _is_due(self) -> bool:
+        if self._node.clock.realtime() >= self._renew_at:
+            return True
+        node = self._own_node()
+        return node is not None and role_for(node) is not self._endpoint.identity.role
+
+    def _own_node(self) -> Node | None:
+        machine = self._node.machine
+        known: Node | None = None
+        if machine.manager is not None:
+            known = machine.manager.store.node(machine.node_id)
+        return known or machine.agent.node
+
+    async def renew(self) -> None:
+        """A new key and certificate. Raises a ``SwarmError``; then all stays as it was."""
+        key, csr = new_request()
+        current = self._endpoint.credentials
+        if self._node.machine.manager is not None and self._signs_itself():
+            store = await self._node.barrier(timeout_s=RENEW_ANSWER_S)
+            chain = self._registrar.sign_for(store, self._node.machine.node_id, csr)
+        else:
+            chain = await self._ask(csr)
+        credentials = Credentials(key, chain, current.root_pem)
+        check_given(credentials, current.identity.node_id, current.identity.swarm_id)
+        self._save(credentials)
+        self._endpoint.use(credentials)
+        self._renew_at = self._plan()
+
+    def _signs_itself(self) -> bool:
+        """A manager that settles can; one that has just got its seat is not heard before it has
+        proved its role."""
+        return self._endpoint.identity.is_manager
+
+    async def _ask(self, csr: bytes) -> bytes:
+        """From one manager after the other."""
+        last: SwarmError = Unavailable("no manager is known")
+        own = self._node.machine.node_id
+        for manager in self._node.machine.managers:
+            if manager.node_id == own:
+                continue
+            self._number += 1
+            self._answers, answers = trio.open_memory_channel[CertificateGiven](1)
+            last = Unavailable(f"the manager at {manager.addr} does not answer")
+            wanted = CertificateWanted(self._number, csr)
+            if not self._endpoint.send(manager.addr, wanted, manager.node_id):
+                continue
+            with trio.move_on_after(RENEW_ANSWER_S):
+                given = await answers.receive()
+                problem = unpack_error(given.error)
+                if problem is None:
+                    return given.chain
+                last = problem
+        raise last
