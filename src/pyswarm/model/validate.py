@@ -246,9 +246,9 @@ def _check_generic(spec: GenericSpec) -> None:
 def _check_update(config: UpdateConfig | None, what: str = "update") -> None:
     if config is None:
         return
-    if config.delay < 0:
+    if not config.delay >= 0:  # NaN neither
         raise InvalidArgument(f"TaskSpec: {what}-delay cannot be negative")
-    if config.monitor is not None and config.monitor < 0:
+    if config.monitor is not None and not config.monitor >= 0:
         raise InvalidArgument(f"TaskSpec: {what}-monitor cannot be negative")
     if not 0 <= config.max_failure_ratio <= 1:
         raise InvalidArgument(

@@ -99,6 +99,7 @@ def update_service(tx: Transaction, request: UpdateService, context: Context) ->
 def _rolled_back(tx: Transaction, service: Service, version: int) -> Service:
     if service.previous_spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    check_references(service.previous_spec.task, tx.get)  # what it used may be gone by now
     check_rollback_order(tx, service, service.previous_spec)
     swapped: Service = tx.update(
         replace(
