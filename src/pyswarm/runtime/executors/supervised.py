@@ -23,6 +23,7 @@ from pyswarm.runtime.executors.thread import OwnThread
 
 KILLED = Exited(128 + signal.SIGKILL)
 OUT_OF_MEMORY = "out of memory"
+SANDBOX = "pyswarm.runtime.executors.sandbox"
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """What goes away when others let go of something."""
 
@@ -90,7 +91,8 @@ def supervisor_source() -> str:
 @cache
 def sandbox_source() -> str:
     """What the supervisor runs in the task's process before its program, as text too."""
-    return (files("pyswarm.runtime.executors") / "sandbox.py").read_text(encoding="utf-8")
+    package, _, name = SANDBOX.rpartition(".")
+    return (files(package) / f"{name}.py").read_text(encoding="utf-8")
 
 
 def _spawn(python: str, frame: bytes) -> tuple[subprocess.Popen[bytes], socket.socket]:
