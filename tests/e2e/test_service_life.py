@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ async def lines_of(service: Any) -> list[str]:
     for task in sorted(await service.running(), key=lambda one: one.slot):
         found += [line.text async for line in task.logs()]
     return found
+
+
+async def shows(service: Any, lines: list[str]) -> None:
+    """Its tasks have written these lines; what has just started may still be about to."""
+
+    async def seen() -> bool:
+        return await lines_of(service) == lines
+
+    with suppress(trio.TooSlowError):
+        await until(seen, 5.0)
+    assert await lines_of(service) == lines
 
 
 async def settled(service: Any) -> None:
@@ -179,7 +191,7 @@ async def test_a_secret_twice_under_one_target() -> None:
             await web.update(secret_add={"source": "b", "target": "a"})
         await web.update(secret_rm="a", secret_add={"source": "b", "target": "a"})
         await settled(web)
-        assert await lines_of(web) == ["/run/secrets/a=b"]
+        await shows(web, ["/run/secrets/a=b"])
 
 
 async def test_rotation_moves_every_service_and_removes_the_old_version() -> None:
@@ -197,16 +209,16 @@ async def test_rotation_moves_every_service_and_removes_the_old_version() -> Non
         new = await cluster.secrets.rotate("key", b"two", timeout=WAIT_S)
         assert (new.name, new.spec.labels) == ("key_v2", {"team": "x"})
         assert [secret.name for secret in await cluster.secrets.list()] == ["key_v2"]
-        assert await lines_of(web) == ["/app.conf=mode=1", "/run/secrets/key=two"] * 2
-        assert await lines_of(db) == ["/etc/key.pem=two"]
+        await shows(web, ["/app.conf=mode=1", "/run/secrets/key=two"] * 2)
+        await shows(db, ["/etc/key.pem=two"])
         with pytest.raises(NotFound):
             await old.refresh()
         third = await cluster.secrets.rotate("key", "three", timeout=WAIT_S)
         assert third.name == "key_v3", "by the first version's name"
-        assert await lines_of(db) == ["/etc/key.pem=three"]
+        await shows(db, ["/etc/key.pem=three"])
         await cluster.configs.rotate("app.conf", "mode=2", timeout=WAIT_S)
         assert [config.name for config in await cluster.configs.list()] == ["app.conf_v2"]
-        assert await lines_of(web) == ["/app.conf=mode=2", "/run/secrets/key=three"] * 2
+        await shows(web, ["/app.conf=mode=2", "/run/secrets/key=three"] * 2)
         with pytest.raises(InvalidArgument, match="config not found: app.conf"):
             await web.rollback()  # what it would go back to is gone
         with pytest.raises(InvalidArgument):
@@ -273,7 +285,7 @@ async def test_drivers_bring_payloads_when_tasks_need_them() -> None:
             "web", image="reader", mode="global", secrets=["key"], configs=["conf"], **QUICK
         )
         await settled(web)
-        assert await lines_of(web) == ["/conf=a=1", "/run/secrets/key=key for web"] * 2
+        await shows(web, ["/conf=a=1", "/run/secrets/key=key for web"] * 2)
         assert len(asked) == 2
         assert {request.node_id for request in asked} == {
             node.id for node in await cluster.nodes.list()
