@@ -78,6 +78,7 @@ class Manager:
         self._next_read = 0
         self._peers: dict[int, ManagerAddress] = {}
         self._heard: dict[int, float] = {}
+        self._began = now
         self.store = restore(log.snapshot.chunks) if log.snapshot else Store()
         self._timings = attrs.evolve(config.raft or RaftConfig(id=1), id=log.member_id)
         self.replica = self._replica(log)
@@ -344,9 +345,10 @@ class Manager:
         )
 
     def _hears(self, member_id: int) -> bool:
-        """Lately: within three election timeouts every member that is up stands or votes."""
+        """Lately: within three election timeouts every member that is up stands or votes. Who has
+        just started gives the others that time as well."""
         timeout_s = self._timings.election_timeout_ticks * self.config.tick_s
-        return self._now - self._heard.get(member_id, float("-inf")) <= 3 * timeout_s
+        return self._now - self._heard.get(member_id, self._began) <= 3 * timeout_s
 
     @property
     def leader(self) -> ManagerAddress | None:

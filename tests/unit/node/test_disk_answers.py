@@ -277,3 +277,15 @@ def test_a_forced_swarm_dismisses_the_lost_managers() -> None:
     create(bench, 2, 3, via="m3")
     assert m3.store.count("service") == 3
     assert HardState(epoch=7).epoch == m3.node.manager.replica.epoch
+
+
+def test_who_has_just_started_gives_the_others_time_to_be_heard() -> None:
+    """Or a manager that starts again would call its swarm lost before anyone could answer."""
+    bench = Bench.formed(3)
+    bench.crash("m3")
+    bench.cut_off("m1", "m2")
+    bench.start("m3")
+    error = bench["m3"].node.manager.no_leader()
+    assert error.details == {"reachable": 3, "managers": 3, "outcome": "not_applied"}
+    bench.wait(3.0)
+    assert bench["m3"].node.manager.no_leader().details["reachable"] == 1

@@ -66,7 +66,9 @@ class Log:
 
     def write(self, *batches: Batch) -> BaseException | None:
         """One group."""
-        return self.storage.write(list(batches))
+        error = self.storage.write(list(batches))
+        self.storage.tidy()
+        return error
 
     def put(self, *batches: Batch) -> None:
         error = self.write(*batches)

@@ -188,6 +188,7 @@ class Locking:
             self.state.rewrite()
         assert self.log.write([batch(entry(index), snap=None)]) is None
         assert self.log.write([batch(snap=snapshot(index))]) is None
+        self.log.tidy()
         self.ring.forget({self.state.key_id} | self.log.data_keys_in_use())
 
     def close(self) -> None:

@@ -35,7 +35,8 @@ _BUCKETS = len(BUCKET_SECONDS) + 1
 
 
 class Writer(Protocol):
-    """Somebody who writes on the disk's thread."""
+    """Somebody who writes on the disk's thread. One with a method ``tidy`` is let do, after each
+    answer, what nobody has to wait for."""
 
     def write(self, items: list[Any]) -> BaseException | None:
         """Write all of ``items`` as one group; the error if they are not on disk."""
@@ -129,6 +130,9 @@ class DiskThread:
                 if error is not None and len(dones) < len(items):
                     _log.error("cannot write: %s", error)  # somebody did not ask to be told
                 self._answer(dones, error)
+                tidy = getattr(writer, "tidy", None)
+                if tidy is not None:
+                    tidy()
             if self._background:
                 self._slice()
         for slices, done in self._background:

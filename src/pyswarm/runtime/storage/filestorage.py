@@ -53,6 +53,7 @@ class FileStorage:
         self._cleared = cleared or (lambda: None)
         self._loaded = False
         self._keep_old = 0
+        self._newest: Snapshot | None = None  # marked on disk, and not yet cleared up behind
         # On the thread: the first batch that was not written, and why.
         self._refused: tuple[Batch, BaseException] | None = None
 
@@ -145,9 +146,14 @@ class FileStorage:
             return error
         self._refused = None
         newest = next((b.snapshot for b in reversed(items) if b.snapshot is not None), None)
+        self._newest = newest or self._newest
+        return None
+
+    def tidy(self) -> None:
+        """Clear away what the last snapshot stands for: several syncs that no commit waits for."""
+        newest, self._newest = self._newest, None
         if newest is not None:
             self._clear_behind(newest)
-        return None
 
     def _save(self, snapshot: Snapshot) -> None:
         key = (snapshot.index, snapshot.term)
@@ -167,15 +173,15 @@ class FileStorage:
         will be by the next one."""
         key = (snapshot.index, snapshot.term)
         one_key = self.ring is None or len(self.ring.ids) == 1
-        if self._keep_old and one_key and (older := self._snapshots.before(*key)):
-            key = older[-self._keep_old :][0]
         try:
+            if self._keep_old and one_key and (older := self._snapshots.before(*key)):
+                key = older[-self._keep_old :][0]
             self._wal.drop(key[0])
             self._snapshots.remove_older(*key)
             kept = {other: id for other, id in self._snapshot_keys.items() if other >= key}
             self._snapshot_keys = kept
             self._cleared()
-        except SwarmError as error:
+        except (SwarmError, OSError) as error:
             self._wal.notes.append(str(error))
 
     def roll(self) -> None:
