@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyswarm.model.labels import FrozenDict, Labels
-from pyswarm.model.objects import (Certificate, Config, Endpoint, Extension, JobStatus, KINDS,
-    ManagerStatus, Network, NetworkAttachment, Node, NodeDescription, Plugin, RequestRecord,
+from pyswarm.model.objects import (CSINode, Certificate, Config, Endpoint, Extension, JobStatus,
+    KINDS, ManagerStatus, Network, NetworkAttachment, Node, NodeDescription, Plugin, RequestRecord,
     Resource, RevokedCertificate, RootCAState, Sealed, SealingKey, Secret, Service, StoreObject,
-    Swarm, Task, TaskStatus, UpdateStatus, VirtualIP, Volume, VolumePublishStatus)
+    Swarm, TLSInfo, Task, TaskStatus, UpdateStatus, VirtualIP, Volume, VolumePublishStatus)
 from pyswarm.model.replace import replace
 from pyswarm.model.resources import (GenericResource, Limits, NANO, Platform, ResourceRequirements,
     Resources)
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from pyswarm.model.validate import validate_name, validate_service_spec
 
 __all__ = [
-    "AttachmentSpec", "Availability", "BindOptions", "CAConfig", "Certificate", "Config",
-    "ConfigReference", "ConfigSpec", "ContainerSpec", "CredentialSpec", "DESIRED_STATES",
+    "AttachmentSpec", "Availability", "BindOptions", "CAConfig", "CSINode", "Certificate",
+    "Config", "ConfigReference", "ConfigSpec", "ContainerSpec", "CredentialSpec", "DESIRED_STATES",
     "DNSConfig", "Driver", "Endpoint", "EndpointMode", "EndpointSpec", "Extension",
     "ExtensionSpec", "ExternalCA", "FailureAction", "FrozenDict", "GenericResource", "GenericSpec",
     "Global", "GlobalJob", "Healthcheck", "IPAMConfig", "IPAMOptions", "Identity", "JobStatus",
@@ -54,7 +54,7 @@ __all__ = [
     "ResourceRequirements", "ResourceSpec", "Resources", "RestartCondition", "RestartPolicy",
     "RevokedCertificate", "Role", "RootCAState", "SELinuxContext", "Sealed", "SealingKey",
     "Secret", "SecretReference", "SecretSpec", "Service", "ServiceMode", "ServiceSpec",
-    "StoreObject", "Swarm", "SwarmSpec", "Task", "TaskOrigin", "TaskSpec", "TaskState",
+    "StoreObject", "Swarm", "SwarmSpec", "TLSInfo", "Task", "TaskOrigin", "TaskSpec", "TaskState",
     "TaskStatus", "TmpfsOptions", "UPDATE_TRANSITIONS", "Ulimit", "UpdateConfig", "UpdateOrder",
     "UpdateState", "UpdateStatus", "VirtualIP", "Volume", "VolumeAccessMode", "VolumeOptions",
     "VolumePublishStatus", "VolumeSpec", "from_dict", "parse_bytes", "parse_duration",

@@ -221,6 +221,28 @@ class Plugin:
 
 @value
 @attrs.frozen(weakref_slot=False)
+class TLSInfo:
+    """Whom a node trusts and who signed its certificate (PEM; subject and public key as DER)."""
+
+    trust_root: bytes = b""
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+
+
+@value
+@attrs.frozen(weakref_slot=False)
+class CSINode:
+    """A storage plugin on a node: the node's id there, ``max_volumes`` (0: no limit), and where the
+    plugin sees the node (``topology``, segments by key)."""
+
+    plugin: str
+    node_id: str = ""
+    max_volumes: int = 0
+    topology: Labels = no_labels
+
+
+@value
+@attrs.frozen(weakref_slot=False)
 class NodeDescription:
     """What a node says of itself."""
 
@@ -230,6 +252,9 @@ class NodeDescription:
     engine_version: str = ""
     engine_labels: Labels = no_labels
     plugins: tuple[Plugin, ...] = ()
+    tls: TLSInfo | None = None
+    fips: bool = False
+    csi: tuple[CSINode, ...] = ()
 
 
 @value

@@ -9,12 +9,15 @@ import pytest
 
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import (
+    CSINode,
+    NodeDescription,
     Sealed,
     Secret,
     SecretSpec,
     ServiceSpec,
     Swarm,
     Task,
+    TLSInfo,
     from_dict,
     service_spec,
     to_dict,
@@ -102,3 +105,20 @@ def test_the_path_of_what_is_wrong(cls: type, data: Any, text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         from_dict(cls, data)
     assert caught.value.message.startswith(text)
+
+
+def test_what_a_node_says_of_itself() -> None:
+    """All of it (spec: objects, 4): its trust, its mode, its storage plugins too."""
+    said = NodeDescription(
+        hostname="box",
+        tls=TLSInfo(b"root", b"subject", b"key"),
+        fips=True,
+        csi=(CSINode("csi.example", "n-1", max_volumes=7, topology={"zone": "z1"}),),
+    )
+    form = to_dict(said)
+    assert form["csi"] == [
+        {"plugin": "csi.example", "node_id": "n-1", "max_volumes": 7, "topology": {"zone": "z1"}}
+    ]
+    assert from_dict(NodeDescription, json.loads(json.dumps(form))) == said
+    with pytest.raises(InvalidArgument, match="max_volumes"):
+        CSINode("csi.example", max_volumes="seven")  # type: ignore[arg-type]
