@@ -219,7 +219,7 @@ async def test_rotation_moves_every_service_and_removes_the_old_version() -> Non
         await cluster.configs.rotate("app.conf", "mode=2", timeout=WAIT_S)
         assert [config.name for config in await cluster.configs.list()] == ["app.conf_v2"]
         await shows(web, ["/app.conf=mode=2", "/run/secrets/key=three"] * 2)
-        with pytest.raises(InvalidArgument, match="config not found: app.conf"):
+        with pytest.raises(InvalidArgument, match=r"config not found: app\.conf"):
             await web.rollback()  # what it would go back to is gone
         with pytest.raises(InvalidArgument):
             await cluster.secrets.rotate("key_v3", "")
