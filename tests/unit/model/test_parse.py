@@ -8,15 +8,26 @@ from typing import Any
 import pytest
 
 from pyswarm.errors import InvalidArgument
-from pyswarm.model import Mount, MountType, PortConfig, Preference, Protocol, PublishMode
+from pyswarm.model import (
+    Healthcheck,
+    Mount,
+    MountType,
+    PortConfig,
+    Preference,
+    Protocol,
+    PublishMode,
+    service_spec,
+)
 from pyswarm.model.parse import (
     parse_bytes,
     parse_cpus,
     parse_duration,
+    parse_healthcheck,
     parse_mount,
     parse_port,
     parse_ports,
     parse_preference,
+    parse_reference,
 )
 
 UDP, HOST = Protocol.UDP, PublishMode.HOST
@@ -80,3 +91,65 @@ def test_bad_texts(parse: Callable[[Any], Any], texts: list[Any]) -> None:
     for text in texts:
         with pytest.raises(InvalidArgument):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        ("curl -f localhost", Healthcheck(("CMD-SHELL", "curl -f localhost"))),
+        ("NONE", Healthcheck(("NONE",))),
+        ({"test": ["CMD", "true"], "interval": "1m30s"}, Healthcheck(("CMD", "true"), 90.0)),
+        (
+            {
+                "test": "true", "timeout": 2, "retries": 4, "start_period": "10s",
+                "start_interval": "500ms",
+            },
+            Healthcheck(("CMD-SHELL", "true"), 0.0, 2.0, 4, 10.0, 0.5),
+        ),
+        (Healthcheck(("CMD", "x")), Healthcheck(("CMD", "x"))),
+    ],
+)  # fmt: skip
+def test_health_checks(check: object, expected: Healthcheck) -> None:
+    assert parse_healthcheck(check) == expected  # type: ignore[arg-type]
+    container = service_spec("web", healthcheck=check).task.container  # type: ignore[typeddict-item]
+    assert container is not None
+    assert container.healthcheck == expected
+
+
+@pytest.mark.parametrize("check", [7, ["CMD", "x"], {"test": "x", "often": 1}, {"interval": "1x"}])
+def test_health_checks_that_are_none(check: object) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_healthcheck(check)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("source=a", {"source": "a"}),
+        ("src=a,target=b,uid=7,gid=8", {"source": "a", "target": "b", "uid": "7", "gid": "8"}),
+        ("source=a,mode=0440", {"source": "a", "mode": 0o440}),
+        ("source=a,mode=0o440", {"source": "a", "mode": 0o440}),
+        ("source=a,mode=440", {"source": "a", "mode": 440}),
+        ("source=a,mode=0x120", {"source": "a", "mode": 0x120}),
+        ("source=a,mode=0", {"source": "a", "mode": 0}),
+    ],
+)  # fmt: skip
+def test_references(text: str, expected: dict[str, object]) -> None:
+    assert parse_reference(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("target=a", "source is required"),
+        ("source=", "source is required"),
+        ("source=a,readonly", "invalid field 'readonly' must be a key=value pair"),
+        ("source=a,mode=rw", "invalid mode specified: 'rw'"),
+        ("source=a,mode=-1", "invalid mode specified: '-1'"),
+        ("source=a,mode=0x100000000", "invalid mode specified: '0x100000000'"),
+    ],
+)
+def test_references_that_are_none(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse_reference(text)
+    assert caught.value.message == sentence
