@@ -50,7 +50,7 @@ class Address:
 def split(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """``host[:port]``; raises ``InvalidArgument``. The host is not looked at."""
     host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
         host, port = text, str(default_port)
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise InvalidArgument(f"{text!r} is not an address")

@@ -323,7 +323,8 @@ class TlsEndpoint:
             if link is not None and link.connection is connection:
                 link.connection = None
                 link.queue = SendQueue()
-                self._on_broken(connection.addr)
+                if connection.addr:
+                    self._on_broken(connection.addr)
             await connection.close()
 
     async def _listen(self) -> None:
@@ -340,7 +341,7 @@ class TlsEndpoint:
         scope = trio.CancelScope()
         if len(self._handshakes) >= HANDSHAKES_MAX:
             self._refuse("crowd")
-            next(iter(self._handshakes.values())).cancel()
+            self._handshakes.pop(next(iter(self._handshakes))).cancel()
         self._handshakes[connection] = scope
         begun = False
         try:
@@ -350,7 +351,7 @@ class TlsEndpoint:
         except (*Broken, Refused, InvalidArgument, InvalidCertificate) as problem:
             self._refuse("handshake", error=str(problem) or type(problem).__name__)
         finally:
-            del self._handshakes[connection]
+            self._handshakes.pop(connection, None)
             if not begun:
                 await trio.aclose_forcefully(tcp)
         if begun:
@@ -362,6 +363,7 @@ class TlsEndpoint:
             return
         try:
             self._check_peer(connection)
+            self._check_claim(connection)
             if len(self._members) >= MEMBERS_MAX:
                 raise Refused("too many connections")
         except Refused as problem:
@@ -370,10 +372,26 @@ class TlsEndpoint:
             return
         await self._live(self._adopt(connection), connection)
 
+    def _check_claim(self, connection: Connection) -> None:
+        """A worker that says it listens where a manager does could end that manager's sessions by
+        hanging up: the manager's word counts."""
+        peer = connection.identity
+        assert peer is not None
+        for other in list(self._members):
+            if other.hello.addr != connection.hello.addr or other.identity is None:
+                continue
+            if other.identity.node_id == peer.node_id:
+                continue
+            if peer.is_manager and not other.identity.is_manager:
+                other.addr = ""
+                other.cancel()
+            elif other.identity.is_manager and not peer.is_manager:
+                raise Refused("it claims a manager's address")
+
     async def _serve_stranger(self, connection: Connection) -> None:
         if len(self._strangers) >= STRANGERS_MAX:
             self._refuse("crowd")
-            next(iter(self._strangers.values())).cancel()
+            self._strangers.pop(next(iter(self._strangers))).cancel()
         self._next_stranger += 1
         connection.addr = f"{STRANGER}{self._next_stranger}"
         self._strangers[connection.addr] = connection

@@ -1,0 +1,226 @@
+"""Endpoints that talk over real sockets, without nodes behind them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from pyswarm.ca import RootCA
+from pyswarm.model import Identity, Role
+from pyswarm.model.session import Heartbeat, HeartbeatAnswer, SessionRefused, StatusRecorded
+from pyswarm.node.messages import RaftPacket
+from pyswarm.raft import Configuration
+from pyswarm.raft import message as raft
+from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, connection
+from pyswarm.runtime.tls.endpoint import TlsEndpoint
+from swarms import until
+
+NOW = time.time()
+ROOT = RootCA.create(NOW)
+
+
+def credentials(node_id: str, role: Role, life_s: float = 3600.0, root: RootCA = ROOT) -> Any:
+    return Credentials.signed_by(root, Identity(node_id, role, "swarm"), NOW, life_s)
+
+
+class Peer:
+    """An endpoint with what it heard."""
+
+    def __init__(self, node_id: str, role: Role = Role.MANAGER, root: RootCA = ROOT) -> None:
+        self.node_id = node_id
+        self.network: NodeNetwork = TlsNetwork().for_node("127.0.0.2:0", None)
+        self.network.credentials = credentials(node_id, role, root=root)
+        self.heard: list[tuple[str, str, Any]] = []
+        self.broken: list[str] = []
+        self.door: TlsEndpoint = self.network.attach(None, lambda: None, self._hear)
+
+    def _hear(self, identity: Identity | None, addr: str, message: Any) -> None:
+        assert identity is not None
+        self.heard.append((identity.node_id, addr, message))
+
+    def say(self, to: Peer, message: Any) -> bool:
+        return self.door.send(to.door.addr, message, to.node_id)
+
+    @property
+    def messages(self) -> list[Any]:
+        return [message for _, _, message in self.heard]
+
+
+@asynccontextmanager
+async def peers(*made: Peer) -> AsyncIterator[tuple[Peer, ...]]:
+    async with AsyncExitStack() as stack:
+        for peer in made:
+            await stack.enter_async_context(peer.door.serving(peer.broken.append))
+        yield made
+    for peer in made:
+        peer.door.close()
+
+
+async def test_a_message_and_its_answer_take_one_connection() -> None:
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        assert a.say(b, Heartbeat("s"))
+        await until(lambda: bool(b.heard))
+        assert b.heard == [("a", a.door.addr, Heartbeat("s"))]
+        assert b.say(a, HeartbeatAnswer("s", 5.0))
+        await until(lambda: bool(a.heard))
+        assert a.heard == [("b", b.door.addr, HeartbeatAnswer("s", 5.0))]
+        assert len(a.door._members) == len(b.door._members) == 1
+
+
+async def test_of_two_connections_opened_at_once_one_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "RETIRE_S", 0.1)
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        for i in range(20):
+            assert a.say(b, StatusRecorded("a", i))
+            assert b.say(a, StatusRecorded("b", i))
+        await until(lambda: len(a.heard) == len(b.heard) == 20)
+        assert [message.sequence for message in a.messages] == list(range(20))
+        await until(lambda: len(a.door._members) == len(b.door._members) == 1)
+        assert a.say(b, Heartbeat("more"))
+        await until(lambda: len(b.heard) == 21)
+        assert a.broken == b.broken == []
+
+
+async def test_nobody_there_is_said_and_then_known() -> None:
+    async with peers(Peer("a")) as (a,):
+        b = Peer("b")
+        b.door.close()
+        assert a.say(b, Heartbeat("s"))
+        await until(lambda: a.broken == [b.door.addr])
+        assert not a.say(b, Heartbeat("s"))  # until the back-off is over
+        await until(lambda: a.say(b, Heartbeat("s")))
+
+
+async def test_a_broken_line_is_said_and_made_anew() -> None:
+    async with peers(Peer("a")) as (a,):
+        b = Peer("b")
+        async with b.door.serving(b.broken.append):
+            a.say(b, Heartbeat("s"))
+            await until(lambda: bool(b.heard))
+            for one in list(b.door._members):
+                one.cancel()
+            await until(lambda: a.broken == [b.door.addr])
+            await until(lambda: a.say(b, Heartbeat("again")))
+            await until(lambda: Heartbeat("again") in b.messages)
+        b.door.close()
+
+
+async def test_a_message_reaches_the_node_it_is_for_or_nobody() -> None:
+    """Whoever listens at an address: without the right certificate it hears nothing."""
+    async with peers(Peer("a"), Peer("thief")) as (a, thief):
+        assert a.door.send(thief.door.addr, Heartbeat("secret"), "b")
+        await until(lambda: a.broken == [thief.door.addr])
+        assert thief.heard == []
+        assert a.door.refused["dial"] == 1
+
+
+async def test_another_swarms_node_is_refused() -> None:
+    async with peers(Peer("a"), Peer("b", root=RootCA.create(NOW))) as (a, b):
+        a.say(b, Heartbeat("s"))
+        await until(lambda: bool(a.broken))
+        assert b.heard == []
+
+
+async def test_what_a_worker_may_not_say_is_dropped_and_counted() -> None:
+    async with peers(Peer("a"), Peer("w", Role.WORKER)) as (a, worker):
+        worker.say(a, HeartbeatAnswer("s", 1.0))
+        worker.say(a, Heartbeat("mine"))
+        await until(lambda: bool(a.heard))
+        assert a.messages == [Heartbeat("mine")]
+        assert a.door.refused["role"] == 1
+
+
+async def test_a_removed_node_is_told_so_and_not_heard() -> None:
+    async with peers(Peer("a"), Peer("w", Role.WORKER)) as (a, worker):
+        a.door.is_revoked = lambda node_id: node_id == "w"
+        worker.say(a, Heartbeat("s"))
+        await until(lambda: bool(worker.heard))
+        (refusal,) = worker.messages
+        assert isinstance(refusal, SessionRefused)
+        assert (refusal.code, refusal.message) == ("not_found", "node w was removed from swarm")
+        assert a.heard == []
+        assert a.door.refused["removed"] == 1
+
+
+async def test_a_snapshot_under_way_does_not_hold_up_a_heartbeat() -> None:
+    chunk = raft.InstallSnapshot(2, 1, 5, 0, 9, 5, Configuration((), 1), 0, 1, b"x" * 250_000, 1, 1)
+    beat = RaftPacket(raft.Heartbeat(2, 1, 5, 0, 3, 1))
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        a.say(b, Heartbeat("hello"))
+        await until(lambda: bool(b.heard))
+        for _ in range(80):
+            assert a.say(b, RaftPacket(chunk))
+        await until(lambda: len(b.heard) > 1)
+        assert a.say(b, beat)
+        await until(lambda: len(b.heard) == 82)
+        assert b.messages.index(beat) < 60
+
+
+async def test_too_much_for_a_peer_is_refused_and_memory_bounded() -> None:
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        big = StatusRecorded("x" * 8_000_000, 1)
+        taken = [a.say(b, big) for _ in range(10)]
+        assert taken[0]
+        assert not all(taken)
+        await until(lambda: len(b.heard) == sum(taken))
+
+
+async def test_a_peer_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SILENT_S", 0.3)
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.1)
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        a.say(b, Heartbeat("s"))
+        await until(lambda: bool(b.heard))
+        await trio.sleep(0.5)
+        assert len(a.door._members) == 1  # signs of life keep it
+        for one in b.door._members:
+            monkeypatch.setattr(one, "put", lambda _: True)  # the host is gone, TCP says nothing
+        await until(lambda: bool(a.broken))
+        assert not a.door._members
+
+
+async def test_an_expired_certificate_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.1)
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        a.say(b, Heartbeat("s"))
+        await until(lambda: bool(b.heard))
+        for one in a.door._members:
+            one.valid_until = time.time() - 1
+        await until(lambda: not a.door._members)
+
+
+async def test_a_renewed_certificate_keeps_the_line_and_a_new_role_is_shown_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "RETIRE_S", 0.05)
+    async with peers(Peer("a"), Peer("w", Role.WORKER)) as (a, worker):
+        worker.say(a, Heartbeat("1"))
+        await until(lambda: len(a.heard) == 1)
+        (line,) = worker.door._members
+        worker.door.use(credentials("w", Role.WORKER))
+        worker.say(a, Heartbeat("2"))
+        await until(lambda: len(a.heard) == 2)
+        assert list(worker.door._members) == [line]
+        worker.door.use(credentials("w", Role.MANAGER))
+        worker.say(a, HeartbeatAnswer("3", 1.0))
+        await until(lambda: len(a.heard) == 3)
+        await until(lambda: line not in worker.door._members)
+
+
+async def test_a_worker_cannot_claim_a_managers_address() -> None:
+    async with peers(Peer("a"), Peer("m"), Peer("w", Role.WORKER)) as (a, manager, worker):
+        manager.say(a, Heartbeat("1"))
+        await until(lambda: bool(a.heard))
+        worker.door._addr = manager.door.addr
+        worker.say(a, Heartbeat("2"))
+        await until(lambda: a.door.refused["peer"] == 1)
+        assert len(a.heard) == 1
