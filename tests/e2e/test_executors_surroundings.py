@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from pyswarm.agent import Exited, TaskRejected, task_context
+from pyswarm.agent import Exited, Started, TaskRejected, task_context
 from pyswarm.agent.executor import TaskFile
 from pyswarm.errors import FailedPrecondition, NotFound
 from pyswarm.model import ContainerSpec, Mount, Task, TaskSpec
@@ -29,9 +29,11 @@ from pyswarm.model.specs import (
     VolumeOptions,
 )
 from pyswarm.model.states import MountType
-from pyswarm.runtime.executors import ProcessExecutor
+from pyswarm.runtime.executors import Image, ProcessExecutor
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import PARENT, Cgroups
+from pyswarm.runtime.executors.health import HealthWatch
+from pyswarm.testing.executors import ShellBehaviours, check_executor
 
 AS_ROOT = pytest.mark.skipif(not can_make_namespaces(), reason="this is not root on its own host")
 LIMITED = pytest.mark.skipif(
@@ -300,6 +302,17 @@ async def test_a_health_check_sees_what_the_task_sees() -> None:
         assert await executor.probe("t1") == 0
 
 
+async def test_an_image_may_bring_a_health_check() -> None:
+    check = Healthcheck(test=("CMD", "test", "-e", "here"), interval=0.02, retries=500)
+    images = {"app": Image(("sh", "-c", "sleep 0.1; touch here; sleep 100"), healthcheck=check)}
+    task = task_context(Task("t1", "s1", TaskSpec(ContainerSpec("app"))), hostname="")
+    async with ProcessExecutor(images=images) as executor:
+        await executor.prepare(task)
+        started = await HealthWatch(executor).start(task.task)  # returns when it is healthy
+        assert isinstance(started, Started)
+        assert await executor.probe("t1") == 0
+
+
 @AS_ROOT
 async def test_another_user_in_a_sandbox() -> None:
     found = await lines(
@@ -456,6 +469,7 @@ async def as_ordinary_user(python: str) -> None:
     assert await tried("ulimit -v", limited(memory_bytes=256 << 20)) == str(256 << 10)
     assert await tried("echo $HOSTNAME", hostname="h", capability_drop=("ALL",)) == "h"
     assert await tried("tty -s && echo terminal", tty=True) == "terminal\r"
+    await check_executor(lambda: ProcessExecutor(python=python), ShellBehaviours())
 
 
 def test_an_ordinary_user(tmp_path: Path) -> None:
@@ -467,6 +481,7 @@ def test_an_ordinary_user(tmp_path: Path) -> None:
     python = next((path for path in known if os.path.exists(path)), "")
     if not python:
         pytest.skip("no Python that an ordinary user may run")
+    ProcessExecutor().describe()  # loads what that user might not be able to read
     output = os.open(tmp_path / "told", os.O_RDWR | os.O_CREAT)
     child = os.fork()
     if child == 0:

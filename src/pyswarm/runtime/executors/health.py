@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+import attrs
 import trio
 
 from pyswarm.agent.executor import Executor, Exited, Started, TaskGone
@@ -76,6 +77,10 @@ class HealthWatch:
 
     def _begin(self, task: Task, *, healthy: bool) -> Health | None:
         container = task.spec.container
+        if container is not None and container.healthcheck is None:
+            own = getattr(self._executor, "image_healthcheck", None)
+            own = own(container.image) if own is not None else None
+            container = attrs.evolve(container, healthcheck=own)
         check = healthcheck_of(container) if container is not None else None
         if check is None or not isinstance(self._executor, Prober):
             return None

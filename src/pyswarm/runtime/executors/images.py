@@ -14,6 +14,7 @@ from typing import TypeVar
 import attrs
 
 from pyswarm.agent.executor import TaskContext, TaskRejected
+from pyswarm.model.specs import Healthcheck
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class Image:
     dir: str = ""
     user: str = ""
     stop_signal: str = ""
+    healthcheck: Healthcheck | None = None
 
 
 HOST_IMAGES: Mapping[str, Image] = {

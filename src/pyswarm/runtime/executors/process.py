@@ -43,6 +43,7 @@ from pyswarm.model.resources import (
     ResourceRequirements,
     Resources,
 )
+from pyswarm.model.specs import Healthcheck
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
@@ -157,6 +158,10 @@ class ProcessExecutor:
     async def probe(self, task_id: str, /) -> int:
         """Run the health check as the task runs: its user, directory, environment and limits."""
         return await self._process(task_id).probe()
+
+    def image_healthcheck(self, name: str) -> Healthcheck | None:
+        """The check of an image, for tasks whose service says nothing of one."""
+        return find_image(self._images, name).healthcheck
 
     async def shutdown(self, task_id: str, /) -> None:
         task = self._get(task_id)
@@ -319,7 +324,8 @@ class ProcessExecutor:
             self._remove(task.id, cgroups)
             raise
         privileges = container.privileges
-        check = healthcheck_of(container)
+        check = container.healthcheck or image.healthcheck
+        check = healthcheck_of(attrs.evolve(container, healthcheck=check))
         launch = Launch(
             argv=argv,
             env=self._environment(task, image, user, {**named, **around.env}),
