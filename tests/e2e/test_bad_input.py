@@ -20,9 +20,11 @@ from pyswarm.errors import (
 )
 from pyswarm.model import ContainerSpec, Global, Replicated, ServiceSpec, TaskSpec
 from pyswarm.model.requests import RemoveNode
+from pyswarm.node.calls import Barrier
 from pyswarm.node.whatif import Drain, Scale
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.executors import CallableExecutor
+from pyswarm.testing import LocalSwarm
 from swarms import WAIT_S, one_node
 
 Verb = Callable[[Cluster], Awaitable[Any]]
@@ -302,3 +304,17 @@ async def test_a_stopped_node_answers_nobody() -> None:
         await cluster.services.list()
     with pytest.raises(Unavailable, match="stopped"):
         await cluster._member.request(RemoveNode("x"))
+
+
+async def test_a_node_that_is_far_behind_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are refused and messages of peers lost, before memory suffers."""
+    async with LocalSwarm(managers=1, workers=1) as swarm:
+        node = swarm["node-1"]._member.node
+        with monkeypatch.context() as patch:
+            patch.setattr("pyswarm.runtime.node.INBOX_MAX", 0)
+            with pytest.raises(Unavailable, match="0 inputs wait for this node") as caught:
+                await node.call(Barrier())
+            assert caught.value.outcome == "not_applied"
+            node._receive(None, "nowhere:1", "a message")
+            assert node.driver.waiting == 0
+        await swarm["node-1"].wait_ready(timeout=WAIT_S)

@@ -11,7 +11,7 @@ from pyswarm.env import Rng
 from pyswarm.errors import SwarmError, Unavailable
 from pyswarm.model import Request
 from pyswarm.model.session import ManagerAddress
-from pyswarm.node.config import FORWARD_TIMEOUT_S
+from pyswarm.node.config import FORWARD_TIMEOUT_S, FORWARDED_MAX
 from pyswarm.node.messages import ForwardRequest
 from pyswarm.node.outbox import Outbox
 
@@ -62,6 +62,9 @@ class Calls:
         deadline: float | None,
     ) -> None:
         """Pass ``request`` on; without an answer in time its outcome is unknown."""
+        if len(self._forwarded) >= FORWARDED_MAX:
+            done(None, Unavailable(f"{FORWARDED_MAX} requests are under way", hint="retry later"))
+            return
         self._next += 1
         limit = now + FORWARD_TIMEOUT_S
         if deadline is not None:

@@ -22,6 +22,9 @@ TICK_S = 0.05
 FORWARD_TIMEOUT_S = 5.0
 """How long a follower waits for the leader's answer to a forwarded request."""
 
+FORWARDED_MAX = 10_000
+"""Requests a follower has passed on and waits for; the leader takes no more in its queue either."""
+
 SESSION_PERIOD_S = 5.0
 """Heartbeat period where the swarm's settings are not known yet."""
 

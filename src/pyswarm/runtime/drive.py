@@ -23,6 +23,10 @@ from pyswarm.machine import Effect
 INPUTS_PER_BREATH = 64
 """Inputs taken before other tasks of the loop get their turn."""
 
+INBOX_MAX = 65_536
+"""Inputs that may wait before messages of peers are lost and calls refused: a loop that is so far
+behind (seconds of steps) would answer nobody in time. Answers of the disk are always taken."""
+
 
 class Stepping(Protocol):
     """A machine, as the driver sees it."""
@@ -54,6 +58,11 @@ class Driver:
         self._thread: int | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = False
+
+    @property
+    def waiting(self) -> int:
+        """Inputs in the inbox: who has a choice adds none to a full one (``INBOX_MAX``)."""
+        return len(self._inbox)
 
     def post(self, input: Any) -> None:
         """Put an input into the inbox; from any thread, and never waits."""

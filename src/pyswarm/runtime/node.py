@@ -61,7 +61,7 @@ from pyswarm.node.calls import HandOver
 from pyswarm.raft import RaftConfig, Snapshot
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
-from pyswarm.runtime.drive import Driver
+from pyswarm.runtime.drive import INBOX_MAX, Driver
 from pyswarm.runtime.drivers import Drivers
 from pyswarm.runtime.executors.bridge import ExecutorBridge, open_bridge
 from pyswarm.runtime.keywrap import KeyWrapper
@@ -159,6 +159,9 @@ class RunningNode:
         if self.halted is not None:
             del self._waiters[token]
             raise Unavailable("this node has stopped")
+        if self.driver.waiting >= INBOX_MAX:
+            del self._waiters[token]
+            raise Unavailable(f"{INBOX_MAX} inputs wait for this node", hint="retry later")
         self.driver.post(Call(token, body, self.clock.monotonic() + timeout_s))
         try:
             with trio.fail_after(timeout_s):
@@ -267,7 +270,7 @@ class RunningNode:
         tap = self.taps.get(type(message))
         if tap is not None:
             tap(identity, addr, message)
-        else:
+        elif self.driver.waiting < INBOX_MAX:  # else it is lost, as any message may be
             self.driver.post(FromPeer(identity, addr, message))
 
     def _perform(self, effect: Effect) -> None:

@@ -45,6 +45,16 @@ def test_a_follower_forwards_and_passes_the_answer_on() -> None:
     assert str(caught.value) == "service nope not found"
 
 
+def test_a_follower_forwards_no_more_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyswarm.node.calls.FORWARDED_MAX", 1)
+    bench = Bench.formed(3)
+    bench.send("m2", service("first"))
+    with pytest.raises(Unavailable, match="1 requests are under way") as caught:
+        bench.ask("m2", service("second"))
+    assert caught.value.outcome == "not_applied"
+    assert bench.ask("m2", service("third")).spec.name == "third"
+
+
 def test_a_request_is_forwarded_once() -> None:
     """A manager that does not lead (any more) refuses what was forwarded to it."""
     bench = Bench.formed(3)
