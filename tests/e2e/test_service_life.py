@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from pyswarm import blocking
 from pyswarm.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -19,6 +20,7 @@ from pyswarm.errors import (
 )
 from pyswarm.model import TaskState, UpdateState
 from pyswarm.runtime.drivers import DriverRequest
+from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.front import Converged, Failed
 from pyswarm.testing import LocalSwarm
 from swarms import IMAGES, WAIT_S, one_node, until
@@ -307,3 +309,43 @@ async def test_drivers_bring_payloads_when_tasks_need_them() -> None:
         assert await web.running(), "nobody else is held up"
         with pytest.raises(InvalidArgument, match="a driver brings secret key"):
             await cluster.secrets.rotate("key", "x")
+
+
+# -- health
+
+
+async def test_an_update_waits_for_health_and_goes_back_without_it() -> None:
+    async def healthy(task: Any) -> bool:
+        await trio.lowlevel.checkpoint()
+        return "ILL=1" not in task.container.env
+
+    executor = CallableExecutor({"sleeper": IMAGES["sleeper"]}, checks={"healthy": healthy})
+    async with one_node(executor=executor) as cluster:
+        web = await cluster.services.create(
+            "web", image="sleeper", replicas=2,
+            healthcheck={"test": ["CMD", "healthy"], "interval": "20ms", "retries": 2},
+            update_failure_action="rollback", stop_grace_period=1, **QUICK,
+        )  # fmt: skip
+        await settled(web)
+        assert all(task.value.takes_traffic for task in await web.running())
+        await web.update(env_add="ILL=1", order="start-first")
+        with trio.fail_after(WAIT_S):
+            steps = [step async for step in web.update_progress()]
+        assert isinstance(steps[-1].outcome, Failed)
+        assert str(steps[-1]).startswith("the update was undone: ")
+        assert len(await web.running()) == 2, "start-first: the healthy ones never stopped"
+        await settled(web)
+        assert web.value.spec.task.container.env == ()
+        errors = {task.err for task in await web.tasks() if task.state is TaskState.FAILED}
+        assert errors == {"task: non-zero exit (137): dockerexec: unhealthy container"}
+
+
+def test_the_blocking_front_door_has_all_of_it() -> None:
+    with blocking.Cluster.init(executor=CallableExecutor(IMAGES)) as cluster:
+        cluster.secrets.create("key", io.BytesIO(b"one"))
+        web = cluster.services.create("web", image="reader", secrets=["key"], **QUICK)
+        web.update(env_add={"A": "1"}, force=True)
+        steps = [str(step) for step in web.update_progress()]
+        assert steps[-1] == "verify: Service web converged"
+        assert cluster.secrets.rotate("key", "two", timeout=WAIT_S).name == "key_v2"
+        assert web.wait_converged(timeout=WAIT_S)
