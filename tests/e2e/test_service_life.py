@@ -334,6 +334,7 @@ async def test_an_update_waits_for_health_and_goes_back_without_it() -> None:
         assert isinstance(steps[-1].outcome, Failed)
         assert str(steps[-1]).startswith("the update was undone: ")
         assert len(await web.running()) == 2, "start-first: the healthy ones never stopped"
+        web = await cluster.services.get("web")
         await settled(web)
         assert web.value.spec.task.container.env == ()
         errors = {task.err for task in await web.tasks() if task.state is TaskState.FAILED}
