@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from pyswarm.dispatch import Dispatcher
@@ -57,6 +58,12 @@ QUEUE_MAX = 10_000
 OBJECTS_PER_STEP = 50_000
 """Objects looked at in one step while an office is furnished: at some 1 µs each, far below an
 election timeout."""
+
+UNSETTLED_PER_TURN = TURN_CHANGES_MAX // 2
+"""Nodes that a new leader calls unknown in one turn."""
+
+HALF_A_TURN = TURN_BYTES_MAX // 2 + 1
+"""What such a part counts for, so that two do not fit in a turn; what waits behind them does."""
 
 UNKNOWN_MESSAGE = 'Node moved to "unknown" state due to leadership change in cluster'
 
@@ -105,7 +112,12 @@ class Office:
         period = self._store.swarm.spec.heartbeat_period
         self.dispatcher = Dispatcher(self._store, now, self._rng.child("dispatch"), period=period)
         self.seats = Seats(self._store)
-        self._queue.appendleft(Work(_unsettle_nodes, _nobody))
+        nodes = [node.id for node in self._store.nodes()]
+        for first in range(0, len(nodes), UNSETTLED_PER_TURN):
+            part = nodes[first : first + UNSETTLED_PER_TURN]
+            self._queue.appendleft(
+                Work(partial(_unsettle, node_ids=part), _nobody, size=HALF_A_TURN)
+            )
 
     def _build(self, now: float) -> None:
         """Rebuild some reconcilers, in a large swarm one a step: followers that hear nothing while
@@ -390,10 +402,11 @@ def _nobody(value: Any, error: SwarmError | None) -> None:
     """For work whose outcome nobody waits for."""
 
 
-def _unsettle_nodes(tx: Transaction) -> None:
+def _unsettle(tx: Transaction, node_ids: Iterable[str]) -> None:
     """A new leader knows nothing of anyone: every node not down is unknown until it reports."""
-    for node in list(tx.nodes()):
-        if node.state not in (NodeState.DOWN, NodeState.UNKNOWN):
+    for node_id in node_ids:
+        node = tx.node(node_id)
+        if node is not None and node.state not in (NodeState.DOWN, NodeState.UNKNOWN):
             tx.update(
                 replace(node, state=NodeState.UNKNOWN, message=UNKNOWN_MESSAGE),
                 Because("new-leader"),

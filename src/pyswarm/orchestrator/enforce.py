@@ -94,11 +94,26 @@ def offenders_on(view: Reader, node: Node) -> list[Task]:
     tasks = [
         task
         for task in view.tasks_of_node(node.id)
-        if TaskState.ASSIGNED <= task.desired_state <= TaskState.COMPLETE
+        if _asks(task)
+        and TaskState.ASSIGNED <= task.desired_state <= TaskState.COMPLETE
         and TaskState.ASSIGNED <= task.state < TaskState.COMPLETE
     ]
+    if not tasks:
+        return []
     left = _Remainder(node)
     return [task for task in tasks if not (_met(view, node, task) and left.take(task))]
+
+
+def _asks(task: Task) -> bool:
+    """Whether the task wants anything of its node that it could lose: most want nothing."""
+    spec = task.spec
+    reserved = spec.resources.reservations
+    return bool(
+        reserved.nano_cpus
+        or reserved.memory_bytes
+        or task.assigned_generic
+        or spec.placement.constraints
+    )
 
 
 def _met(view: Reader, node: Node, task: Task) -> bool:

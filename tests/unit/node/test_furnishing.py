@@ -32,3 +32,24 @@ def test_a_new_leader_beats_while_it_rebuilds(monkeypatch: pytest.MonkeyPatch) -
     assert leader.office is first, "nobody stood against it meanwhile"
     assert [type(one) for one in first.reconcilers] == list(RECONCILERS)
     bench.settle()
+
+
+def test_many_nodes_become_unknown_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry for each part; what waits behind them comes with the last."""
+    monkeypatch.setattr(office, "UNSETTLED_PER_TURN", 2)
+    bench = Bench.formed(3, 2)
+    bench.crash("m1")
+    seen = {one.name: len(one.commits) for one in bench.managers()}
+    leader = bench.new_leader(besides="m1")
+    token = bench.send(leader.name, CreateService(service_spec("waiting", image="web")))
+    assert bench.answer(leader.name, token)[1] is None
+    commits = leader.commits[seen[leader.name] :]
+    parts = [
+        {one.id for one in commit.changes if one.because.code == "new-leader"}
+        for commit in commits
+    ]
+    sizes = [len(part) for part in parts if part]
+    assert sizes[:2] == [1, 2]
+    assert len(sizes) == 3 and sizes[2] <= 2, "who reports in the last turn is ready in it"
+    kinds = [{one.kind for one in commit.changes} for commit in commits]
+    assert "service" not in kinds[0] and "service" not in kinds[1]
