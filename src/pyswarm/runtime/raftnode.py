@@ -312,8 +312,6 @@ class RaftNode:
         waiter = waiters[self._number] = Waiter()
         return self._number, waiter
 
-    # -- the transport
-
     def _address(self, id: MemberID) -> str | None:
         member = self.replica.configuration.get(id)
         if member is not None and member.context:
@@ -396,9 +394,11 @@ class RaftNode:
         just now may propose at once: only if nobody does, the news go by themselves."""
         for _ in range(2):  # the order of tasks within a round of the loop is random
             await trio.lowlevel.cancel_shielded_checkpoint()
-        if self._bell.rung:
-            self._bell.rung = False
-            self._pump()
+            if self._bell.rung:
+                self._bell.rung = False
+                self._pump()
+            if not self._news:
+                return
         for message in self._news.values():
             self._transmit(message)
         self._news.clear()
