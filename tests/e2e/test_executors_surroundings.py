@@ -7,6 +7,7 @@ may be there. What an ordinary user's node does is tried in a process of such a 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -377,6 +378,15 @@ def test_groups_of_nodes_that_are_gone_are_swept(tmp_path: Path) -> None:
     gone.mkdir()
     groups.sweep()
     assert not gone.exists() and Path(own).exists()
+
+
+def test_another_node_may_have_taken_the_parent_away(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids", encoding="ascii")
+    groups = Cgroups.find(tmp_path)
+    shutil.rmtree(tmp_path / PARENT)
+    groups.make("t1", limited(pids=5))
+    control = (tmp_path / PARENT / "cgroup.subtree_control").read_text(encoding="ascii")
+    assert control == "+cpu +memory +pids"
 
 
 # -- an end by force

@@ -71,6 +71,8 @@ class Cgroups:
         values = self._values(wanted)
         made: list[str] = []
         name = f"{os.getpid()}.{task_id}"
+        if self.version == 2 and values and not (self.root / PARENT).exists():
+            self._delegate(self.root)  # another node here was the last, and took it away
         try:
             for controller, files in values.items():
                 top = self.root / PARENT if self.version == 2 else self.root / controller / PARENT
