@@ -131,7 +131,6 @@ class Seats:
             if node is not None and node_id not in seats:
                 tx.update(replace(node, role=Role.WORKER, manager=None), Because("no-seat"))
 
-
     def _dismiss(
         self, tx: Transaction, configuration: Configuration, seats: Mapping[str, Member]
     ) -> None:
