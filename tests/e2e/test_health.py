@@ -136,6 +136,13 @@ async def test_functions() -> None:
         assert status is not None
         assert status.err == "No such health check: who"
 
+        async def who(task: TaskContext) -> bool:
+            return True
+
+        executor.register_check("who", who)
+        harness.assign(make_task("v", container=ContainerSpec("work", healthcheck=unknown)))
+        await harness.until("v", TaskState.RUNNING)
+
 
 async def test_none_means_no_check() -> None:
     container = attrs.evolve(SHELL.runs("x"), healthcheck=Healthcheck(("NONE",)))

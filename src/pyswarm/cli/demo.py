@@ -18,10 +18,8 @@ from typing import Any
 import trio
 
 from pyswarm.cli.screen import Screen
-from pyswarm.cluster import Cluster
+from pyswarm.cluster import Blocked, Cluster, Drain
 from pyswarm.model import TaskState
-from pyswarm.node.whatif import Drain
-from pyswarm.runtime.front.convergence import Blocked
 from pyswarm.runtime.front.nodes import NodeHandle
 from pyswarm.runtime.front.services import ServiceHandle
 from pyswarm.runtime.front.tasks import TaskHandle

@@ -70,7 +70,7 @@ def update_node(tx: Transaction, request: UpdateNode, context: Context) -> Node:
     if node is None:
         raise NotFound(f"node {request.node_id} not found")
     if node.spec.desired_role is Role.MANAGER and request.spec.desired_role is Role.WORKER:
-        _check_demotion(tx, node)
+        _check_demotion(tx)
     written: Node = tx.update(
         replace(node, spec=request.spec),
         Because("update-node", (node.hostname,)),
@@ -79,7 +79,7 @@ def update_node(tx: Transaction, request: UpdateNode, context: Context) -> Node:
     return written
 
 
-def _check_demotion(reader: Reader, node: Node) -> None:
+def _check_demotion(reader: Reader) -> None:
     managers = [other for other in reader.nodes() if other.spec.desired_role is Role.MANAGER]
     if len(managers) == 1:
         raise FailedPrecondition("attempting to demote the last manager of the swarm")
@@ -109,7 +109,7 @@ def leave_node(tx: Transaction, request: LeaveNode, context: Context) -> None:
     if node is None:
         return
     if node.role is Role.MANAGER and node.spec.desired_role is Role.MANAGER:
-        _check_demotion(tx, node)
+        _check_demotion(tx)
         spec = replace(node.spec, desired_role=Role.WORKER)
         node = tx.update(replace(node, spec=spec), Because("leave", (node.hostname,)))
     if node.state is not NodeState.DOWN:

@@ -316,11 +316,6 @@ class Outdated:
         return self.DIFFERENT
 
 
-def is_task_dirty(service: Service, task: Task, reader: Reader) -> bool:
-    """Whether the task is out of date; to test many of one service, keep an :class:`Outdated`."""
-    return Outdated(service)(task, reader)
-
-
 def with_desired(task: Task, desired: TaskState) -> Task:
     """The task with a desired state that is further on."""
     assert desired >= task.desired_state, "a desired state never goes back"

@@ -77,7 +77,7 @@ def on_append_reply(s: State, m: AppendReply) -> None:
             p.paused = False
         return
     news = p.accepted(m.index)
-    settle_state(s, p)
+    settle_state(p)
     if news:
         measure_round(s, p)
         if m.index > s.log.commit_index:
@@ -92,7 +92,7 @@ def measure_round(s: State, p: Progress) -> None:
         p.note_catching_up(s.log.last_index, s.now, s.config.election_timeout_ticks)
 
 
-def settle_state(s: State, p: Progress) -> None:
+def settle_state(p: Progress) -> None:
     """An accepted append tells where the logs agree: entries may flow."""
     if p.state is ProgressState.REPLICATE:
         return

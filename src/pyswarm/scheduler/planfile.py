@@ -481,12 +481,12 @@ def _service(place: Place) -> ServiceSpec:
             log_driver=log_driver,
             networks=tuple(NetworkAttachmentConfig(f"{DRIVER_NETWORK}{d}") for d in attached),
         ),
-        mode=_mode(place, fields),
+        mode=_mode(fields),
         endpoint=EndpointSpec(ports=ports) if ports else None,
     )
 
 
-def _mode(place: Place, fields: Mapping[str, Place]) -> ServiceMode:
+def _mode(fields: Mapping[str, Place]) -> ServiceMode:
     mode = fields["mode"].word(MODES) if "mode" in fields else "replicated"
     if mode.startswith("global") and "replicas" in fields:
         raise fields["replicas"].refuse(f"a {mode} service has no replicas")

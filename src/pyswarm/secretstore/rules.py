@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pyswarm.errors import AlreadyExists, InvalidArgument, NotFound
-from pyswarm.model.objects import Config, Secret
 from pyswarm.model.specs import ConfigSpec, SecretSpec
 
 Kind = Literal["secret", "config"]
@@ -80,8 +79,3 @@ def in_use_error(kind: Kind, name: str, service_names: Sequence[str]) -> Invalid
         hint=f"remove the {kind} from the services first",
         details={"name": name, "services": list(service_names)},
     )
-
-
-def payload_length(thing: Secret | Config) -> int:
-    """Bytes of the payload; 0 if a driver brings it."""
-    return thing.payload.length if thing.payload else 0

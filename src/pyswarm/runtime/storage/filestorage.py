@@ -174,7 +174,7 @@ class FileStorage:
         key = (snapshot.index, snapshot.term)
         one_key = self.ring is None or len(self.ring.ids) == 1
         try:
-            if self._keep_old and one_key and (older := self._snapshots.before(*key)):
+            if self._keep_old and one_key and (older := self._snapshots.before(key[0])):
                 key = older[-self._keep_old :][0]
             self._wal.drop(key[0])
             self._snapshots.remove_older(*key)

@@ -131,8 +131,8 @@ class SnapshotFiles:
     def exists(self, index: int, term: int) -> bool:
         return snapshot_name(index, term) in self.files.list(self.directory)
 
-    def before(self, index: int, term: int) -> list[tuple[int, int]]:
-        """(index, term) of the snapshots before this one, in order."""
+    def before(self, index: int) -> list[tuple[int, int]]:
+        """(index, term) of the snapshots before ``index``, in order."""
         found = []
         for name in self.files.list(self.directory):
             if _NAME.match(name) and not name.endswith(".tmp"):
