@@ -1,14 +1,16 @@
 """Where a task's files are on the host.
 
 ``tasks/ID/work`` is its working directory and ``tasks/ID/logs`` its log, under the node's state
-directory or a temporary one. Secrets and configs lie in memory (``/dev/shm``) where there is such a
-place, in a directory only the task's user may enter. What a node that was killed left there is
-swept away by the next one: a live node holds a lock on its directory.
+directory or a temporary one. Secrets and configs lie in memory (a tmpfs at ``/dev/shm``), in a
+directory only the task's user may enter; where there is no such place they lie in one like it on
+disk, and a warning says so. What a node that was killed left there is swept away when the next one
+gets its first task: a live node holds a lock on its directory.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -20,6 +22,8 @@ from pyswarm.agent.executor import TaskFile, TaskRejected
 from pyswarm.agent.files import SECRETS_ROOT
 from pyswarm.runtime.executors.credentials import User
 from pyswarm.runtime.executors.volumes import Volumes
+
+logger = logging.getLogger("pyswarm.executor")
 
 MEMORY_PLACE = Path("/dev/shm")
 _PREFIX = "pyswarm-tasks-"
@@ -34,6 +38,7 @@ class Directories:
         self._root: Path | None = None
         self._memory: Path | None = None
         self._lock = -1
+        self._swept = False
 
     @property
     def root(self) -> Path:
@@ -59,6 +64,7 @@ class Directories:
 
     def make(self, task_id: str, user: User) -> Path:
         """The task's directories; returns the one it works in."""
+        self._sweep()
         self.logs(task_id).mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(self.task(task_id), 0o711)
         work = self.task(task_id) / "work"
@@ -126,11 +132,23 @@ class Directories:
             shutil.rmtree(self._root, ignore_errors=True)
             self._root = None
 
+    def _sweep(self) -> None:
+        """Once: what nodes that were killed have left."""
+        if not self._swept:
+            self._swept = True
+            for place in (MEMORY_PLACE, self.root):
+                sweep(place)
+
     def _files_of(self, task_id: str, user: User) -> Path:
         if self._memory is None:
-            place = MEMORY_PLACE if os.access(MEMORY_PLACE, os.W_OK) else None
-            if place is not None:
-                sweep(place)
+            place = MEMORY_PLACE if is_memory(MEMORY_PLACE) else None
+            if place is None:
+                logger.warning(
+                    "there is no tmpfs at %s: secrets of tasks are kept on disk, in a directory "
+                    "that only their user may enter, under %s",
+                    MEMORY_PLACE,
+                    self.root,
+                )
             # Locked before it has the name that others sweep.
             new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=place or self.root))
             os.chmod(new, 0o711)
@@ -141,6 +159,16 @@ class Directories:
         path.mkdir(mode=0o700, exist_ok=True)
         _give(path, user)
         return path
+
+
+def is_memory(place: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Whether what is written to ``place`` stays in memory, and may be written."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    kinds = [line.split()[2] for line in lines if line.split()[1:2] == [str(place)]]
+    return kinds[-1:] in (["tmpfs"], ["ramfs"]) and os.access(place, os.W_OK)
 
 
 def relative(file: TaskFile) -> str:
