@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 
@@ -28,6 +29,12 @@ class TakesAnyImage(CallableExecutor):
             await trio.lowlevel.checkpoint()
             return
         await super().prepare(task)
+
+
+class LeavesMountsOut(CallableExecutor):
+    async def prepare(self, task: TaskContext, /) -> None:
+        container = attrs.evolve(task.container, mounts=())
+        await super().prepare(attrs.evolve(task, container=container))
 
 
 class NeverForgets(CallableExecutor):
@@ -58,6 +65,7 @@ BROKEN = {
     AlwaysWell: "probes_health",
     ForgetsCodes: "tells_exit_codes",
     TakesAnyImage: "refuses_unknown_images",
+    LeavesMountsOut: "refuses_what_it_cannot_give",
     NeverForgets: "stops_what_never_ran",
     FailsTwice: "takes_repeated_calls_as_done",
     LosesFiles: "hands_over_files",

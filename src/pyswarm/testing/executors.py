@@ -37,8 +37,8 @@ from pyswarm.agent import (
     swarm_environment,
 )
 from pyswarm.model.objects import Task
-from pyswarm.model.specs import ContainerSpec, Healthcheck, TaskSpec
-from pyswarm.model.states import TaskState
+from pyswarm.model.specs import ContainerSpec, Healthcheck, Mount, TaskSpec, VolumeOptions
+from pyswarm.model.states import MountType, TaskState
 
 CHECK_SECONDS_MAX = 30.0
 """No check takes a second of work; on a busy machine this is patience enough."""
@@ -317,6 +317,21 @@ async def refuses_unknown_images(bench: Bench) -> None:
         raise AssertionError("expected TaskRejected")
 
 
+async def refuses_what_it_cannot_give(bench: Bench) -> None:
+    """A mount that cannot be made is never left out in silence."""
+    volume = VolumeOptions(driver="no-such-driver")
+    for mount in (
+        Mount("/mnt", "data", volume=volume),
+        Mount("/mnt", "/no/such/directory", type=MountType.BIND),
+    ):
+        container = attrs.evolve(bench.behaviours.exits(0), mounts=(mount,))
+        try:
+            await bench.executor.prepare(bench.task(container))
+        except TaskRejected:
+            continue
+        raise AssertionError(f"expected TaskRejected for {mount}")
+
+
 async def knows_what_it_does_not_have(bench: Bench) -> None:
     executor = bench.executor
     for operation in (executor.start, executor.wait, executor.shutdown, executor.terminate):
@@ -513,6 +528,7 @@ EXECUTOR_CHECKS: tuple[Check, ...] = (
     keeps_the_protocol,
     tells_exit_codes,
     refuses_unknown_images,
+    refuses_what_it_cannot_give,
     knows_what_it_does_not_have,
     takes_repeated_calls_as_done,
     keeps_what_a_task_prints,
