@@ -1,7 +1,8 @@
 """One node as an OS process, driven by lines of JSON: for tests that kill it.
 
-``python node_process.py STATE_DIR LISTEN_ADDR [REMOTE TOKEN]`` founds a swarm or joins one. Each
-line on standard input is a command, each answer one line on standard output.
+``python node_process.py STATE_DIR LISTEN_ADDR [REMOTE TOKEN]`` founds a swarm, joins one, or starts
+the node again that is in the directory. Each line on standard input is a command, each answer one
+line on standard output.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ async def main(state_dir: str, listen: str, *join: str) -> None:
         "executor": executor(),
         "name": listen.partition(":")[0],
     }
-    if join:
+    if (Path(state_dir) / "state").exists():
+        entered = Cluster.open(**options)
+    elif join:
         entered = Cluster.join([join[0]], join[1], **options)
     else:
         entered = Cluster.init(**options)

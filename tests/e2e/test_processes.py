@@ -73,6 +73,9 @@ class Process:
     def kill(self) -> None:
         os.kill(self._process.pid, signal.SIGKILL)
 
+    async def wait(self) -> None:
+        await self._process.wait()
+
 
 @asynccontextmanager
 async def process(state_dir: Path, listen: str, *join: str) -> AsyncIterator[Process]:
@@ -120,6 +123,30 @@ async def test_three_processes_survive_the_loss_of_their_leader(tmp_path: Path) 
         assert sorted(leads) == [False, True]
         survivors = sorted(node.node_id for node in others)
         await until(partial(runs_within, others[1], "after", survivors), 3 * WAIT_S)
+
+
+async def test_all_processes_die_at_once_and_start_again(tmp_path: Path) -> None:
+    """What was answered is there; each proves itself by the certificate it had."""
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(process(tmp_path / "1", "127.0.0.2:0"))]
+        token = (await nodes[0].ask("token manager"))["token"]
+        for n in (2, 3):
+            join = (tmp_path / str(n), f"127.0.0.{n + 1}:0", nodes[0].addr, token)
+            nodes.append(await stack.enter_async_context(process(*join)))
+        await nodes[0].ask("create web")
+        for node in nodes:
+            node.kill()
+        for node in nodes:
+            await node.wait()
+        again = [
+            await stack.enter_async_context(process(tmp_path / str(n), node.addr))
+            for n, node in enumerate(nodes, 1)
+        ]
+        assert [node.addr for node in again] == [node.addr for node in nodes]
+        assert [node.node_id for node in again] == [node.node_id for node in nodes]
+        await again[1].ask("create after")
+        everyone = [node.node_id for node in nodes]
+        await until(partial(runs_within, again[2], "web", everyone), 2 * WAIT_S)
 
 
 async def test_a_worker_process_that_dies_is_seen(tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ async def test_three_managers_and_a_follower_asked() -> None:
         assert isinstance(await web.wait_converged(timeout=WAIT_S), Converged)
 
 
+async def test_in_loops_of_their_own() -> None:
+    async with founded(own_thread=True) as founder:
+        token = await founder.join_token("manager")
+        async with joined(founder, token, "second", own_thread=True) as second:
+            web = await second.services.create("web", image="sleeper", replicas=2)
+            assert isinstance(await web.wait_converged(timeout=WAIT_S), Converged)
+            with trio.fail_after(WAIT_S):
+                assert len([line async for line in web.logs()]) == 2
+
+
 async def test_a_wrong_token_lets_nobody_in() -> None:
     async with founded() as founder:
         good = JoinToken.parse(await founder.join_token("worker"))

@@ -16,7 +16,7 @@ from pyswarm.model.session import Heartbeat, HeartbeatAnswer, SessionRefused, St
 from pyswarm.node.messages import RaftPacket
 from pyswarm.raft import Configuration
 from pyswarm.raft import message as raft
-from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, connection
+from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, connection, wire
 from pyswarm.runtime.tls.endpoint import TlsEndpoint
 from swarms import until
 
@@ -121,6 +121,15 @@ async def test_a_message_reaches_the_node_it_is_for_or_nobody() -> None:
         assert a.door.refused["dial"] == 1
 
 
+@pytest.mark.parametrize("addr", ["x" * 300 + ":1", "a\0b:1", "[]:5", ":", "nowhere", "\udcff:1"])
+async def test_an_address_that_is_none_does_no_harm(addr: str) -> None:
+    async with peers(Peer("a"), Peer("b")) as (a, b):
+        assert a.door.send(addr, Heartbeat("s"), "c")
+        await until(lambda: a.broken == [addr])
+        a.say(b, Heartbeat("s"))
+        await until(lambda: bool(b.heard))
+
+
 async def test_another_swarms_node_is_refused() -> None:
     async with peers(Peer("a"), Peer("b", root=RootCA.create(NOW))) as (a, b):
         a.say(b, Heartbeat("s"))
@@ -165,9 +174,10 @@ async def test_a_snapshot_under_way_does_not_hold_up_a_heartbeat() -> None:
 
 async def test_too_much_for_a_peer_is_refused_and_memory_bounded() -> None:
     async with peers(Peer("a"), Peer("b")) as (a, b):
-        big = StatusRecorded("x" * 8_000_000, 1)
-        taken = [a.say(b, big) for _ in range(10)]
+        big = StatusRecorded("x" * 30_000_000, 1)
+        taken = [a.say(b, big) for _ in range(5)]
         assert taken[0]
+        assert not a.say(b, StatusRecorded("x" * wire.MESSAGE_BYTES_MAX, 1))
         assert not all(taken)
         await until(lambda: len(b.heard) == sum(taken))
 

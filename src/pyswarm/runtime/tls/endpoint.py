@@ -23,7 +23,6 @@ from typing import Any
 
 import trio
 
-from pyswarm.ca import InvalidCertificate
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import Identity
@@ -56,6 +55,10 @@ LINKS_MAX = 4096
 """Peers that something is said to; the idle ones are forgotten beyond that."""
 
 STRANGER = "stranger:"
+
+UNREACHED = (*Broken, Refused, InvalidArgument, ValueError)
+"""What becomes of a call: also that an address, which a node may say as it likes, is no host's
+name at all (``ValueError``)."""
 
 REMOVED = "node {} was removed from swarm"
 
@@ -134,6 +137,9 @@ class TlsEndpoint:
         """
         kind = wire.kind_of(type(message))
         lane, data = kind.lane(message), wire.encode(message)
+        if len(data) > wire.MESSAGE_BYTES_MAX:
+            self._refuse("oversized", addr=addr, kind=kind.cls.__name__, bytes=len(data))
+            return False
         if addr.startswith(STRANGER):
             connection = self._strangers.get(addr)
             return connection is not None and connection.put_bytes(lane, data)
@@ -225,7 +231,7 @@ class TlsEndpoint:
             assert connection.identity is not None
             if link.node_id and connection.identity.node_id != link.node_id:
                 raise Refused("another node answers there")
-        except (*Broken, Refused, InvalidArgument, InvalidCertificate) as problem:
+        except UNREACHED as problem:
             if connection is not None:
                 await connection.close()
             self._dial_failed(link, problem)
@@ -348,7 +354,7 @@ class TlsEndpoint:
             with scope:
                 await connection.begin(Hello(self._addr, self.identity.node_id), now=time.time())
                 begun = True
-        except (*Broken, Refused, InvalidArgument, InvalidCertificate) as problem:
+        except UNREACHED as problem:
             self._refuse("handshake", error=str(problem) or type(problem).__name__)
         finally:
             self._handshakes.pop(connection, None)

@@ -26,7 +26,7 @@ FRAME_VERSION = 1
 FRAGMENT_BYTES_MAX = 64 * 1024
 """Content of one fragment: some 5 ms on a slow line of 100 Mbit/s."""
 
-QUEUE_BYTES_MAX = 2 * MESSAGE_BYTES_MAX
+QUEUE_BYTES_MAX = MESSAGE_BYTES_MAX + 16 * 1024 * 1024
 """Waiting for one peer; beyond that messages are lost, as in any network."""
 
 _HEADER = struct.Struct(">BBBxI")

@@ -30,8 +30,10 @@ from pyswarm.raft import wire as raft_wire
 WIRE_VERSION = 1
 """First element of every message; another number is refused by name."""
 
-MESSAGE_BYTES_MAX = raft_wire.MESSAGE_BYTES_MAX + 4096
-"""No message between members is larger: an append with one entry of any size fits."""
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+"""No message between members is larger. What comes closest is the full set of a node's tasks with
+a hundred secrets and configs of the largest size."""
+assert MESSAGE_BYTES_MAX > raft_wire.MESSAGE_BYTES_MAX
 
 STRANGER_BYTES_MAX = 64 * 1024
 """And none of a peer without a certificate: a token, a request and a description of the node."""
