@@ -31,7 +31,6 @@ from pyswarm.agent.executor import (
     TaskContext,
     TaskFailed,
     TaskGone,
-    TaskRejected,
     Usage,
 )
 from pyswarm.agent.health import healthcheck_of, probe_command
