@@ -155,6 +155,9 @@ def test_tasks_of_a_removed_node_are_orphans() -> None:
     assert run.state is TaskState.ORPHANED
     assert run.message == "Task belonged to a node that has been deleted"
     assert end.state is TaskState.FAILED
+    # What it reported before it heard of it comes too late.
+    desk.ask(RecordStatuses("w", (("run", status(TaskState.RUNNING, pid=7)),), "m"))
+    assert desk.store.task("run") == run
 
 
 def test_old_revocations_are_dropped() -> None:
