@@ -3,8 +3,8 @@
 A manager's store is hundreds of thousands of objects that stay. Python's collector knows no better
 than to look at all of them again in every full collection: some 0.25 µs each, so a few 100,000
 tasks are a pause that followers may take for a lost leader. They are values without cycles, which
-the collector never frees anyway; reference counts do. So the process is told to look at them no more:
-what has survived a collection is frozen (:func:`gc.freeze`), once the node is loaded and at
+the collector never frees anyway; reference counts do. So the process is told to look at them no
+more: what has survived a collection is frozen (:func:`gc.freeze`), once the node is loaded and at
 intervals, which costs next to nothing. Seldom, and not while the node leads, everything is thawed,
 collected in full and frozen again, for the odd cycle that was frozen while it lived.
 
