@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from pyswarm.model import UpdateOrder as UpdateOrder
     from pyswarm.model import UpdateState as UpdateState
     from pyswarm.runtime import MemoryNetwork as MemoryNetwork
+    from pyswarm.runtime import TlsNetwork as TlsNetwork
     from pyswarm.runtime.executors import CallableExecutor as CallableExecutor
     from pyswarm.runtime.executors import ProcessExecutor as ProcessExecutor
     from pyswarm.scheduler import Plan as Plan
@@ -93,7 +94,7 @@ _NAMES_BY_MODULE = {
         UpdateState
     """,
     "pyswarm.scheduler": "Plan plan",
-    "pyswarm.runtime": "MemoryNetwork",
+    "pyswarm.runtime": "MemoryNetwork TlsNetwork",
     "pyswarm.runtime.executors": "CallableExecutor ProcessExecutor",
     "pyswarm.cluster": "Cluster",
     "pyswarm.testing": "LocalSwarm",

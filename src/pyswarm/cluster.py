@@ -74,7 +74,8 @@ class Cluster:
         ``state_dir`` None keeps everything in memory. ``network`` joins the nodes of one process
         (:class:`~pyswarm.runtime.MemoryNetwork`) or of many hosts
         (:class:`~pyswarm.runtime.TlsNetwork`, which listens at ``listen_addr``, by default
-        0.0.0.0:2377: see docs/networks.md); None is one of its own. ``executor`` None runs
+        0.0.0.0:2377: see docs/networks.md); None is one of its own in memory, or a ``TlsNetwork``
+        if there is a ``listen_addr``. ``executor`` None runs
         processes on Linux. ``advertise_addr`` is where others find this node in the network, None
         any free address. With ``autolock`` this node's disk is sealed by the swarm's unlock key
         (:meth:`unlock_key`) from the start. ``name`` (default: the host's) and ``labels``

@@ -14,7 +14,7 @@ from pyswarm import Cluster
 from pyswarm.ca import FingerprintMismatch, RootCA
 from pyswarm.ca.token import JoinToken
 from pyswarm.errors import AlreadyExists, InvalidArgument, Unavailable
-from pyswarm.runtime import TlsNetwork
+from pyswarm.runtime import MemoryNetwork, TlsNetwork
 from pyswarm.runtime.front import Converged
 from swarms import WAIT_S, executor, until
 
@@ -137,7 +137,16 @@ async def test_addresses_are_checked_at_once() -> None:
     with pytest.raises(InvalidArgument, match="advertise address must be a non-zero IP"):
         Cluster.init(network=TlsNetwork(), advertise_addr="0.0.0.0")
     with pytest.raises(InvalidArgument, match="needs a network with sockets"):
-        Cluster.init(listen_addr="127.0.0.1")
+        Cluster.init(listen_addr="127.0.0.1", network=MemoryNetwork())
+
+
+async def test_who_says_where_to_listen_means_this_network() -> None:
+    async with Cluster.init(listen_addr=FOUNDER, executor=executor()) as founder:
+        token = await founder.join_token("worker")
+        async with Cluster.join(
+            founder.addr, token, listen_addr="127.0.0.3:0", executor=executor()
+        ):
+            assert len(await founder.nodes.list()) == 2
 
 
 async def test_an_address_in_use_is_said_so() -> None:

@@ -104,6 +104,8 @@ class Settings:
 def settings(options: Mapping[str, Any]) -> Settings:
     """Settings from a front door's keyword arguments; None means the default."""
     given = {key: value for key, value in options.items() if value is not None}
+    if "listen_addr" in given:
+        given.setdefault("network", TlsNetwork())
     word = given.get("availability")
     if isinstance(word, str):
         if word not in map(str, Availability):
@@ -258,10 +260,11 @@ def remotes(addrs: str | Sequence[str], options: Mapping[str, Any]) -> tuple[str
     listed = (addrs,) if isinstance(addrs, str) else tuple(addrs)
     if not listed or not all(isinstance(addr, str) and addr for addr in listed):
         raise InvalidArgument("joining needs the address of a manager")
-    if options.get("network") is None:
+    if options.get("network") is None and options.get("listen_addr") is None:
         raise InvalidArgument(
             "joining needs the network that the swarm's managers are in",
-            hint="give every node of a process the same MemoryNetwork()",
+            hint="TlsNetwork() for managers of other processes; nodes of one process are all given "
+            "the same MemoryNetwork()",
         )
     return listed
 
