@@ -15,10 +15,10 @@ from pyswarm import Cluster
 from pyswarm.ca import JoinToken
 from pyswarm.errors import FailedPrecondition, InvalidArgument, Unavailable
 from pyswarm.model import NodeDescription, Role
-from pyswarm.runtime import MemoryNetwork, TlsNetwork
+from pyswarm.runtime import Counters, MemoryNetwork, TlsNetwork
 from pyswarm.runtime.storage import MemoryDirectory
 from pyswarm.runtime.tls import Credentials, TlsEndpoint, joining, registrar
-from pyswarm.runtime.tls.exchange import JoinWanted
+from pyswarm.runtime.tls.exchange import CertificateWanted, JoinWanted
 from swarms import WAIT_S, executor, until
 
 
@@ -154,6 +154,31 @@ async def test_certificates_are_renewed_in_time_and_the_lines_stay(
             assert worker._member.node.machine.agent.session_id == session
             assert list(door(worker)._members) == [line]
             assert door(worker).identity.role is Role.WORKER
+
+
+async def test_a_renewal_that_fails_is_said_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its manager is away for a while: the node goes on with what it has."""
+    said: list[dict[str, Any]] = []
+
+    class Listening(Counters):
+        def event(self, name: str, fields: dict[str, Any]) -> None:
+            if name == "certificate.late":
+                said.append(fields)
+
+    monkeypatch.setattr(registrar, "renewal_time", lambda *_: time.time() + 0.2)
+    monkeypatch.setattr(registrar, "retry_delay", lambda failures, rng: 0.1)
+    monkeypatch.setattr(registrar, "RENEW_ANSWER_S", 0.5)
+    async with founded() as founder:
+        token = await founder.join_token("worker")
+        async with joined(founder.addr, token, observer=Listening()) as worker:
+            current = founder._member.node.taps.pop(CertificateWanted)
+            await until(lambda: len(said) >= 2)
+            assert "does not answer" in said[-1]["error"]
+            before = serial(worker)
+            founder._member.node.taps[CertificateWanted] = current
+            await until(lambda: serial(worker) != before)
 
 
 async def test_the_key_is_kept_and_never_in_clear_while_locked(tmp_path: Path) -> None:

@@ -132,17 +132,22 @@ def start_certificates(
     endpoint = network.endpoint
     assert endpoint is not None
 
+    def say(event: str, level: str, fields: dict[str, Any]) -> None:
+        log_event(node.machine.config.description.hostname, event, level, fields)
+        node.observer.event(event, fields)
+
     def refused(reason: str, fields: dict[str, Any]) -> None:
-        fields = {"reason": reason, **fields}
-        log_event(node.machine.config.description.hostname, "peer.refused", "debug", fields)
-        node.observer.event("peer.refused", fields)
+        say("peer.refused", "debug", {"reason": reason, **fields})
+
+    def late(fields: dict[str, Any]) -> None:
+        say("certificate.late", "warning", fields)
 
     def save(credentials: Credentials) -> None:
         disk.save(BLOB, credentials.to_bytes())
 
     endpoint.on_refused = refused
     registrar = Registrar(node, endpoint, nursery)
-    nursery.start_soon(Renewer(node, endpoint, registrar, save).run)
+    nursery.start_soon(Renewer(node, endpoint, registrar, save, late).run)
 
 
 # -- the desk's messages over a wire

@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from pyswarm.ca import JoinToken, RootCA, renewal_time, retry_delay, role_of_token
-from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S
+from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S, RETRY_MAX_S
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import (
     FailedPrecondition,
@@ -44,6 +44,9 @@ for the leader takes longer."""
 
 JOIN_REQUEST_S = 7.0
 """How long a join waits for the leader: less than the joiner waits for us."""
+
+FORCED_RETRY_MAX_S = 5.0
+"""A node whose role changed is not heard in the new one until it has proved it."""
 
 RENEW_ANSWER_S = 5.0
 LOOK_S = 0.2
@@ -183,11 +186,13 @@ class Renewer:
         endpoint: TlsEndpoint,
         registrar: Registrar,
         save: Callable[[Credentials], None],
+        report: Callable[[dict[str, Any]], None],
     ) -> None:
         self._node = node
         self._endpoint = endpoint
         self._registrar = registrar
         self._save = save
+        self._report = report
         self._rng = Rng(int.from_bytes(system_entropy(16), "big"))
         self._number = self._rng.getrandbits(32)
         self._answers: trio.MemorySendChannel[CertificateGiven] | None = None
@@ -212,16 +217,17 @@ class Renewer:
             await trio.sleep(LOOK_S)
             if self._node.halted is not None or not self._is_due():
                 continue
-            if self._node.clock.realtime() < self._renew_at:
+            is_forced = self._node.clock.realtime() < self._renew_at
+            if is_forced:
                 await trio.sleep(FORCED_RENEWAL_DELAY_S)
             try:
                 await self.renew()
                 failures = 0
             except SwarmError as problem:
                 failures += 1
-                fields = {"error": str(problem), "failures": failures}
-                self._endpoint.on_refused("renewal", fields)
-                await trio.sleep(retry_delay(failures, self._rng))
+                self._report({"error": str(problem), "failures": failures})
+                longest = FORCED_RETRY_MAX_S if is_forced else RETRY_MAX_S
+                await trio.sleep(min(retry_delay(failures, self._rng), longest))
 
     def _is_due(self) -> bool:
         if self._node.clock.realtime() >= self._renew_at:
