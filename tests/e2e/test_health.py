@@ -129,7 +129,7 @@ async def test_functions() -> None:
             status = harness.agent.status(name)
             assert status is not None
             assert status.err == UNHEALTHY
-        unknown = Healthcheck(("CMD", "who"))
+        unknown = Healthcheck(("CMD", "who"), interval=0.01)
         harness.assign(make_task("u", container=ContainerSpec("work", healthcheck=unknown)))
         await harness.until("u", TaskState.REJECTED)
         status = harness.agent.status("u")
