@@ -235,9 +235,7 @@ def failure_row() -> Row:
         for task in tx.tasks_of_node(node.id):
             ended = replace(task, state=TaskState.ORPHANED, desired_state=TaskState.SHUTDOWN)
             tx.update(ended, WHY)
-            successors.append(
-                replace(task, id=f"{task.id}b", node_id="", state=TaskState.PENDING)
-            )
+            successors.append(replace(task, id=f"{task.id}b", node_id="", state=TaskState.PENDING))
     for task in successors:
         tx.create(task, WHY)
     changes = tx.changes_since(mark)
@@ -446,9 +444,7 @@ def main() -> None:
     if options.nodes is None:
         rows = all_rows()
     else:
-        rows = [
-            swarmkit_row(options.nodes, options.tasks, options.services, options.constraints)
-        ]
+        rows = [swarmkit_row(options.nodes, options.tasks, options.services, options.constraints)]
     if not options.json:
         show(rows)
     print(json.dumps({"rows": rows}))

@@ -179,9 +179,7 @@ def measure(tasks: int, nodes: int) -> dict[str, float]:
     with pauses(found):
         figures = {
             "tick with nothing to do": each(steady, lambda _: steady.leader.tick(), 200),
-            "heartbeat": each(
-                steady, lambda place: steady.heartbeat(names[place % nodes]), 5000
-            ),
+            "heartbeat": each(steady, lambda place: steady.heartbeat(names[place % nodes]), 5000),
             "status report, recorded in a turn of its own": each(
                 steady, lambda place: steady.report(place * 7, 1), 200
             ),

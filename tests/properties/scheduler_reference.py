@@ -116,9 +116,7 @@ class Reference:
 
     def ports(self, task: Task) -> list[tuple[object, int]]:
         ports = task.endpoint.ports if task.endpoint else ()
-        return [
-            (p.protocol, p.published_port) for p in ports if p.publish_mode is PublishMode.HOST
-        ]
+        return [(p.protocol, p.published_port) for p in ports if p.publish_mode is PublishMode.HOST]
 
     def is_ports(self, node: Node, task: Task) -> bool:
         used = [port for t in self.on(node) for port in self.ports(t)]

@@ -252,8 +252,6 @@ def _small() -> Any:
     return IPAMOptions(configs=(IPAMConfig(subnet="192.168.0.0/27"),))
 
 
-
-
 def _creating(name: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[Any, ...]]:
     images = st.sampled_from(IMAGES)
     return st.tuples(st.just("create"), name, modes, images, policies, st.booleans())

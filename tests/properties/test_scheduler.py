@@ -303,9 +303,7 @@ def test_decides_as_the_reference_when_it_forgets_early(data: st.DataObject) -> 
 
 @settings(max_examples=60)
 @given(st.data(), st.integers(1, 3))
-def test_in_small_bites_nothing_is_lost(
-    data: st.DataObject, limit: int
-) -> None:
+def test_in_small_bites_nothing_is_lost(data: st.DataObject, limit: int) -> None:
     """A turn has room for some decisions only; the rest stays due and nothing is lost."""
     world = World(data.draw)
     for _ in steps(world):

@@ -83,6 +83,4 @@ def task_context(
     if container is None:
         raise TaskRejected("this node only runs tasks with a container spec")
     env = swarm_environment(task, task.node_id, hostname) | parse_environment(container.env)
-    return TaskContext(
-        task, task.node_id, hostname, container, env, files or {}, platform=platform
-    )
+    return TaskContext(task, task.node_id, hostname, container, env, files or {}, platform=platform)

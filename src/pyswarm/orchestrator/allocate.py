@@ -362,9 +362,7 @@ class Allocator:
                 self._wait(("network", network_id), "node", node.id)
                 continue
             attachments.append(NetworkAttachment(network_id, addresses))
-        tx.update(
-            replace(node, attachments=tuple(attachments)), because("balancer-address")
-        )
+        tx.update(replace(node, attachments=tuple(attachments)), because("balancer-address"))
 
     def _serve_tasks(self, tx: Transaction) -> None:
         self._tasks.update(_age(task) for task in self._take("task", tx))

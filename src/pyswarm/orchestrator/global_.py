@@ -146,9 +146,7 @@ def holding(tasks: Sequence[Task], service: Service) -> list[Task]:
     return found
 
 
-def _look(
-    tx: Transaction, service: Service, node_id: str, outdated: Outdated, rng: Rng
-) -> None:
+def _look(tx: Transaction, service: Service, node_id: str, outdated: Outdated, rng: Rng) -> None:
     """Bring one node in line with one service."""
     node = tx.node(node_id) if node_id else None
     tasks = tx.tasks_of_slot(service.id, 0, node_id)

@@ -193,9 +193,7 @@ def _is_left_over(task: Task, iteration: int) -> bool:
     return not has_ended(task) or (task.job_iteration or 0) <= iteration - RUNS_KEPT
 
 
-def _fill_slots(
-    tx: Transaction, service: Service, mode: ReplicatedJob, run: Run, rng: Rng
-) -> bool:
+def _fill_slots(tx: Transaction, service: Service, mode: ReplicatedJob, run: Run, rng: Rng) -> bool:
     total = mode.max_concurrent if mode.total_completions is None else mode.total_completions
     missing = min(mode.max_concurrent - run.under_way, total - len(run))
     allowed = max(tx.room // WRITES_PER_TASK, 1)
@@ -213,9 +211,7 @@ def _create(
     tx: Transaction, service: Service, rng: Rng, *, slot: int = 0, node_id: str = ""
 ) -> None:
     assert service.job_status is not None
-    task = new_task(
-        tx, service, rng, slot=slot, node_id=node_id, desired=TaskState.COMPLETE
-    )
+    task = new_task(tx, service, rng, slot=slot, node_id=node_id, desired=TaskState.COMPLETE)
     tx.create(task, because("job-slot-free", service.job_status.iteration))
 
 
@@ -225,9 +221,7 @@ def _fill_node(tx: Transaction, service: Service, node_id: str, rng: Rng) -> Non
     iteration = service.job_status.iteration
     node = tx.node(node_id) if node_id else None
     tasks = [
-        task
-        for task in tx.tasks_of_slot(service.id, 0, node_id)
-        if task.job_iteration == iteration
+        task for task in tx.tasks_of_slot(service.id, 0, node_id) if task.job_iteration == iteration
     ]
     if is_invalid_node(node):
         for task in tasks:

@@ -70,9 +70,7 @@ def published_ports(service: Service) -> tuple[Use, ...]:
     return tuple(dict.fromkeys(uses))
 
 
-def check_ports(
-    reader: Reader, published: Published, spec: ServiceSpec, service_id: str
-) -> None:
+def check_ports(reader: Reader, published: Published, spec: ServiceSpec, service_id: str) -> None:
     """Refuse published ports that belong to another service than ``service_id`` ("": a new one).
 
     Ports that several services publish in host mode do not conflict: the scheduler parts them.

@@ -86,9 +86,7 @@ def may_hold_node(task: Task) -> bool:
 def is_invalid_node(node: Node | None) -> bool:
     """Whether tasks must leave this node: it is gone, down or drained. Pause changes nothing."""
     return (
-        node is None
-        or node.state is NodeState.DOWN
-        or node.spec.availability is Availability.DRAIN
+        node is None or node.state is NodeState.DOWN or node.spec.availability is Availability.DRAIN
     )
 
 
@@ -306,9 +304,7 @@ class Outdated:
             and new.container is not None
             and attrs.evolve(
                 old,
-                container=attrs.evolve(
-                    old.container, registry_auth=new.container.registry_auth
-                ),
+                container=attrs.evolve(old.container, registry_auth=new.container.registry_auth),
             )
             == new
         ):

@@ -217,8 +217,10 @@ class Books:
         return (
             ASSIGNED <= new.state <= RUNNING
             and old.node_id == new.node_id
-            and (old.assigned_generic is new.assigned_generic
-                 or old.assigned_generic == new.assigned_generic)
+            and (
+                old.assigned_generic is new.assigned_generic
+                or old.assigned_generic == new.assigned_generic
+            )
             and (old.endpoint is new.endpoint or old.endpoint == new.endpoint)
             and (old.spec is new.spec or old.spec == new.spec)
         )

@@ -166,8 +166,9 @@ class PlatformFilter:
         return _counted("unsupported platform on {}", nodes)
 
     def missing(self, node: NodeInfo, group: TaskGroup) -> str:
-        wanted = " or ".join(f"{p.os or '*'}/{p.architecture or '*'}" for p in
-                             group.shape.needs.platforms)
+        wanted = " or ".join(
+            f"{p.os or '*'}/{p.architecture or '*'}" for p in group.shape.needs.platforms
+        )
         has = node.node.description.platform if node.node.description else None
         shown = f"{has.os}/{has.architecture}" if has else "of unknown platform"
         return f"needs {wanted}, {node.name} is {shown}"

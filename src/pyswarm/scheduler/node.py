@@ -108,9 +108,7 @@ class NodeInfo:
         """Take the node's new state in, and count again what its tasks leave."""
         self.node = node
         self.class_id = class_id
-        self.ready = (
-            node.state is NodeState.READY and node.spec.availability is Availability.ACTIVE
-        )
+        self.ready = node.state is NodeState.READY and node.spec.availability is Availability.ACTIVE
         self.address: IPAddress | None = parse_ip(node.addr) if node.addr else None
         offer = self.offer
         self.nano_cpus: int = offer.nano_cpus

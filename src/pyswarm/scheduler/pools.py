@@ -153,11 +153,7 @@ class ServicePool(Pool):
 
     def rank(self, info: NodeInfo) -> int:
         index = info.index
-        rank = (
-            self.counts.get(index, 0) << SERVICE_SHIFT
-            | info.active_tasks << INDEX_BITS
-            | index
-        )
+        rank = self.counts.get(index, 0) << SERVICE_SHIFT | info.active_tasks << INDEX_BITS | index
         if self.penalties:
             rank |= self.penalties.get(info.id, 0) << FAILURES_SHIFT
         return rank

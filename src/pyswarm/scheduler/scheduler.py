@@ -520,9 +520,7 @@ class Scheduler(Books):
     def _new_view(self, group: TaskGroup, penalties: dict[str, int]) -> ServicePool | Tree:
         admitted = self._pool(group.shape).live()
         if not group.levels:
-            own = ServicePool(
-                self.nodes, group.shape, group.counts, penalties, group.max_replicas
-            )
+            own = ServicePool(self.nodes, group.shape, group.counts, penalties, group.max_replicas)
             own.fill_with(admitted)
             own.position = self.freed.end
             return own

@@ -196,9 +196,7 @@ def place_by_score(
     return len(tasks)
 
 
-def _count_levels(
-    group: TaskGroup, nodes: Sequence[NodeInfo | None]
-) -> dict[tuple[str, ...], int]:
+def _count_levels(group: TaskGroup, nodes: Sequence[NodeInfo | None]) -> dict[tuple[str, ...], int]:
     levels: dict[tuple[str, ...], int] = {}
     for index, count in group.counts.items():
         info = nodes[index]

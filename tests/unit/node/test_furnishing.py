@@ -45,8 +45,7 @@ def test_many_nodes_become_unknown_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     assert bench.answer(leader.name, token)[1] is None
     commits = leader.commits[seen[leader.name] :]
     parts = [
-        {one.id for one in commit.changes if one.because.code == "new-leader"}
-        for commit in commits
+        {one.id for one in commit.changes if one.because.code == "new-leader"} for commit in commits
     ]
     sizes = [len(part) for part in parts if part]
     assert sizes[:2] == [1, 2]

@@ -88,9 +88,7 @@ class World:
         self._ids: dict[str, None] = {}
         self.log: list[str] = []
         self._agents: dict[str, tuple[float, TaskState, str, str]] = {}  # task -> next report
-        self._running: list[Any] = [
-            cls.rebuild(self.store, self.now) for cls in self.classes
-        ]
+        self._running: list[Any] = [cls.rebuild(self.store, self.now) for cls in self.classes]
 
         def begin(tx: Transaction) -> None:
             tx.create(
@@ -409,9 +407,7 @@ def difference(mine: Any, theirs: Any) -> str:
     return f"the rebuilt twin writes something else:\nonly here: {left}\nonly twin: {right}"
 
 
-def reported(
-    task: Task, state: TaskState, now: float, message: str = "", err: str = ""
-) -> Task:
+def reported(task: Task, state: TaskState, now: float, message: str = "", err: str = "") -> Task:
     """The task as the leader records an agent's report."""
     running_at = task.running_at
     if state is TaskState.RUNNING and not running_at:

@@ -148,9 +148,7 @@ def test_dynamic_ports_are_serial_and_kept() -> None:
     assert published(world, udp) == [30000]
     world.change(ids[0], endpoint=EndpointSpec(ports=(PortConfig(81), PortConfig(80))))
     assert published(world, ids[0]) == [30004, 30000]
-    fixed = world.create(
-        a_spec("fixed", replicas=0, ports=[PortConfig(1, 30005), PortConfig(2)])
-    )
+    fixed = world.create(a_spec("fixed", replicas=0, ports=[PortConfig(1, 30005), PortConfig(2)]))
     assert published(world, fixed) == [30005, 30006]
 
 
@@ -222,9 +220,7 @@ def test_network_removed_takes_the_balancers_along() -> None:
 
 def test_given_addresses_and_ipv6() -> None:
     world = World()
-    ipam = IPAMOptions(
-        configs=(IPAMConfig(subnet="fd00:1::/64"), IPAMConfig(subnet="10.9.0.0/24"))
-    )
+    ipam = IPAMOptions(configs=(IPAMConfig(subnet="fd00:1::/64"), IPAMConfig(subnet="10.9.0.0/24")))
     world.network("a", ipv6=True, ipam=ipam)
     wanted = NetworkAttachmentConfig("net-a", aliases=("db",), addresses=("10.9.0.77",))
     service_id = world.create(a_spec(replicas=1, networks=(wanted,)))

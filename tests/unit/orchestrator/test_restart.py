@@ -58,9 +58,7 @@ def test_condition(condition: RestartCondition, exit_code: int, again: bool) -> 
 def test_max_attempts_counts_restarts() -> None:
     world = World()
     world.programs["app:1"] = CRASHING
-    service_id = world.create(
-        a_spec(replicas=1, restart=RestartPolicy(delay=0.5, max_attempts=2))
-    )
+    service_id = world.create(a_spec(replicas=1, restart=RestartPolicy(delay=0.5, max_attempts=2)))
     world.run(60)
     tasks = world.tasks(service_id)
     assert [task.state for task in tasks] == [TaskState.FAILED] * 3
@@ -75,9 +73,7 @@ def test_max_attempts_counts_restarts() -> None:
 def test_update_begins_a_new_count() -> None:
     world = World()
     world.programs["app:1"] = CRASHING
-    service_id = world.create(
-        a_spec(replicas=1, restart=RestartPolicy(delay=0.5, max_attempts=1))
-    )
+    service_id = world.create(a_spec(replicas=1, restart=RestartPolicy(delay=0.5, max_attempts=1)))
     world.run(20)
     assert len(world.tasks(service_id)) == 2
     world.change(service_id, force=True)

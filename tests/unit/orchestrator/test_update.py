@@ -175,9 +175,7 @@ def test_continue_completes_although_all_fail() -> None:
 
 def test_automatic_rollback() -> None:
     update = UpdateConfig(monitor=2.0, failure_action=FailureAction.ROLLBACK)
-    world = begin(
-        3, update, rollback=UpdateConfig(monitor=1.0), restart=RestartPolicy(delay=1.0)
-    )
+    world = begin(3, update, rollback=UpdateConfig(monitor=1.0), restart=RestartPolicy(delay=1.0))
     before = world.service(WEB)
     world.programs["app:2"] = CRASHING
     world.change(WEB, image="app:2")

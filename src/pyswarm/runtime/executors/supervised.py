@@ -276,9 +276,7 @@ class Supervised:
             probe.answered.set()
 
 
-def start_error(
-    step: str, number: int, program: str, directory: str, said: str = ""
-) -> TaskFailed:
+def start_error(step: str, number: int, program: str, directory: str, said: str = "") -> TaskFailed:
     """Why a task could not begin, in Docker's words where it has them."""
     match step, number:
         case "exec", errno.ENOENT if "/" in program:
