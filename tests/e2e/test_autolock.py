@@ -143,7 +143,7 @@ async def test_leaving_leaves_no_lock_behind(tmp_path: Path) -> None:
 
 
 async def test_a_new_data_key_is_seen_to_the_end_by_the_next_life(tmp_path: Path) -> None:
-    """A node that died right after it drew one: what the old key seals goes when it starts again."""
+    """A node that died right after it drew one: what the old key seals goes at the next start."""
     async with one_node(state_dir=tmp_path, autolock=True) as cluster:
         await cluster.services.create("web", image="sleeper", replicas=0)
         key = await cluster.unlock_key()
