@@ -28,7 +28,7 @@ from pyswarm.testing import LocalSwarm
 PATIENCE_S = 30.0
 """How long any step may take before the story is given up."""
 
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 2.0
 """Docker's 5 s would make a lost node known only after half a minute; this is a demonstration."""
 
 INTERRUPTED = 130
