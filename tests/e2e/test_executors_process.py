@@ -22,6 +22,7 @@ from pyswarm.runtime.executors import Image
 from pyswarm.runtime.executors.credentials import User, stop_signal
 from pyswarm.runtime.executors.directories import Directories, sweep
 from pyswarm.runtime.executors.process import ProcessExecutor
+from pyswarm.runtime.executors.usage import children_of
 from pyswarm.testing.executors import Bench, ShellBehaviours
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -114,6 +115,26 @@ async def test_a_killed_supervisor_takes_its_task_along() -> None:
         os.kill(supervisor, signal.SIGKILL)
         assert (await bench.executor.wait(id)).code == 137
         await until(lambda: not any(map(is_alive, below)))
+
+
+async def test_when_what_supervisors_are_forked_from_is_killed() -> None:
+    """Its tasks end with it, and the next one starts as if nothing had been."""
+    async with open_bench() as bench:
+        id, pids = await family(bench)
+        (zygote,) = children_of(os.getpid())
+        os.kill(zygote, signal.SIGKILL)
+        assert (await bench.executor.wait(id)).code == 137
+        await until(lambda: not any(map(is_alive, pids)))
+        assert await bench.run(SHELL.says("again")) == ["again"]
+
+
+async def test_a_python_that_cannot_be_run(tmp_path: Path) -> None:
+    for python, error in ((str(tmp_path / "none"), OSError), ("/bin/false", TaskFailed)):
+        async with open_bench(python=python) as bench:
+            task = bench.task(SHELL.says("x"))
+            await bench.executor.prepare(task)
+            with pytest.raises(error):
+                await bench.executor.start(task.id)
 
 
 NODE = """

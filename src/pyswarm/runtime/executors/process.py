@@ -49,6 +49,7 @@ from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop
 from pyswarm.runtime.executors.directories import Directories
 from pyswarm.runtime.executors.honours import PROCESSES, refuse
 from pyswarm.runtime.executors.images import HOST_IMAGES, Image, command_line, find_image
+from pyswarm.runtime.executors.launcher import Launcher
 from pyswarm.runtime.executors.logfiles import LogReader, last_lines
 from pyswarm.runtime.executors.logoptions import log_limits
 from pyswarm.runtime.executors.supervised import Launch, Supervised
@@ -110,12 +111,11 @@ class ProcessExecutor:
         self._hostname = hostname or socket.gethostname()
         self._labels = dict(labels or {})
         self._resources = host_resources(cpus, memory_bytes, generic)
-        self._python = python or sys.executable or shutil.which("python3") or "python3"
         self._confined = can_make_namespaces()
         self._limits = Cgroups.find() if os.geteuid() == 0 else Cgroups(0)
         self._limits.sweep()
         self._tasks: dict[str, _Task] = {}
-        self._launcher = OwnThread("pyswarm launcher")
+        self._launcher = Launcher(python or sys.executable or shutil.which("python3") or "python3")
         self._files = OwnThread("pyswarm files")
         self._closed = False
         self._launching = 0
@@ -245,8 +245,8 @@ class ProcessExecutor:
                     nursery.start_soon(self._end, task)
             await self._files.run(self._directories.close)
             await self._files.run(self._limits.close)
+            await self._launcher.aclose()
         self._tasks.clear()
-        self._launcher.stop()
         self._files.stop()
 
     def kill(self) -> None:
@@ -280,7 +280,7 @@ class ProcessExecutor:
         self._launching += 1
         self._launched = trio.Event()
         try:
-            return await Supervised.launch(launch, self._python, self._launcher)
+            return await Supervised.launch(launch, self._launcher)
         finally:
             self._launching -= 1
             if not self._launching:
@@ -298,7 +298,7 @@ class ProcessExecutor:
             with trio.move_on_after(CLOSE_SECONDS):
                 await process.wait()
             if process.is_live:
-                process.kill_supervisor()
+                await process.kill_supervisor(self._launcher)
                 await process.wait()
         else:
             await trio.lowlevel.checkpoint()

@@ -9,21 +9,17 @@ import errno
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
-from importlib.resources import files
 
 import attrs
 import trio
 
 from pyswarm.agent.executor import Exited, TaskFailed, TaskRejected, TemporaryFailure
-from pyswarm.runtime.executors.thread import OwnThread
+from pyswarm.runtime.executors.launcher import Launcher, Zygote
 
 KILLED = Exited(128 + signal.SIGKILL)
 OUT_OF_MEMORY = "out of memory"
-SANDBOX = "pyswarm.runtime.executors.sandbox"
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """What goes away when others let go of something."""
 
@@ -67,7 +63,6 @@ class Launch:
             "1" if self.no_new_privileges else "0",
             str(self.oom_score),
             "1" if self.tty else "0",
-            sandbox_source() if self.plan else "",
             self.plan,
             ":".join(self.cgroups),
             str(len(self.argv)),
@@ -82,41 +77,6 @@ class Launch:
         return len(data).to_bytes(4, "big") + data
 
 
-@cache
-def supervisor_source() -> str:
-    """The program, given to Python as text: so the package may live in an archive."""
-    return (files("pyswarm.runtime.executors") / "supervisor.py").read_text(encoding="utf-8")
-
-
-@cache
-def sandbox_source() -> str:
-    """What the supervisor runs in the task's process before its program, as text too."""
-    package, _, name = SANDBOX.rpartition(".")
-    return (files(package) / f"{name}.py").read_text(encoding="utf-8")
-
-
-def _spawn(python: str, frame: bytes) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a supervisor and tell it what to do. Blocks for a few milliseconds."""
-    ours, theirs = socket.socketpair()
-    try:
-        with theirs:
-            process = subprocess.Popen(
-                [python, "-I", "-S", "-c", supervisor_source(), str(os.getpid())],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={},
-            )
-    except BaseException:
-        ours.close()
-        raise
-    with suppress(OSError):  # it ended at once: the reader will see
-        ours.sendall(frame)
-    ours.setblocking(False)
-    return process, ours
-
-
 class _Probe:
     """A health check under way; one that gets no answer has failed."""
 
@@ -128,14 +88,14 @@ class _Probe:
 class Supervised:
     """One task under its supervisor. :attr:`exited` is set once nothing of it is left."""
 
-    def __init__(self, process: subprocess.Popen[bytes], line: socket.socket) -> None:
-        self._process = process
+    def __init__(self, zygote: Zygote, pid: int, line: socket.socket) -> None:
+        self._zygote = zygote
         self._line = line
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(line))
         self._begun = trio.Event()
         self._ended = trio.Event()
         self._news = trio.Event()
-        self.supervisor_pid = process.pid
+        self.supervisor_pid = pid
         self.pid = 0
         self.exited: Exited | None = None
         self._error: TaskFailed | None = None
@@ -145,18 +105,18 @@ class Supervised:
         self._mark = b""
 
     @classmethod
-    async def launch(cls, launch: Launch, python: str, thread: OwnThread) -> Supervised:
-        """Start a supervisor from ``thread``; it tells later how that went (:meth:`begun`)."""
+    async def launch(cls, launch: Launch, launcher: Launcher) -> Supervised:
+        """Start a supervisor; it tells later how that went (:meth:`begun`)."""
         try:
-            process, line = await thread.run(_spawn, python, launch.frame())
+            zygote, pid, line = await launcher.start(launch.frame())
         except OSError as error:
             if error.errno in EXHAUSTED:
                 raise TemporaryFailure(f"no process could be started: {error.strerror}") from error
             raise
-        one = cls(process, line)
+        one = cls(zygote, pid, line)
         one._program = launch.argv[0]
         one._mark = f"PYSWARM_TASK_ID={launch.env.get('PYSWARM_TASK_ID')}".encode()
-        trio.lowlevel.spawn_system_task(one._read, thread, launch.directory)
+        trio.lowlevel.spawn_system_task(one._read, launcher, launch.directory)
         return one
 
     @property
@@ -204,9 +164,9 @@ class Supervised:
         with suppress(OSError):
             self._line.shutdown(socket.SHUT_WR)
 
-    def kill_supervisor(self) -> None:
+    async def kill_supervisor(self, launcher: Launcher) -> None:
         """The last resort, for one that does not answer."""
-        self._process.kill()
+        await launcher.thread.run(self._zygote.kill, self.supervisor_pid)
 
     def tell_beyond(self, position: tuple[int, int]) -> trio.Event:
         """An event that is set when the log goes beyond ``position``, or will not any more."""
@@ -223,7 +183,7 @@ class Supervised:
         with suppress(OSError):
             self._line.send(line.encode())
 
-    async def _read(self, thread: OwnThread, directory: str) -> None:
+    async def _read(self, launcher: Launcher, directory: str) -> None:
         """What the supervisor says, to the end; then see that nothing is left."""
         rest = b""
         try:
@@ -236,7 +196,7 @@ class Supervised:
         finally:
             self._line.close()
             with trio.CancelScope(shield=True):
-                await thread.run(self._bury)
+                await launcher.thread.run(self._bury)
             self._finish()
 
     def _said(self, words: list[str], directory: str) -> None:
@@ -260,9 +220,9 @@ class Supervised:
     def _bury(self) -> None:
         """Reap the supervisor; one that did not say goodbye was killed, so end its session."""
         if self.exited is None and self._error is None:
-            self._process.kill()
+            self._zygote.kill(self.supervisor_pid)
             kill_rest(self.supervisor_pid, self._mark)
-        self._process.wait()
+        self._zygote.bury(self.supervisor_pid)
 
     def _finish(self) -> None:
         if self.exited is None:

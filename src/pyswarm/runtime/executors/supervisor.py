@@ -1,7 +1,7 @@
 """The small process above each task: its parent, its reaper, its log, and its end.
 
-This file is run by itself (``python -I -S``), never as part of the package, and imports as little
-as it can, because one of it starts with each task. It
+This file is given to the process that is forked for each task (:mod:`.zygote`) as text, so it uses
+the standard library alone, and little of it. It
 
 - leads a session of its own and is *subreaper*: what a task leaves behind when a parent of it ends
   becomes a child of this process, so that all of it can be found and ended with the task;
@@ -26,7 +26,6 @@ import resource
 import select
 import signal
 import struct
-import sys
 import time
 
 TYPE_CHECKING = False
@@ -119,7 +118,8 @@ class Log:
 class Supervisor:
     """One task from start to end."""
 
-    def __init__(self, fields: "list[str]") -> None:
+    def __init__(self, fields: "list[str]", sandbox: "dict[str, Any]") -> None:
+        self.sandbox = sandbox
         take = iter(fields)
         self.secrets_dir = next(take)
         self.log = Log(next(take), int(next(take)), int(next(take)))
@@ -130,7 +130,7 @@ class Supervisor:
         self.no_new_privileges = next(take) == "1"
         self.oom_score = next(take)
         self.tty = next(take) == "1"
-        self.sandbox, self.plan = next(take), next(take)
+        self.plan = next(take)
         self.cgroups = [path for path in next(take).split(":") if path]
         self.argv = [next(take) for _ in range(int(next(take)))]
         self.check = [next(take) for _ in range(int(next(take)))]
@@ -248,18 +248,13 @@ class Supervisor:
             os.fchown(terminal, self.uid, self.gid)
         os.dup2(terminal, 0)
 
-    def sandboxed(self) -> "dict[str, Any]":
-        names: dict[str, Any] = {}
-        exec(self.sandbox, names)
-        return names
-
     def confine(self) -> None:
         """Make the task's namespaces, with all that is promised in them."""
-        self.sandboxed()["enter"](self.plan)
+        self.sandbox["enter"](self.plan)
 
     def join(self) -> None:
         """Go where the task is."""
-        self.sandboxed()["join"](self.main)
+        self.sandbox["join"](self.main)
 
     def limit(self) -> None:
         for number, soft, hard in self.limits:
@@ -270,8 +265,6 @@ class Supervisor:
 
     def switch_user(self) -> None:
         if self.uid >= 0:
-            import warnings  # noqa: F401  exec needs it, and that user may not read the library
-
             os.setgroups(self.groups)
             os.setgid(self.gid)
             os.setuid(self.uid)
@@ -476,27 +469,24 @@ def read_exactly(size: int) -> bytes:
 
 def read_frame() -> "list[str]":
     """Secrets' directory, log directory, its size and number limits, working directory, uid, gid
-    (-1: as the node), groups, limits, no-new-privileges, oom score, terminal, the program and
-    the plan of the sandbox, control groups, number of arguments, the arguments, the same of the
+    (-1: as the node), groups, limits, no-new-privileges, oom score, terminal, the plan of the
+    sandbox, control groups, number of arguments, the arguments, the same of the
     health check, and the environment."""
     size = int.from_bytes(read_exactly(4), "big")
     return read_exactly(size).decode("utf-8", "surrogateescape").split("\0")
 
 
-def main(parent: int) -> None:
+def main(parent: int, sandbox: "dict[str, Any]") -> None:
+    """The life of one supervisor, in a process of its own; never returns."""
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
-    supervisor = Supervisor(read_frame())
+    supervisor = Supervisor(read_frame(), sandbox)
     try:
         supervisor.run()
     finally:
         supervisor.remove_secrets()
         supervisor.remove_cgroups()
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
