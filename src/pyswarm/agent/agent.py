@@ -38,6 +38,7 @@ from pyswarm.model.session import (
     SessionOpened,
     SessionRefused,
     StatusRecorded,
+    Trust,
 )
 
 
@@ -74,6 +75,11 @@ class Agent:
     def node(self) -> Node | None:
         """This node as the leader last described it."""
         return self._session.node
+
+    @property
+    def trust(self) -> Trust:
+        """The roots that the leader last said to trust; empty before the first session."""
+        return self._session.trust
 
     @property
     def description(self) -> NodeDescription:
@@ -120,7 +126,7 @@ class Agent:
         match input:
             case FromManager(manager, message):
                 if self._session.is_with(manager):
-                    out += self._said(now, message)
+                    out += self._said(now, message, manager)
             case OperationDone():
                 out += self._worker.done(now, input)
             case TaskUnhealthy(task_id):
@@ -141,7 +147,7 @@ class Agent:
 
     # -- inside
 
-    def _said(self, now: float, message: object) -> list[Effect]:
+    def _said(self, now: float, message: object, manager: ManagerAddress) -> list[Effect]:
         session = self._session
         match message:
             case Assignments():
@@ -152,14 +158,14 @@ class Agent:
             case HeartbeatAnswer():
                 return session.answered(now, message)
             case SessionOpened():
-                out = session.opened(now, message)
+                out = session.opened(now, message, manager)
                 if out:
                     self._reporter.restart(self._worker.statuses())
                 return out
             case SessionChanged():
                 session.changed(message)
             case SessionRefused():
-                return session.refused(now, message)
+                return session.refused(now, message, manager)
         return []
 
     def _assign(self, now: float, message: Assignments) -> list[Effect]:

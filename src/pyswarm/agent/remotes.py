@@ -6,7 +6,7 @@ no manager is ever quite out of the question, so one that comes back is found ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from pyswarm.env import Rng
 from pyswarm.model.session import ManagerAddress
@@ -51,12 +51,19 @@ class Remotes:
         """The manager at ``addr``, known or not."""
         return self._managers.get(addr) or ManagerAddress("", addr)
 
-    def choose(self, rng: Rng) -> ManagerAddress:
-        """One of them (there is at least one), the better ones more often."""
-        shares = {addr: max(0.0, weight) + BIAS for addr, weight in self._weights.items()}
+    def choose(self, rng: Rng, without: Container[str] = ()) -> ManagerAddress | None:
+        """One of those that are not at an address in ``without``, the better ones more often; None
+        if there is none."""
+        shares = {
+            addr: max(0.0, weight) + BIAS
+            for addr, weight in self._weights.items()
+            if addr not in without
+        }
         point = rng.random() * sum(shares.values())
+        last = None
         for addr, share in shares.items():
+            last = self._managers[addr]
             point -= share
             if point < 0:
-                return self._managers[addr]
-        return self._managers[next(reversed(self._managers))]  # what rounding left over
+                break
+        return last
