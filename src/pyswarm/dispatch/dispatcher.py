@@ -31,6 +31,7 @@ from pyswarm.model.session import (
     SessionRefused,
     StatusRecorded,
     ToAgent,
+    Trust,
 )
 from pyswarm.store import Change, Reader
 
@@ -86,6 +87,7 @@ class Dispatcher:
         self._expected: dict[str, float] = {}
         self._deadlines: list[tuple[float, int, str]] = []
         self._tie = count()
+        self._trust = _trust(view)
         for node in view.nodes():
             if node.state is not NodeState.DOWN:
                 self._expect(node.id, now + TAKEOVER_PERIODS * period)
@@ -128,7 +130,7 @@ class Dispatcher:
             self._reports.pop(node.id, None)
         self._sessions[node.id] = session
         self._expect(node.id, session.deadline)
-        self._send(session, SessionOpened(session.id, period, node, tuple(managers)))
+        self._send(session, SessionOpened(session.id, period, node, tuple(managers), self._trust))
         self._send(session, session.full(view.tasks_of_node(node.id), view))
 
     def heartbeat(self, node_id: str, addr: str, session_id: str, now: float) -> None:
@@ -196,6 +198,9 @@ class Dispatcher:
         """Tell the nodes that a commit concerns, and no others."""
         touched: dict[str, Session] = {}
         known = tuple(managers)
+        if (trust := _trust(view)) != self._trust:
+            self._trust = trust
+            self.managers_changed(view, known)
         for change in changes:
             if change.kind == "task":
                 self._task_changed(change, touched)
@@ -207,7 +212,7 @@ class Dispatcher:
                 self._send(session, difference)
 
     def managers_changed(self, view: Reader, managers: Iterable[ManagerAddress]) -> None:
-        """Every agent hears of the new list."""
+        """Every agent hears of the new list (and of the roots it may trust)."""
         known = tuple(managers)
         for session in self._sessions.values():
             node = view.node(session.node_id)
@@ -285,7 +290,8 @@ class Dispatcher:
 
     def _tell(self, session: Session, node: Node, managers: tuple[ManagerAddress, ...]) -> None:
         session.changes += 1
-        self._send(session, SessionChanged(session.id, node, managers, session.changes))
+        news = SessionChanged(session.id, node, managers, session.changes, self._trust)
+        self._send(session, news)
 
     def _checked(self, node_id: str, addr: str, session_id: str) -> Session | None:
         session = self._sessions.get(node_id)
@@ -309,6 +315,14 @@ class Dispatcher:
     def _expect(self, node_id: str, deadline: float) -> None:
         self._expected[node_id] = deadline
         heapq.heappush(self._deadlines, (deadline, next(self._tie), node_id))
+
+
+def _trust(view: Reader) -> Trust:
+    """What agents must know to recognise their peers."""
+    if not view.has_swarm:
+        return Trust()
+    root = view.swarm.root_ca
+    return Trust(root.cert, root.rotation.cert if root.rotation is not None else b"")
 
 
 def _silence(node: Node) -> str:

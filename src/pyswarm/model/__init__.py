@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from pyswarm.model.labels import FrozenDict, Labels
 from pyswarm.model.objects import (CSINode, Certificate, Config, Endpoint, Extension, JobStatus,
     KINDS, ManagerStatus, Network, NetworkAttachment, Node, NodeDescription, Plugin, RequestRecord,
-    Resource, RevokedCertificate, RootCAState, Sealed, SealingKey, Secret, Service, StoreObject,
-    Swarm, TLSInfo, Task, TaskStatus, UpdateStatus, VirtualIP, Volume, VolumePublishStatus)
+    Resource, RevokedCertificate, RootCAState, RootRotation, Sealed, SealingKey, Secret, Service,
+    StoreObject, Swarm, TLSInfo, Task, TaskStatus, UpdateStatus, VirtualIP, Volume,
+    VolumePublishStatus)
 from pyswarm.model.replace import replace
 from pyswarm.model.resources import (GenericResource, Limits, NANO, Platform, ResourceRequirements,
     Resources)
@@ -42,19 +43,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttachmentSpec", "Availability", "BindOptions", "CAConfig", "CSINode", "Certificate",
-    "Config", "ConfigReference", "ConfigSpec", "ContainerSpec", "CredentialSpec", "DESIRED_STATES",
-    "DNSConfig", "Driver", "Endpoint", "EndpointMode", "EndpointSpec", "Extension",
-    "ExtensionSpec", "ExternalCA", "FailureAction", "FrozenDict", "GenericResource", "GenericSpec",
-    "Global", "GlobalJob", "Healthcheck", "IPAMConfig", "IPAMOptions", "Identity", "JobStatus",
-    "KINDS", "Labels", "Limits", "LogDriver", "ManagerStatus", "Membership", "Mount", "MountType",
-    "NANO", "Network", "NetworkAttachment", "NetworkAttachmentConfig", "NetworkSpec", "Node",
-    "NodeDescription", "NodeSpec", "NodeState", "Placement", "Platform", "Plugin", "PortConfig",
-    "Preference", "Privileges", "Protocol", "PublishMode", "RaftSettings", "Reachability",
-    "Replicated", "ReplicatedJob", "Request", "RequestRecord", "Resource", "ResourceReference",
-    "ResourceRequirements", "ResourceSpec", "Resources", "RestartCondition", "RestartPolicy",
-    "RevokedCertificate", "Role", "RootCAState", "SELinuxContext", "Sealed", "SealingKey",
-    "Secret", "SecretReference", "SecretSpec", "Service", "ServiceMode", "ServiceSpec",
-    "StoreObject", "Swarm", "SwarmSpec", "TLSInfo", "Task", "TaskOrigin", "TaskSpec", "TaskState",
+    "Config", "ConfigReference", "ConfigSpec", "ContainerSpec", "CredentialSpec",
+    "DESIRED_STATES", "DNSConfig", "Driver", "Endpoint", "EndpointMode", "EndpointSpec",
+    "Extension", "ExtensionSpec", "ExternalCA", "FailureAction", "FrozenDict",
+    "GenericResource", "GenericSpec", "Global", "GlobalJob", "Healthcheck", "IPAMConfig",
+    "IPAMOptions", "Identity", "JobStatus", "KINDS", "Labels", "Limits", "LogDriver",
+    "ManagerStatus", "Membership", "Mount", "MountType", "NANO", "Network", "NetworkAttachment",
+    "NetworkAttachmentConfig", "NetworkSpec", "Node", "NodeDescription", "NodeSpec",
+    "NodeState", "Placement", "Platform", "Plugin", "PortConfig", "Preference", "Privileges",
+    "Protocol", "PublishMode", "RaftSettings", "Reachability", "Replicated", "ReplicatedJob",
+    "Request", "RequestRecord", "Resource", "ResourceReference", "ResourceRequirements",
+    "ResourceSpec", "Resources", "RestartCondition", "RestartPolicy", "RevokedCertificate",
+    "Role", "RootCAState", "RootRotation", "SELinuxContext", "Sealed", "SealingKey", "Secret",
+    "SecretReference", "SecretSpec", "Service", "ServiceMode", "ServiceSpec", "StoreObject",
+    "Swarm", "SwarmSpec", "TLSInfo", "Task", "TaskOrigin", "TaskSpec", "TaskState",
     "TaskStatus", "TmpfsOptions", "UPDATE_TRANSITIONS", "Ulimit", "UpdateConfig", "UpdateOrder",
     "UpdateState", "UpdateStatus", "VirtualIP", "Volume", "VolumeAccessMode", "VolumeOptions",
     "VolumePublishStatus", "VolumeSpec", "from_dict", "parse_bytes", "parse_duration",

@@ -354,18 +354,59 @@ class SealingKey:
 
 @value
 @attrs.frozen(weakref_slot=False)
+class RootRotation:
+    """The root that takes the place of the swarm's, while every node gets a certificate from it.
+
+    ``cross_signed`` is its certificate signed by the present root; ``key`` is empty where an
+    external authority has it. Its tokens are those of the swarm as soon as it ends: turns draw no
+    secrets, so it brings them from the beginning.
+    """
+
+    cert: bytes
+    key: bytes = attrs.field(default=b"", repr=False)
+    cross_signed: bytes = b""
+    digest: str = ""
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+    worker_token: str = attrs.field(default="", repr=False)
+    manager_token: str = attrs.field(default="", repr=False)
+
+
+@value
+@attrs.frozen(weakref_slot=False)
 class RootCAState:
-    """The swarm's root certificate, its key, and the join tokens that pin it."""
+    """The swarm's root certificate, its key (empty: an external authority has it), the join tokens
+    that pin it, and its ``rotation``, while there is one. Issuer: subject and public key, DER."""
 
     cert: bytes = b""
     key: bytes = attrs.field(default=b"", repr=False)
     digest: str = ""
     worker_token: str = attrs.field(default="", repr=False)
     manager_token: str = attrs.field(default="", repr=False)
-    rotation_cert: bytes = b""
-    rotation_key: bytes = attrs.field(default=b"", repr=False)
-    rotation_cross_signed: bytes = b""
-    last_forced_rotation: int = 0
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+    rotation: RootRotation | None = None
+
+    @property
+    def tls(self) -> TLSInfo:
+        """What a node reports whose certificate is as it should be: the root that is trusted, and
+        who signs now (during a rotation the next root)."""
+        signer = self.rotation or self
+        return TLSInfo(self.cert, signer.issuer_subject, signer.issuer_public_key)
+
+    def has_signed(self, tls: TLSInfo | None) -> bool:
+        """Whether a node that reports ``tls`` has a certificate of who signs now."""
+        wanted = self.tls
+        return tls is not None and (
+            tls.issuer_subject == wanted.issuer_subject
+            and tls.issuer_public_key == wanted.issuer_public_key
+        )
+
+    def tls_status(self, tls: TLSInfo | None) -> str:
+        """``Ready``, ``Needs Rotation``, or ``Unknown`` of a node that says nothing: Docker's."""
+        if tls is None or not tls.trust_root:
+            return "Unknown"
+        return "Ready" if tls == self.tls else "Needs Rotation"
 
 
 @value

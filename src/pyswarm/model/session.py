@@ -26,6 +26,16 @@ class ManagerAddress:
 
 @value
 @attrs.frozen(weakref_slot=False)
+class Trust:
+    """The root certificates (PEM) that peers are believed by: the swarm's, and during a rotation
+    the ``coming`` one."""
+
+    root: bytes = b""
+    coming: bytes = b""
+
+
+@value
+@attrs.frozen(weakref_slot=False)
 class Plain:
     """An opened payload, on its way to the one node that may see it; never stored, never shown."""
 
@@ -91,6 +101,7 @@ class SessionOpened:
     period: float
     node: Node
     managers: tuple[ManagerAddress, ...] = ()
+    trust: Trust = Trust()
 
 
 @value
@@ -119,12 +130,14 @@ class HeartbeatAnswer:
 @value
 @attrs.frozen(weakref_slot=False)
 class SessionChanged:
-    """The node's own object or the list of managers changed. ``number`` counts them from 1."""
+    """The node's own object, the list of managers or the roots to trust changed. ``number`` counts
+    them from 1."""
 
     session_id: str
     node: Node
     managers: tuple[ManagerAddress, ...] = ()
     number: int = 0
+    trust: Trust = Trust()
 
 
 @value

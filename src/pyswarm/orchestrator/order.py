@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from pyswarm.env import Rng
 from pyswarm.orchestrator.allocate import Allocator
+from pyswarm.orchestrator.certificates import Certificates
 from pyswarm.orchestrator.enforce import Enforcer
 from pyswarm.orchestrator.global_ import GlobalServices
 from pyswarm.orchestrator.jobs import Jobs
@@ -55,4 +56,5 @@ RECONCILERS: tuple[type[StoreReconciler], ...] = (
     Placer,
     Reaper,
     Orphans,
+    Certificates,
 )

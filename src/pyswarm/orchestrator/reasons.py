@@ -48,6 +48,10 @@ CODES: dict[str, str] = {
     "unplaced": "no node can take the task, for the reason given",
     "never-placed": "the task was to be shut down before it had a node",
     "unfit": "node {0} no longer fits the task",
+    # certificates
+    "certificate-due": "the swarm's root is being replaced",
+    "certificate-issued": "the node has its certificate",
+    "root-rotated": "every node has a certificate of the next root",
 }
 """Code → what it says, ``{0}`` being the first argument."""
 

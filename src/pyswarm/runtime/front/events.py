@@ -116,11 +116,19 @@ def name_of(thing: Any) -> str:
 def blanked(thing: Any) -> Any:
     """An object without what must not be seen."""
     if isinstance(thing, Swarm):
-        root = RootCAState(cert=thing.root_ca.cert, digest=thing.root_ca.digest)
+        root = _public(thing.root_ca)
         return attrs.evolve(thing, root_ca=root, sealing_keys=(), unlock_key=b"", network_keys=())
     if isinstance(thing, Secret):
         return attrs.evolve(thing, payload=None)
     return thing
+
+
+def _public(root: RootCAState) -> RootCAState:
+    """The authority without its keys and tokens."""
+    rotation = root.rotation
+    if rotation is not None:
+        rotation = attrs.evolve(rotation, key=b"", worker_token="", manager_token="")
+    return attrs.evolve(root, key=b"", worker_token="", manager_token="", rotation=rotation)
 
 
 class _Watching:
