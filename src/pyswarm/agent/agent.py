@@ -126,7 +126,7 @@ class Agent:
         match input:
             case FromManager(manager, message):
                 if self._session.is_with(manager):
-                    out += self._said(now, message)
+                    out += self._said(now, message, manager)
             case OperationDone():
                 out += self._worker.done(now, input)
             case TaskUnhealthy(task_id):
@@ -147,7 +147,7 @@ class Agent:
 
     # -- inside
 
-    def _said(self, now: float, message: object) -> list[Effect]:
+    def _said(self, now: float, message: object, manager: ManagerAddress) -> list[Effect]:
         session = self._session
         match message:
             case Assignments():
@@ -158,14 +158,14 @@ class Agent:
             case HeartbeatAnswer():
                 return session.answered(now, message)
             case SessionOpened():
-                out = session.opened(now, message)
+                out = session.opened(now, message, manager)
                 if out:
                     self._reporter.restart(self._worker.statuses())
                 return out
             case SessionChanged():
                 session.changed(message)
             case SessionRefused():
-                return session.refused(now, message)
+                return session.refused(now, message, manager)
         return []
 
     def _assign(self, now: float, message: Assignments) -> list[Effect]:

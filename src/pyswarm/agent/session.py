@@ -1,8 +1,15 @@
 """The agent's side of its session with the leader.
 
-An agent has one session or is looking for one. Looking, it asks a manager (the leader where a hint
-names it, else a weighted choice) with the id of its last session. Where that fails it waits: a
-random part of a back-off that grows from 100 ms to 8 s, and is forgotten once a session is open.
+An agent has one session or is looking for one. It looks in *rounds*: it asks one manager after the
+other (the leader where somebody names it, else a weighted choice) with the id of its last session,
+each once. A manager that does not answer in its share of the round is passed over, though its
+answer counts also when it comes late. After a round in vain the agent waits: a random part of a
+back-off that grows from 100 ms to 8 s, and is forgotten once a session is open.
+
+A new leader gives everyone six periods before it takes them for dead and moves their tasks. So all
+of this is measured in the period that a leader last named: whatever an agent was doing when a
+leader took office (waiting for a heartbeat's answer, in a round, between two), it has asked every
+manager that it knows before the six periods are over, though all others are dead and silent.
 
 An open session lives by heartbeats: the first one at once, then one each period the leader names.
 A heartbeat or a first set of assignments that stays unanswered ends it, and so does a gap in the
@@ -33,8 +40,18 @@ from pyswarm.model.session import (
 
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 8.0
+"""Both are Swarm's; between two rounds it is never longer than a period."""
 ANSWER_SECONDS = 5.0
 """How long a manager may take to answer: Swarm's time-out for a session and for a call."""
+PERIOD_SECONDS = 5.0
+"""What is taken for the period until a leader names one: Swarm's default."""
+PERIOD_MIN_SECONDS = 0.1
+"""No hurry beyond this, whatever the period: a machine that is busy for a moment is not lost."""
+PATIENCE_PERIODS = 3
+"""A heartbeat's answer is waited for as long as the leader waits for a heartbeat."""
+ROUND_PERIODS = 1.5
+"""What a round takes where nobody answers. With a rest of a round, the wait and a whole round it is
+4 of the leader's 6 periods; with a heartbeat just sent and its answer awaited in vain, 5.6."""
 
 
 class Phase(Enum):
@@ -60,8 +77,9 @@ class Session:
         self.reason = ""
         self._rng = rng
         self._backoff = 0.0
-        self._hint = ""
-        self._hint_followed = False
+        self._period = PERIOD_SECONDS
+        self._tried: dict[str, None] = {}
+        self._asked: dict[str, None] = {}
         self._leader_known = ""
         self._at: float | None = None
         self._beat_at: float | None = None
@@ -78,7 +96,9 @@ class Session:
 
     def is_with(self, manager: ManagerAddress) -> bool:
         """Whether ``manager`` is the one this session is with, or was asked for one."""
-        return self.manager is not None and self.manager.addr == manager.addr
+        if self.is_open:
+            return self.manager is not None and self.manager.addr == manager.addr
+        return manager.addr in self._asked
 
     def wake_at(self) -> float | None:
         times = [at for at in (self._at, self._beat_at, self._answer_by) if at is not None]
@@ -93,61 +113,62 @@ class Session:
         self._leader_known = news.leader_addr
         with_leader = self.manager is not None and self.manager.addr == news.leader_addr
         if changed and not (self.phase is Phase.OPEN and with_leader):
-            self._hint = news.leader_addr
-            return self._open(now)
+            return self._begin(now, news.leader_addr)
         if self.phase is Phase.IDLE and len(self.remotes):
-            return self._open(now)
+            return self._begin(now)
         return []
 
     def due(self, now: float) -> list[Effect]:
         """Do what has become due."""
         if self._answer_by is not None and now >= self._answer_by:
             opening = self.phase is Phase.OPENING
-            return self.fail(
+            return self._fail(
                 now, "session initiation timed out" if opening else "heartbeat timed out"
             )
         if self._at is not None and now >= self._at:
             if self.phase is Phase.WAITING:
-                return self._open(now)
-            return self.fail(now, "assignments timed out")
+                return self._begin(now)
+            return self._fail(now, "assignments timed out")
         if self._beat_at is not None and now >= self._beat_at:
             return self._beat(now)
         return []
 
-    def opened(self, now: float, message: SessionOpened) -> list[Effect]:
+    def opened(self, now: float, message: SessionOpened, manager: ManagerAddress) -> list[Effect]:
         """The leader opened the session: the first heartbeat leaves at once."""
-        if self.phase is not Phase.OPENING or self.manager is None:
+        if self.phase not in (Phase.OPENING, Phase.WAITING):
             return []
-        self.remotes.replace(message.managers or [self.manager])
-        self.remotes.observe(self.manager.addr, GOOD)
+        self.manager = manager
+        self.remotes.replace(message.managers or [manager])
+        self.remotes.observe(manager.addr, GOOD)
         self.phase, self.id, self.node = Phase.OPEN, message.session_id, message.node
         self.trust = message.trust
         self.reason = ""
-        self._backoff, self._hint_followed, self._behind = 0.0, False, False
+        self._period = max(PERIOD_MIN_SECONDS, message.period)
+        self._backoff, self._behind = 0.0, False
         self._assigned, self._changes = None, 0
+        self._asked = {}
         self._at = now + ANSWER_SECONDS
-        self._answer_by = None
         return self._beat(now)
 
-    def refused(self, now: float, message: SessionRefused) -> list[Effect]:
-        """No session, or none any more: follow the hint once, else wait."""
-        if self.phase is Phase.OPEN and message.session_id != self.id:
+    def refused(self, now: float, message: SessionRefused, manager: ManagerAddress) -> list[Effect]:
+        """No session, or none any more: ask the leader if it is named, else whoever is next."""
+        if self.phase is Phase.IDLE or (self.is_open and message.session_id != self.id):
             return []
-        if self.phase not in (Phase.OPEN, Phase.OPENING) or self.manager is None:
-            return []
+        if self.is_open:
+            self._tried = {manager.addr: None}
         self.reason = message.message
-        hint = message.leader_addr
-        if hint and hint != self.manager.addr and not self._hint_followed:
-            self._hint, self._hint_followed = hint, True
-            return self._open(now)
-        self._hint = hint if hint != self.manager.addr else ""
-        return self.fail(now, message.message)
+        if message.leader_addr and message.leader_addr not in self._tried:
+            return self._ask(now, self.remotes.get(message.leader_addr))
+        if self.manager is None or manager.addr != self.manager.addr:
+            return []  # it comes late: another one is being asked
+        return self._fail(now, message.message)
 
     def answered(self, now: float, message: HeartbeatAnswer) -> list[Effect]:
         """The leader heard a heartbeat. It says how far its assignments and changes have come."""
         if not self.is_open or message.session_id != self.id:
             return []
         self._answer_by = None
+        self._period = max(PERIOD_MIN_SECONDS, message.period)
         self._beat_at = now + message.period
         # An answer may overtake what it counts; being behind twice means that something is lost.
         behind = self._assigned is not None and message.sequence > self._assigned
@@ -191,49 +212,57 @@ class Session:
         if self.phase is not Phase.OPEN or self.manager is None:
             return []
         self.reason = reason
-        self._hint = self.manager.addr
-        return self._open(now)
-
-    def fail(self, now: float, reason: str) -> list[Effect]:
-        """It did not go well: wait a while, then look for a session again."""
-        if self.manager is not None:
-            self.remotes.observe(self.manager.addr, BAD)
-        self.reason = reason
-        self._backoff = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS + 2 * self._backoff)
-        self.phase, self.manager = Phase.WAITING, None
-        self._hint_followed = False
-        self._at = now + self._rng.random() * self._backoff
-        self._beat_at = self._answer_by = None
-        return []
+        return self._begin(now, self.manager.addr)
 
     def lost(self, now: float, addr: str) -> list[Effect]:
         """The line to ``addr`` broke."""
         if self.manager is None or self.manager.addr != addr:
             return []
-        return self.fail(now, "connection lost")
+        return self._fail(now, "connection lost")
 
     def close(self) -> None:
         """Stop looking; the leader will notice by the missing heartbeats."""
         self.phase, self.manager = Phase.IDLE, None
         self._at = self._beat_at = self._answer_by = None
+        self._asked = {}
 
     # -- inside
 
-    def _open(self, now: float) -> list[Effect]:
-        if self._hint:
-            self.manager, self._hint = self.remotes.get(self._hint), ""
-        elif len(self.remotes):
-            self.manager = self.remotes.choose(self._rng)
-        else:
+    def _begin(self, now: float, first: str = "") -> list[Effect]:
+        """Begin a round, with the manager at ``first`` if it is known who leads."""
+        self._tried = {}
+        manager = self.remotes.get(first) if first else self.remotes.choose(self._rng)
+        if manager is None:
             self.close()
             return []
-        self.phase = Phase.OPENING
+        return self._ask(now, manager)
+
+    def _ask(self, now: float, manager: ManagerAddress) -> list[Effect]:
+        self._tried[manager.addr] = self._asked[manager.addr] = None
+        self.phase, self.manager = Phase.OPENING, manager
         self._at = self._beat_at = None
-        self._answer_by = now + ANSWER_SECONDS
-        return [ToManager(self.manager, OpenSession(self.id, self.description))]
+        share = ROUND_PERIODS * self._period / max(len(self.remotes), len(self._tried))
+        self._answer_by = now + min(ANSWER_SECONDS, share)
+        return [ToManager(manager, OpenSession(self.id, self.description))]
+
+    def _fail(self, now: float, reason: str) -> list[Effect]:
+        """This manager is of no help: the next one; after the last of a round, or where a session
+        ended (as those of all other nodes may have), wait."""
+        if self.manager is not None:
+            self.remotes.observe(self.manager.addr, BAD)
+        self.reason = reason
+        following = None if self.is_open else self.remotes.choose(self._rng, self._tried)
+        return self._wait(now) if following is None else self._ask(now, following)
+
+    def _wait(self, now: float) -> list[Effect]:
+        self._backoff = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS + 2 * self._backoff)
+        self.phase, self.manager = Phase.WAITING, None
+        self._at = now + self._rng.random() * min(self._backoff, self._period)
+        self._beat_at = self._answer_by = None
+        return []
 
     def _beat(self, now: float) -> list[Effect]:
         assert self.manager is not None
         self._beat_at = None
-        self._answer_by = now + ANSWER_SECONDS
+        self._answer_by = now + min(ANSWER_SECONDS, PATIENCE_PERIODS * self._period)
         return [ToManager(self.manager, Heartbeat(self.id))]
