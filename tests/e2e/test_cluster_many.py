@@ -17,8 +17,9 @@ from pyswarm.raft import RaftConfig
 from pyswarm.runtime.front import Converged
 from swarms import IMAGES, WAIT_S, executor, until
 
-HEARTBEAT_S = 0.3  # a node is down after three of them, or six after an election
-PATIENT_S = 1.0  # where an election must not cost a node that is well its tasks
+HEARTBEAT_S = 2.0  # a node is down after three of them, or six after an election
+QUICK_S = 0.3  # where a node that is lost is waited for, and no other one does anything
+PATIENT_S = 1.0  # where a leader is lost, and no node that is well may be taken for lost
 
 
 def local_swarm(managers: int = 3, workers: int = 2, **options: Any) -> LocalSwarm:
@@ -310,7 +311,7 @@ async def test_names_of_a_local_swarm() -> None:
         LocalSwarm(0)
     with pytest.raises(InvalidArgument, match="executor must be"):
         LocalSwarm(executor="magic")  # type: ignore[arg-type]
-    async with local_swarm(1, 0) as swarm:
+    async with local_swarm(1, 0, heartbeat_period=QUICK_S) as swarm:
         with pytest.raises(InvalidArgument, match="no node of this swarm that is down"):
             await swarm.restart("node-1")
         with pytest.raises(InvalidArgument, match="part of this swarm already"):

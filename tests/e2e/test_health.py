@@ -117,7 +117,7 @@ async def test_functions() -> None:
         return moods[task.args[0]]
 
     executor = CallableExecutor({"work": work}, checks={"mood": mood})
-    check = Healthcheck(("CMD", "mood"), interval=0.01, timeout=0.05, retries=1)
+    check = Healthcheck(("CMD", "mood"), interval=0.01, timeout=1.0, retries=1)
     async with open_harness(executor) as harness:
         for name in moods:
             container = ContainerSpec("work", args=(name,), healthcheck=check)

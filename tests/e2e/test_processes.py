@@ -151,17 +151,16 @@ async def test_all_processes_die_at_once_and_start_again(tmp_path: Path) -> None
 
 async def test_a_worker_process_that_dies_is_seen(tmp_path: Path) -> None:
     async with founded(tmp_path) as founder:
-        await founder.update(heartbeat_period=0.5)
+        await founder.update(heartbeat_period=1.0)
         token = await founder.join_token("worker")
         async with process(tmp_path / "w", "127.0.0.4:0", founder.addr, token) as worker:
-            node = await founder.nodes.get(worker.node_id)
-            assert str(node.state) == "ready"
+
+            async def is_(state: str) -> bool:
+                return str((await founder.nodes.get(worker.node_id)).state) == state
+
+            await until(partial(is_, "ready"))
             worker.kill()
-
-            async def is_down() -> bool:
-                return str((await founder.nodes.get(worker.node_id)).state) == "down"
-
-            await until(is_down)
+            await until(partial(is_, "down"))
 
 
 async def runs_on(node: Process, service: str, nodes: list[str]) -> bool:
