@@ -85,6 +85,9 @@ LAG_QUIET_S = 10.0
 CRASHED = "crashed"
 """The reason of a node that was stopped as if its process had died."""
 
+HOPELESS_DETAIL = "managers"
+"""The detail of an ``Unavailable`` by which a manager says that there is no leader, and why."""
+
 STOP_SLACK_S = 5.0
 """Beyond the longest grace period: how long a node may take to stop before it is dropped."""
 
@@ -471,7 +474,7 @@ class _News:
 
 def _is_hopeless(error: Unavailable) -> bool:
     """Too few managers answer to elect anyone: say so at once."""
-    managers = error.details.get("managers")
+    managers = error.details.get(HOPELESS_DETAIL)
     reachable = error.details.get("reachable")
     if not isinstance(managers, int) or not isinstance(reachable, int):
         return False

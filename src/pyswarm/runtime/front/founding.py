@@ -30,6 +30,7 @@ from pyswarm.model import (
     Swarm,
     SwarmSpec,
 )
+from pyswarm.model.defaults import DATA_PATH_PORT
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import NodeConfig, NodeMachine, RecoveredLog
 from pyswarm.node.messages import JoinReply, JoinRequest
@@ -69,6 +70,10 @@ ALREADY_PART = (
     "This node is already part of a swarm. Leave it first, or open its state directory "
     "(Cluster.open) to go on."
 )
+
+
+class NoNodeHere(FailedPrecondition):
+    """The state directory holds no node: nothing was founded or joined there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +146,7 @@ def default_executor(settings: Settings) -> Executor:
     return CallableExecutor()
 
 
-def _described(settings: Settings, executor: Executor) -> NodeDescription:
+def described(settings: Settings, executor: Executor) -> NodeDescription:
     """What the executor says of the node, under the name and labels it was given."""
     found = executor.describe()
     return attrs.evolve(
@@ -177,7 +182,7 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
             config = NodeConfig(
                 identity=identity,
                 addr=place.addr,
-                description=_described(settings, executor),
+                description=described(settings, executor),
                 seed=_seed(),
                 bootstrap=swarm,
                 availability=settings.availability,
@@ -197,12 +202,19 @@ def _first_key(settings: Settings, swarm: Swarm) -> UnlockKey | None:
 
 
 def new_swarm(
-    *, default_addr_pools: Sequence[str], subnet_size: int, autolock: bool = False
+    *,
+    default_addr_pools: Sequence[str],
+    subnet_size: int,
+    autolock: bool = False,
+    spec: SwarmSpec = SwarmSpec(),
+    data_path_port: int = DATA_PATH_PORT,
 ) -> Swarm:
-    """The swarm object of a new swarm, with fresh keys. Raises ``InvalidPool``."""
+    """The swarm object of a new swarm, with fresh keys; ``autolock`` adds to what ``spec`` says.
+    Raises ``InvalidPool``."""
     if isinstance(default_addr_pools, str):
         raise InvalidArgument("default_addr_pools must be a list of CIDRs")
     check_pools(default_addr_pools, subnet_size)
+    spec = attrs.evolve(spec, autolock=autolock or spec.autolock)
     root = RootCA.create(SystemClock().realtime())
     assert root.key_pem is not None
     return Swarm(
@@ -214,11 +226,12 @@ def new_swarm(
             worker_token=str(JoinToken.generate(root)),
             manager_token=str(JoinToken.generate(root)),
         ),
-        spec=SwarmSpec(autolock=autolock),
+        spec=spec,
         sealing_keys=(new_sealing_key(),),
-        unlock_key=UnlockKey.generate().key if autolock else b"",
+        unlock_key=UnlockKey.generate().key if spec.autolock else b"",
         default_addr_pools=tuple(default_addr_pools),
         subnet_size=subnet_size,
+        data_path_port=data_path_port,
     )
 
 
@@ -282,7 +295,7 @@ def join(settings: Settings, remotes: Sequence[str], token: str) -> Prepare:
         async with _closing(disk) as closing:
             _check_new(remembered)
             executor = settings.executor or default_executor(settings)
-            description = _described(settings, executor)
+            description = described(settings, executor)
             request = JoinRequest(
                 new_id(Rng(_seed())), token, "", description, settings.availability
             )
@@ -365,7 +378,7 @@ def reopen(settings: Settings, how: Resuming) -> Prepare:
         disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
         async with _closing(disk) as closing:
             if remembered.record is None:
-                raise FailedPrecondition(
+                raise NoNodeHere(
                     f"{settings.state_dir} holds no node",
                     hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
                 )
@@ -401,7 +414,7 @@ def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Pla
     config = NodeConfig(
         identity=record.identity,
         addr=place.addr,
-        description=_described(settings, executor),
+        description=described(settings, executor),
         seed=_seed(),
         incarnation=record.incarnation + 1,
         managers=record.managers,

@@ -7,8 +7,10 @@ from contextlib import suppress
 import trio
 
 from pyswarm.errors import FailedPrecondition, SwarmError
+from pyswarm.model import NodeState
 from pyswarm.model.requests import LeaveNode
 from pyswarm.node.calls import Leave
+from pyswarm.raft import Reachability
 from pyswarm.runtime.front.member import Member
 
 PAUSE_S = 0.01
@@ -24,21 +26,36 @@ LAST_MANAGER = (
     "Removing the last manager erases all current state of the swarm. "
     "Use `--force` to ignore this message. "
 )
+NO_QUORUM_LEFT = (
+    "Removing this node leaves {left} managers out of {all}. "
+    "Without a Raft quorum your swarm will be inaccessible. "
+)
+NOT_ACTIVE = "Doing so may lose the consensus of your cluster. "
+LOST_CONSENSUS = (
+    "The only way to restore a swarm that has lost consensus is to reinitialize it with "
+    "`--force-new-cluster`. Use `--force` to suppress this message."
+)
+LEAVING_STOPPED_MANAGER = LEAVING_MANAGER + NOT_ACTIVE + LOST_CONSENSUS
+"""For a manager that cannot run, so that nobody knows what its swarm would lose."""
+
+
+class ManagerLeaves(FailedPrecondition):
+    """A manager was asked to leave without force; the sentence says what would be lost."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="demote the node first, or leave(force=True)")
 
 
 async def leave(member: Member, *, force: bool) -> None:
     """Give this node's membership up; it stops, and forgets the swarm.
 
     A manager leaves with ``force`` only, and gives up its seat first while there is another.
+    Raises ``ManagerLeaves``.
     """
     if member.is_manager:
-        last = await _is_last_manager(member)
         if not force:
-            raise FailedPrecondition(
-                LEAVING_MANAGER + (LAST_MANAGER if last else ""),
-                hint="demote the node first, or leave(force=True)",
-            )
-        if not last:
+            raise ManagerLeaves(await member.loop.run(_what_is_lost, member))
+        if not await _is_last_manager(member):
             await _give_up_seat(member)
     await member.call(Leave())
     await member.loop.run(member.node.wait_halted)
@@ -51,6 +68,40 @@ async def _is_last_manager(member: Member) -> bool:
         return manager is not None and len(manager.replica.configuration.voters) <= 1
 
     return await member.loop.run(look)
+
+
+async def _what_is_lost(member: Member) -> str:
+    """Docker's warning, with the numbers where they matter."""
+    counted = _count_managers(member)
+    if counted is None:
+        return LEAVING_MANAGER + LOST_CONSENSUS
+    reachable, lost = counted
+    if reachable - 2 > lost:
+        return LEAVING_MANAGER + LOST_CONSENSUS
+    if lost == 0 and reachable == 1:
+        return LEAVING_MANAGER + LAST_MANAGER
+    numbers = NO_QUORUM_LEFT.format(left=reachable - 1, all=reachable + lost)
+    return LEAVING_MANAGER + numbers + LOST_CONSENSUS
+
+
+def _count_managers(member: Member) -> tuple[int, int] | None:
+    """Managers that can be reached, and the others; None while nobody leads.
+
+    The leader hears them itself; a follower knows by the nodes' states what the leader made of it.
+    """
+    manager = member.node.machine.manager
+    if manager is None or manager.leader is None:
+        return None
+    heard = {one.id: one.reachability for one in manager.replica.status().followers}
+    reachable = lost = 0
+    for node in manager.store.nodes():
+        if node.manager is None:
+            continue
+        is_lost = node.state is NodeState.DOWN
+        if node.manager.member_id in heard and member.is_leader:
+            is_lost = heard[node.manager.member_id] is Reachability.UNREACHABLE
+        reachable, lost = reachable + (not is_lost), lost + is_lost
+    return reachable, lost
 
 
 async def _give_up_seat(member: Member) -> None:

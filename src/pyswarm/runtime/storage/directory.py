@@ -12,6 +12,7 @@ A copy of the directory of a stopped node is a backup of it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable
@@ -110,6 +111,27 @@ class FileDirectory:
         """True if the directory exists and needs an unlock key."""
         keys = Path(path) / "keys"
         return keys.exists() and KeyRing.is_locked(keys, SystemFiles())
+
+    @staticmethod
+    def wipe(path: str | os.PathLike[str]) -> None:
+        """Remove a node's state, readable or not: it left its swarm. Blocking. The keys go first:
+        what a stop in the middle leaves can be read by nobody. Raises ``DirectoryInUse``,
+        ``WriteFailed``."""
+        path, files = Path(path), SystemFiles()
+        if not path.exists():
+            return
+        with disk_errors("the state directory"):
+            lock = hold(path / "lock")
+            try:
+                remove_file(files, path / "keys")
+                for name in files.list(path / "raft"):
+                    remove_file(files, path / "raft" / name)
+                with contextlib.suppress(FileNotFoundError):
+                    (path / "raft").rmdir()
+                remove_file(files, path / "state")
+                files.sync_directory(path)
+            finally:
+                os.close(lock)
 
     @property
     def state(self) -> StateFile:

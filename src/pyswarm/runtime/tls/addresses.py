@@ -26,6 +26,9 @@ BAD_ADVERTISE = (
     "advertise address must be a non-zero IP address or network interface "
     "(with optional port number)"
 )
+BAD_DATA_PATH = (
+    "data path address must be a non-zero IP address or network interface (without a port number)"
+)
 NO_ADDRESS = "could not find the system's IP address"
 _SIOCGIFADDR = 0x8915
 _INTERFACE_NAME_BYTES = 256
@@ -86,6 +89,14 @@ def advertise_address(text: str | None, listen: Address, preferred: str | None =
     if preferred is not None:
         return split(preferred)
     return Address(_only_address(system_addresses()), listen.port)
+
+
+def data_path_address(text: str) -> str:
+    """Where a node's traffic of networks is found. Raises ``InvalidArgument``."""
+    host = _resolve(text, BAD_DATA_PATH)
+    if ipaddress.ip_address(host).is_unspecified:
+        raise InvalidArgument(BAD_DATA_PATH)
+    return host
 
 
 def _only_address(found: list[tuple[str, str]]) -> str:

@@ -114,6 +114,11 @@ class TlsEndpoint:
         """Where others reach this node."""
         return self._addr
 
+    @property
+    def port(self) -> int:
+        """The port that it listens at."""
+        return int(self._listener.getsockname()[1])
+
     def use(self, credentials: Credentials) -> None:
         """Prove this node by these from the next connection on; a new role is shown at once."""
         former = getattr(self, "identity", None)
