@@ -3,8 +3,10 @@
 ``tasks/ID/work`` is its working directory and ``tasks/ID/logs`` its log, under the node's state
 directory or a temporary one. Secrets and configs lie in memory (a tmpfs at ``/dev/shm``), in a
 directory only the task's user may enter; where there is no such place they lie in one like it on
-disk, and a warning says so. What a node that was killed left there is swept away when the next one
-gets its first task: a live node holds a lock on its directory.
+disk, and a warning says so.
+
+What a node that was killed left, the next one clears away when it is made: a live node holds a lock
+in each of its directories. In a state directory the logs and volumes stay.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from pyswarm.agent.executor import TaskFile, TaskRejected
@@ -31,26 +35,54 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Directories:
-    """All directories of one executor. Methods block on the disk."""
+    """All directories of one executor. Methods block on the disk, as making one does."""
 
     def __init__(self, state_dir: Path | None) -> None:
         self._state_dir = state_dir
         self._root: Path | None = None
         self._memory: Path | None = None
-        self._lock = -1
-        self._swept = False
+        self._locks: list[int] = []
+        for place in (MEMORY_PLACE, Path(tempfile.gettempdir())):
+            sweep(place)
+        if state_dir is not None and state_dir.is_dir():
+            self._root = self._opened(state_dir)
 
     @property
     def root(self) -> Path:
-        if self._root is None:
-            if self._state_dir is None:
-                self._root = Path(tempfile.mkdtemp(prefix="pyswarm-"))
-            else:
-                self._root = self._state_dir
-                self._root.mkdir(parents=True, exist_ok=True)
-            os.chmod(self._root, 0o711)  # tasks of other users must come through
-            (self._root / "tasks").mkdir(mode=0o711, exist_ok=True)
+        if self._root is None and self._state_dir is None:
+            self._root = self._locked(Path(tempfile.gettempdir()))
+        elif self._root is None:
+            assert self._state_dir is not None
+            self._root = self._opened(self._state_dir)
         return self._root
+
+    def _opened(self, root: Path) -> Path:
+        """A state directory, cleared of what tasks left that ended with their node."""
+        root.mkdir(parents=True, exist_ok=True)
+        os.chmod(root, 0o711)  # tasks of other users must come through
+        lock = os.open(root / "tasks.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)  # somebody else's tasks live here: nothing is cleared
+            return root
+        self._locks.append(lock)
+        sweep(root)
+        Volumes(root / "volumes").remove_all_anonymous()
+        for task in (root / "tasks").glob("*"):
+            for path in task.glob("*"):
+                if path.name != "logs":
+                    _remove(path)
+            with suppress(OSError):  # it printed something
+                (task / "logs").rmdir()
+            with suppress(OSError):
+                task.rmdir()
+        return root
+
+    def _locked(self, place: Path) -> Path:
+        path, lock = locked_directory(place)
+        self._locks.append(lock)
+        return path
 
     def task(self, task_id: str) -> Path:
         assert _ID.fullmatch(task_id), task_id  # an id never leads elsewhere
@@ -64,7 +96,7 @@ class Directories:
 
     def make(self, task_id: str, user: User) -> Path:
         """The task's directories; returns the one it works in."""
-        self._sweep()
+        (self.root / "tasks").mkdir(mode=0o711, exist_ok=True)
         self.logs(task_id).mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(self.task(task_id), 0o711)
         work = self.task(task_id) / "work"
@@ -126,18 +158,12 @@ class Directories:
         """Remove what only lives as long as the node; with a state directory, logs stay."""
         if self._memory is not None:
             shutil.rmtree(self._memory, ignore_errors=True)
-            os.close(self._lock)
             self._memory = None
         if self._root is not None and self._state_dir is None:
             shutil.rmtree(self._root, ignore_errors=True)
-            self._root = None
-
-    def _sweep(self) -> None:
-        """Once: what nodes that were killed have left."""
-        if not self._swept:
-            self._swept = True
-            for place in (MEMORY_PLACE, self.root):
-                sweep(place)
+        self._root = None
+        while self._locks:
+            os.close(self._locks.pop())
 
     def _files_of(self, task_id: str, user: User) -> Path:
         if self._memory is None:
@@ -149,12 +175,7 @@ class Directories:
                     MEMORY_PLACE,
                     self.root,
                 )
-            # Locked before it has the name that others sweep.
-            new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=place or self.root))
-            os.chmod(new, 0o711)
-            self._lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._memory = new.rename(new.with_name(new.name[1:]))
+            self._memory = self._locked(place or self.root)
         path = self._memory / task_id
         path.mkdir(mode=0o700, exist_ok=True)
         _give(path, user)
@@ -178,20 +199,62 @@ def relative(file: TaskFile) -> str:
     return file.path.lstrip("/")
 
 
+def locked_directory(place: Path) -> tuple[Path, int]:
+    """A new directory that anybody may clear away once this process has ended, and its lock.
+
+    It gets the name of a live one when it is locked; until then others may take it for left behind,
+    and then another one is made.
+    """
+    while True:
+        new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=place))
+        try:
+            os.chmod(new, 0o711)
+            lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return new.rename(new.with_name(new.name[1:])), lock
+        except FileNotFoundError:
+            os.close(lock)
+
+
 def sweep(place: Path) -> None:
     """Remove the directories of nodes that did not live to do it: nobody holds their lock."""
-    for path in place.glob(_PREFIX + "*"):
+    for path in (*place.glob(_PREFIX + "*"), *place.glob(f".{_PREFIX}*")):
         try:
-            fd = os.open(path / "lock", os.O_RDWR)
+            info = path.lstat()
+            if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
+                continue  # in a place where everybody may write
+            lock = os.open(path / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            _sweep_without_lock(path)
+            continue
         except OSError:
             continue
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
         except OSError:
             pass
         finally:
-            os.close(fd)
+            os.close(lock)
+
+
+def _sweep_without_lock(path: Path) -> None:
+    """One that was never locked, and is empty, or one that was swept by half."""
+    try:
+        path.rmdir()
+    except OSError:
+        if not (path / "lock").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _give(path: Path, user: User) -> None:

@@ -88,7 +88,7 @@ class _Task:
 class ProcessExecutor:
     """Runs each task as a process of this host. One executor belongs to one node.
 
-    ``state_dir`` keeps the tasks' directories and logs over a restart; without it they are in a
+    ``state_dir`` keeps volumes and the tasks' logs over a restart; without it they are in a
     temporary directory that goes with the executor. ``images`` adds to the names a service may use
     (see :class:`Image`). The other arguments say what the node claims to be and have; by default
     that is the host's own.

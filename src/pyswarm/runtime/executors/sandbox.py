@@ -1,8 +1,9 @@
 """What a task finds around it, made in namespaces of its own: mounts, files, names, sysctls.
 
-This file is given to the process that supervisors are forked from as text, and what it defines is
-called in the task's own process, before its program: so it uses the standard library alone. Everything it makes hangs on namespaces that end with the
-last process in them, so nothing of it can be left on the host, however the task or its node ends.
+This file is given as text to the process that supervisors are forked from, and what it defines is
+called in the task's own process, before its program: so it uses the standard library alone.
+Everything it makes hangs on namespaces that end with the last process in them, so nothing of it can
+be left on the host, however the task or its node ends.
 
 A target that does not exist on the host is not made there. The directory it belongs to is covered
 by a small one in memory, in which every entry of the covered one is bound to its place

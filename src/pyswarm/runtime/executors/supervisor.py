@@ -135,6 +135,7 @@ class Supervisor:
         self.argv = [next(take) for _ in range(int(next(take)))]
         self.check = [next(take) for _ in range(int(next(take)))]
         self.env = dict(x.split("=", 1) for x in take)
+        self.own_pid = os.getpid()
         self.main = 0
         self.status: int | None = None
         self.dying = False
@@ -227,6 +228,8 @@ class Supervisor:
             step = "user"
             self.switch_user()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != self.own_pid:
+                os._exit(127)  # it was killed before its end could be a signal to us
             step = "chdir"
             os.chdir(self.directory)
             step = "exec"

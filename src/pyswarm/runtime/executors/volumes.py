@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -64,11 +64,12 @@ class Volumes:
             raise TaskRejected(f'create {name}: invalid option: "{key}"')
         data = self._root / name / "data"
         if not data.is_dir():
-            data.mkdir(parents=True)
+            data.parent.mkdir(parents=True, exist_ok=True)
             os.chmod(self._root, 0o711)
-            os.chmod(self._root / name, 0o711)
+            os.chmod(data.parent, 0o711)
             about = {"format": FORMAT, "labels": dict(options.labels)}
-            (self._root / name / "volume.json").write_text(json.dumps(about), encoding="utf-8")
+            (data.parent / "volume.json").write_text(json.dumps(about), encoding="utf-8")
+            data.mkdir()  # last: with it the volume is there
         return self._below(name, data, options.subpath)
 
     def _below(self, name: str, data: Path, subpath: str) -> Path:
@@ -115,10 +116,17 @@ class Volumes:
 
     def remove_anonymous(self, task_id: str) -> None:
         """What a task's mounts without a name left."""
-        for volume in self.all():
-            found = _ANONYMOUS.fullmatch(volume.name)
-            if found and found[1] == task_id:
-                shutil.rmtree(self._root / volume.name, ignore_errors=True)
+        self._remove_anonymous(lambda owner: owner == task_id)
+
+    def remove_all_anonymous(self) -> None:
+        """The same of every task: none of them lives."""
+        self._remove_anonymous(lambda _: True)
+
+    def _remove_anonymous(self, of: Callable[[str], bool]) -> None:
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            found = _ANONYMOUS.fullmatch(path.name)
+            if found and of(found[1]):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def anonymous(task_id: str, number: int) -> str:
