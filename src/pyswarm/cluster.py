@@ -216,6 +216,11 @@ class Cluster:
         """Give membership up; the node stops and forgets the swarm. A manager needs ``force``."""
         await front.leave(self._member, force=force)
 
+    async def crash(self) -> None:
+        """For tests of failure: this node ends at once, as if its process had died, its tasks with
+        it. What its disk holds can be opened again."""
+        await self._member.crash()
+
     # -- the swarm
 
     async def swarm(self) -> Swarm:

@@ -175,8 +175,8 @@ async def test_snapshots_shorten_the_log_and_bring_up_a_member_that_was_away() -
         configuration = await leader.change(AddMember(b"d"))
         id = max(configuration.ids)
         newcomer = await swarm.start(id, address="d")
+        await leader.change(PromoteMember(id))  # once it has caught up
         await until(lambda: len(newcomer.machine.commands) >= 700)
-        await leader.change(PromoteMember(id))
         await leader.change(RemoveMember(away, force=True))
         assert await newcomer.propose(b"new") == 701
         again = MemoryStorage.load(swarm.disks[leader.replica.id])

@@ -5,7 +5,9 @@ nodes and tasks) and the agents (they report again whatever was not recorded); w
 is lost with the office and made anew by the next leader's sessions.
 
 **Silence.** An agent answers within ``period`` (5 s, give or take half a second); three periods
-without a word and its node is down. A new leader first gives everyone twice that time.
+without a word and its node is down. A new leader first gives everyone twice that time. Silence
+counts while the leader listens: what agents said while its machine was busy with something else is
+still to be read when a deadline is found to be over, so they get the time again that it lost.
 
 **Registration** is limited: a node that opens sessions faster than three in eight seconds is told
 to wait, so that a broken agent cannot keep the log busy.
@@ -42,6 +44,9 @@ GRACE_PERIODS = 3
 """Missed periods after which a node is down."""
 TAKEOVER_PERIODS = 6
 """The same for a leader that has just taken office: agents must find it first."""
+LATE_S = 0.1
+"""A leader that notices a deadline later than this was not listening when it passed; a loop that
+has its processor is late by a few milliseconds."""
 PERIOD_JITTER = 0.1
 """Each answer names a period this fraction longer or shorter, so that agents do not march in step
 (Swarm: 5 s ± 0.5 s)."""
@@ -229,6 +234,9 @@ class Dispatcher:
         while self._deadlines and self._deadlines[0][0] <= now:
             at, _, node_id = heapq.heappop(self._deadlines)
             if self._expected.get(node_id) != at:
+                continue
+            if (late := now - at) > LATE_S:
+                self._expect(node_id, now + min(late, GRACE_PERIODS * self._period))
                 continue
             del self._expected[node_id]
             self._sessions.pop(node_id, None)

@@ -207,26 +207,26 @@ class RaftNode:
     async def change(self, change: MembershipChange, *, timeout: float = PROPOSE_SECONDS) -> Any:
         """Change the membership, on the leader; the ``Configuration`` once it is committed.
 
-        Raises what ``Replica.propose_membership`` raises.
+        A learner that is to vote is given ``timeout`` seconds to catch up with the log. Raises
+        ``Unavailable`` and what ``Replica.propose_membership`` raises.
         """
+        with trio.move_on_after(timeout):
+            while isinstance(change, PromoteMember) and self._is_behind(change.id):
+                await trio.sleep(RETRY_SECONDS)
 
         async def once() -> Any:
             return await self._committed(self.replica.propose_membership(change))
 
         return await self._within(timeout, once)
 
-    async def promote(self, id: MemberID, *, timeout: float = PROPOSE_SECONDS) -> Any:
-        """Give the learner ``id`` its vote, once it has caught up: a newcomer has joined when this
-        returns. On the leader; the ``Configuration`` once it is committed.
+    def _is_behind(self, id: MemberID) -> bool:
+        """A leader's learner may have applied everything, and the leader not have heard of it."""
+        replica = self.replica
+        learning = self.is_leader and id in replica.configuration.learners
+        return learning and id not in replica.caught_up()
 
-        Raises ``Unavailable``, ``NotFound``, and ``FailedPrecondition`` if it has not caught up in
-        ``timeout`` seconds.
-        """
-        with trio.move_on_after(timeout):
-            while self.is_leader and id not in self.replica.caught_up():
-                if id not in self.replica.configuration:
-                    break
-                await trio.sleep(RETRY_SECONDS)
+    async def promote(self, id: MemberID, *, timeout: float = PROPOSE_SECONDS) -> Any:
+        """``change(PromoteMember(id))``: when it returns, a newcomer has joined."""
         return await self.change(PromoteMember(id), timeout=timeout)
 
     async def read(self, *, timeout: float = PROPOSE_SECONDS) -> None:

@@ -266,7 +266,7 @@ class _Node:
 
     async def crash(self) -> None:
         """Stop at once."""
-        await self.cluster._member.crash()
+        await self.cluster.crash()
         await self.stop()
 
 

@@ -87,7 +87,11 @@ class Desk:
         return opened.session_id
 
     def silent(self) -> tuple[tuple[str, NodeState, str], ...]:
-        return self.dispatcher.expired(self.store, self.now)
+        """Who fell silent until now, for a leader that looks whenever it is due."""
+        found: tuple[tuple[str, NodeState, str], ...] = ()
+        while (at := self.dispatcher.wake_at()) is not None and at <= self.now:
+            found += self.dispatcher.expired(self.store, at)
+        return found
 
 
 def task(id: str, node: str, state: TaskState = TaskState.ASSIGNED, **changes: Any) -> Task:
@@ -173,6 +177,25 @@ def test_three_periods_of_silence() -> None:
     assert desk.dispatcher.session_ids() == {}
     desk.dispatcher.heartbeat("n", "n", session, desk.now)
     assert isinstance(desk.said()[0], SessionRefused)
+
+
+def test_a_leader_that_was_busy_gives_the_time_back() -> None:
+    """What was said meanwhile is still to be read."""
+    desk = Desk("n")
+    session = desk.open("n")
+    deadline = desk.dispatcher.wake_at()
+    assert deadline is not None
+    desk.now = deadline + 2.0
+    assert desk.dispatcher.expired(desk.store, desk.now) == ()
+    assert desk.dispatcher.wake_at() == desk.now + 2.0
+    desk.dispatcher.heartbeat("n", "n", session, desk.now)
+    (answer,) = desk.said()
+    assert desk.dispatcher.wake_at() == desk.now + GRACE_PERIODS * answer.period
+    desk.now += GRACE_PERIODS * answer.period + 1000.0
+    assert desk.dispatcher.expired(desk.store, desk.now) == ()
+    assert desk.dispatcher.wake_at() == desk.now + GRACE_PERIODS * PERIOD
+    desk.now += GRACE_PERIODS * PERIOD
+    assert [id for id, _, _ in desk.dispatcher.expired(desk.store, desk.now)] == ["n"]
 
 
 def test_a_new_leader_gives_twice_the_time() -> None:
