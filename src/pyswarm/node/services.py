@@ -68,7 +68,7 @@ def update_service(tx: Transaction, request: UpdateService, context: Context) ->
     if service is None:
         raise NotFound(f"service {request.service_id} not found")
     if request.rollback or request.spec is None:
-        return _rolled_back(tx, service, request.version)
+        return _rolled_back(tx, service, request.version, context)
     spec = _checked(tx, request.spec, context)
     if spec.endpoint != service.spec.endpoint:
         context.leases.check_ports(tx, spec, service.id)
@@ -96,15 +96,18 @@ def update_service(tx: Transaction, request: UpdateService, context: Context) ->
     return changed
 
 
-def _rolled_back(tx: Transaction, service: Service, version: int) -> Service:
-    if service.previous_spec is None:
+def _rolled_back(tx: Transaction, service: Service, version: int, context: Context) -> Service:
+    previous = service.previous_spec
+    if previous is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
-    check_references(service.previous_spec.task, tx.get)  # what it used may be gone by now
-    check_rollback_order(tx, service, service.previous_spec)
+    check_references(previous.task, tx.get)  # what it used may be gone by now
+    if previous.endpoint != service.spec.endpoint:
+        context.leases.check_ports(tx, previous, service.id)  # or may be another's
+    check_rollback_order(tx, service, previous)
     swapped: Service = tx.update(
         replace(
             service,
-            spec=service.previous_spec,
+            spec=previous,
             spec_version=service.previous_spec_version,
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,

@@ -41,6 +41,19 @@ DEFAULT_ENDPOINT_SPEC = EndpointSpec()
 _BARE_ENDPOINT = Endpoint()
 
 
+def missing_file(view: Reader, spec: TaskSpec) -> str:
+    """The first secret or config that tasks of this spec need and that is gone, in words; or ""."""
+    if (container := spec.container) is None:
+        return ""
+    for secret in container.secrets:
+        if view.get("secret", secret.secret_id) is None:
+            return f"secret not found: {secret.secret_name}"
+    for config in container.configs:
+        if view.get("config", config.config_id) is None:
+            return f"config not found: {config.config_name}"
+    return ""
+
+
 def is_replicated(service: Service) -> bool:
     """Whether the service keeps a number of tasks running."""
     return isinstance(service.spec.mode, Replicated)
@@ -295,6 +308,8 @@ class Outdated:
         return difference
 
     def _compare(self, old: TaskSpec, new: TaskSpec) -> int:
+        if old.given != new.given:  # how a spec was said, not what it says
+            old = attrs.evolve(old, given=new.given)
         if old == new:
             return self.SAME
         if attrs.evolve(old, placement=new.placement) == new:

@@ -36,8 +36,10 @@ from pyswarm.orchestrator.reasons import because
 from pyswarm.orchestrator.rollout import Key, Rollout, is_rollback, living
 from pyswarm.orchestrator.task import (
     Outdated,
+    has_ended,
     is_job,
     is_wanted,
+    missing_file,
     new_task,
     predecessor,
     slot_key,
@@ -312,7 +314,11 @@ def _take(tx: Transaction, rollout: Rollout, key: Key, now: float, rng: Rng) -> 
     service = rollout.service
     tasks = tx.tasks_of_slot(service.id, *key)
     found = living(tasks, service, tx)
-    clean = [task for task in found if is_wanted(task) and not rollout.outdated(task, tx)]
+    clean = [
+        task
+        for task in found
+        if is_wanted(task) and not has_ended(task) and not rollout.outdated(task, tx)
+    ]
     if clean:
         _keep(tx, rollout, key, found, clean, now)
         return
@@ -397,10 +403,18 @@ def _count_failures(tx: Transaction, rollout: Rollout, keys: dict[Key, None]) ->
 def _give_up(
     tx: Transaction, service: Service, status: UpdateStatus, task_id: str, action: FailureAction
 ) -> None:
-    """Too many failures: pause, or go back to the previous spec."""
+    """Too many failures: pause, or go back to the previous spec.
+
+    There is no way back to a spec whose secret or config was removed meanwhile: its tasks could
+    not start, and those that still run would be stopped for nothing.
+    """
     why = f"due to failure or early termination of task {task_id}"
     back = is_rollback(service)
-    if action is FailureAction.ROLLBACK and not back and service.previous_spec is not None:
+    wants_back = action is FailureAction.ROLLBACK and not back
+    missing = wants_back and service.previous_spec and missing_file(tx, service.previous_spec.task)
+    if missing:
+        why += f", and not rolled back: {missing}"
+    elif wants_back and service.previous_spec is not None:
         rolled_back = replace(
             service,
             spec=service.previous_spec,

@@ -325,6 +325,20 @@ def test_roll_back() -> None:
     assert back.update_status.message == "manually requested rollback"
 
 
+def test_no_way_back_to_a_port_that_another_service_has_now() -> None:
+    desk = Desk()
+    first = desk.ask(CreateService(ports(PortConfig(80, 8080))))
+    moved = desk.ask(UpdateService(first.id, first.version, web()))
+    taker = attrs.evolve(ports(PortConfig(80, 8080)), name="taker")
+    other = desk.ask(CreateService(taker))
+    with pytest.raises(InvalidArgument) as caught:
+        desk.ask(UpdateService(first.id, moved.version, None, rollback=True))
+    assert str(caught.value) == (
+        f"port '8080' is already in use by service 'taker' ({other.id}) as an ingress port"
+    )
+    assert desk.store.service(first.id) == moved
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
+from pyswarm.model.replace import replace
 from pyswarm.model.specs import (
     ContainerSpec,
     Global,
@@ -15,8 +17,9 @@ from pyswarm.model.specs import (
     UpdateConfig,
 )
 from pyswarm.model.states import TaskState, UpdateOrder, UpdateState
+from pyswarm.store import Transaction
 
-from .harness import Program, World
+from .harness import WHY, Program, World, reported
 
 
 def a_spec(mode: ServiceMode) -> ServiceSpec:
@@ -59,3 +62,28 @@ def test_if_both_fail_there_is_one_successor() -> None:
     for _ in range(40):
         world.run(0.25)
         assert len([t for t in world.tasks(service) if t.desired_state <= TaskState.RUNNING]) == 1
+
+
+def test_an_update_does_not_keep_a_task_that_has_just_failed() -> None:
+    """The failure and the next update come in one turn; the old task goes on until another runs."""
+    world = World(nodes=1)
+    service = world.create(a_spec(Replicated(1)))
+    world.run(3.0)
+    [old] = world.live(service)
+    world.programs["two"] = Program(start=5.0)
+    world.change(service, image="two")
+    world.run(0.5)
+    [young] = [task for task in world.tasks(service) if task.id != old.id]
+
+    def both(tx: Transaction) -> None:
+        now = tx.service(service)
+        assert now is not None
+        labelled = attrs.evolve(now.spec, labels={"a": "b"})
+        tx.update(replace(now, spec=labelled, spec_version=tx.version, update_status=None), WHY)
+        tx.update(reported(young, TaskState.FAILED, tx.now, err="task: non-zero exit (1)"), WHY)
+
+    world.turn(both)
+    for _ in range(60):
+        assert world.live(service), "something runs all the time"
+        world.run(0.25)
+    assert [task.spec.container for task in world.live(service)] == [ContainerSpec("two")]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from pyswarm.model.specs import Placement, PortConfig, RestartPolicy, UpdateConfig
+from pyswarm.model.objects import Config
+from pyswarm.model.specs import (
+    ConfigReference,
+    ConfigSpec,
+    ContainerSpec,
+    Placement,
+    PortConfig,
+    RestartPolicy,
+    UpdateConfig,
+)
 from pyswarm.model.states import (
     Availability,
     FailureAction,
@@ -16,7 +25,7 @@ from pyswarm.model.states import (
 )
 from pyswarm.orchestrator.rollout import progress
 
-from .harness import EndpointSpec, Global, Program, World, a_spec
+from .harness import WHY, EndpointSpec, Global, Program, World, a_spec
 
 CRASHING = Program(ends_after=0.2, exit_code=7)
 
@@ -390,3 +399,24 @@ def test_two_updates_at_one_moment(order: UpdateOrder) -> None:
     stop_first = order is UpdateOrder.STOP_FIRST
     assert state(world) is (None if stop_first else UpdateState.COMPLETED)
     assert len(world.tasks(WEB)) == 6
+
+
+def test_no_automatic_way_back_to_a_spec_whose_config_is_gone() -> None:
+    """Its tasks could not start, so the ones that still run are left alone."""
+    rollback = UpdateConfig(monitor=1.0, failure_action=FailureAction.ROLLBACK)
+    world = World()
+    world.programs["crash"] = CRASHING
+    config = Config(id="site", spec=ConfigSpec(name="site"))
+    world.turn(lambda tx: tx.create(config, WHY))
+    container = ContainerSpec("app:1", configs=(ConfigReference("site", "site", "/site"),))
+    spec = a_spec(replicas=3, update=rollback)
+    world.create(attrs.evolve(spec, task=attrs.evolve(spec.task, container=container)))
+    world.run(5)
+    world.change(WEB, image="crash")
+    world.turn(lambda tx: tx.delete("config", "site", WHY))
+    world.run(20)
+    status = world.status(WEB)
+    assert status is not None and status.state is UpdateState.PAUSED
+    assert status.message.endswith(", and not rolled back: config not found: site")
+    left = [task for task in world.live(WEB) if task.spec.container == container]
+    assert len(left) >= 1
