@@ -31,6 +31,7 @@ from pyswarm.runtime.front import Remove as Remove
 from pyswarm.runtime.front import Scale as Scale
 from pyswarm.runtime.front import Status as Status
 from pyswarm.runtime.front import WhatIf as WhatIf
+from pyswarm.runtime.front import authority
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ class Cluster:
         tune_gc: bool = False,
         observer: front.Observer | None = None,
         raft: front.RaftConfig | None = None,
+        root_cert: authority.Pem | None = None,
+        root_key: authority.Pem | None = None,
     ) -> AbstractAsyncContextManager[Cluster]:
         """Found a swarm; this node is its first manager, and leads when the block begins.
 
@@ -75,14 +78,13 @@ class Cluster:
         (:class:`~pyswarm.runtime.MemoryNetwork`) or of many hosts
         (:class:`~pyswarm.runtime.TlsNetwork`, which listens at ``listen_addr``, by default
         0.0.0.0:2377: see docs/networks.md); None is one of its own in memory, or a ``TlsNetwork``
-        if there is a ``listen_addr``. ``executor`` None runs
-        processes on Linux. ``advertise_addr`` is where others find this node in the network, None
-        any free address. With ``autolock`` this node's disk is sealed by the swarm's unlock key
-        (:meth:`unlock_key`) from the start. ``name`` (default: the host's) and ``labels``
+        if there is a ``listen_addr``. ``executor`` None runs processes on Linux. ``advertise_addr``
+        is where others find this node in the network, None any free address. With ``autolock`` this
+        node's disk is sealed by the swarm's unlock key from the start. ``name`` and ``labels``
         (``engine.labels.*``) are what the node says of itself. ``own_thread`` runs it in a trio
-        loop of its own. ``tune_gc`` keeps the garbage collector, the process's, from looking
-        at what lives long: see docs/embedding.md. ``observer`` is told of events and measured
-        values, ``raft`` overrides timings (its id is not used).
+        loop of its own. ``tune_gc``: see docs/embedding.md. ``observer`` is told of events and
+        values, ``raft`` overrides timings. ``root_cert`` and ``root_key``, PEM, are the authority
+        of certificates instead of a new one; without the key the network's ``external_ca`` signs.
 
         Raises ``InvalidArgument`` at once, ``FailedPrecondition`` if the directory holds a node.
         """
@@ -103,7 +105,10 @@ class Cluster:
             }
         )
         swarm = front.new_swarm(
-            default_addr_pools=default_addr_pools, subnet_size=subnet_size, autolock=autolock
+            default_addr_pools=default_addr_pools,
+            subnet_size=subnet_size,
+            autolock=autolock,
+            root_ca=authority.given_root(root_cert, root_key, settings.network),
         )
         return cls._enter(settings, front.found(settings, swarm), front.until_ready)
 
@@ -244,6 +249,27 @@ class Cluster:
         """A new unlock key; "" while autolock is off. A manager that is down now will need the one
         before when it starts again."""
         return await front.rotate_unlock_key(self._member)
+
+    async def rotate_ca(
+        self,
+        *,
+        cert: authority.Pem | None = None,
+        key: authority.Pem | None = None,
+        cross_signed: authority.Pem | None = None,
+    ) -> authority.Rotation:
+        """Begin to replace the root of the swarm's certificates: by a new one, or by ``cert`` with
+        its ``key`` (PEM; without a key the network's ``external_ca`` must sign for it).
+
+        The swarm goes on meanwhile; join tokens change when it ends. ``await rotation.wait()``, or
+        ``async for progress in rotation``. Another call begins anew, the present root's ``cert``
+        calls it off. ``cross_signed``, the new root's certificate signed by the present one, is
+        needed where the present one's key is not in the swarm. Raises ``InvalidArgument``.
+        """
+        return await authority.rotate_ca(self._member, cert, key, cross_signed)
+
+    async def ca_rotation(self) -> authority.RotationProgress:
+        """How far the rotation of the root is; ``is_done`` where there is none."""
+        return await authority.rotation_progress(self._member)
 
     async def update(self, **settings: Any) -> Swarm:
         """Change settings: ``autolock``, ``labels``, ``task_history_retention_limit``,

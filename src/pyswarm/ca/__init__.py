@@ -2,7 +2,8 @@
 
 Read in this order: ``token`` (the secret that lets a node in, and names the root it must meet),
 ``keys``, ``root`` (the authority: it signs identities), ``certificate`` (what a node is given),
-``rotation`` (a new authority, with nobody locked out), ``renewal`` (when to ask anew).
+``rotation`` (a new authority, with nobody locked out), ``authority`` (all of it as the swarm
+remembers it), ``renewal`` (when to ask anew).
 Time (seconds since the epoch, UTC) and entropy are handed in. The modules that need the
 ``cryptography`` package are loaded when one of their names is first used.
 """

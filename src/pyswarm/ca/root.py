@@ -236,6 +236,24 @@ class RootCA:
         )
         return dump_bundle([certificate]) + self.intermediates_pem
 
+    def accept(self, chain_pem: bytes, csr_pem: bytes, identity: Identity, now: float) -> bytes:
+        """What an external authority signed, for this request and identity; PEM, then what leads
+        from it to this root.
+
+        Raises:
+            CertificateRejected: it is not what was asked for, or not of this root.
+            InvalidCertificate: it cannot be read, or names no node.
+        """
+        found = load_bundle(chain_pem)
+        if public_der(public_key_of(found[0])) != public_der(self._requested_key(csr_pem)):
+            raise CertificateRejected("the external CA signed another key")
+        if is_ca(found[0]):
+            raise CertificateRejected("the external CA made an authority of a node")
+        chain = dump_bundle(found) + self.intermediates_pem
+        if self.verify(chain, now).identity != identity:
+            raise CertificateRejected("the external CA signed for another identity")
+        return chain
+
     def cross_sign(self, cert_pem: bytes, *, entropy: Entropy = system_entropy) -> bytes:
         """Another root's certificate (name, key, dates) signed by this one; PEM.
 

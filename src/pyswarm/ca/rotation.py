@@ -17,9 +17,9 @@ import attrs
 from pyswarm.env import Entropy, system_entropy
 from pyswarm.errors import InvalidArgument
 
-from .certificate import Issuer, dump_bundle, load_bundle
+from .certificate import Issuer, dump_bundle, load_bundle, signed_by
 from .errors import InvalidCertificate
-from .root import RootCA
+from .root import RootCA, is_ca
 
 ROOT_LEFT_MIN_S = 365 * 24 * 3600.0
 """A root that an operator hands in must last this much longer."""
@@ -70,6 +70,8 @@ def decide_rotation(
     cert_pem: bytes = b"",
     key_pem: bytes | None = None,
     force: bool = False,
+    external: bool = False,
+    cross_signed_pem: bytes = b"",
     now: float,
     entropy: Entropy = system_entropy,
 ) -> tuple[RootCA, Rotation | None]:
@@ -77,7 +79,9 @@ def decide_rotation(
 
     ``force``: the counter that asks for a new root was raised. ``cert_pem`` and ``key_pem``: the
     root the operator wants. The same root as now ends a rotation; the rotation's own target gets
-    the key; another root begins anew.
+    the key; another root begins anew. ``external``: an external authority signs for the wanted
+    root, so that no key of it is needed. ``cross_signed_pem``: that root's certificate signed by
+    the present one; needed where the present one's key is elsewhere.
 
     Raises:
         InvalidArgument: the request cannot be met; the sentence is Docker's.
@@ -87,7 +91,8 @@ def decide_rotation(
             raise InvalidArgument(
                 "if a signing CA key is provided, the signing CA cert must also be provided"
             )
-        return (current, _begin(current, None, now, entropy)) if force else (current, running)
+        begun = _begin(current, None, b"", now, entropy) if force else running
+        return current, begun
     desired = check_desired_root(cert_pem, key_pem, now)
     if _same_certificate(desired, current):
         return _with_key(current, key_pem), None
@@ -95,15 +100,34 @@ def decide_rotation(
         raise InvalidArgument("Cannot update to a cert with an identical key")
     if running is not None and _same_certificate(desired, running.target):
         return current, attrs.evolve(running, target=_with_key(running.target, key_pem))
-    if key_pem is None:
+    if key_pem is None and not external:
         raise _no_external_ca("desired")
-    return current, _begin(current, desired, now, entropy)
+    if key_pem is None and current.key_pem is None:
+        raise InvalidArgument(
+            "rotating from one external CA to a different external CA is not supported"
+        )
+    return current, _begin(current, desired, cross_signed_pem, now, entropy)
 
 
-def _begin(current: RootCA, to: RootCA | None, now: float, entropy: Entropy) -> Rotation:
-    if current.key_pem is None:
+def _begin(
+    current: RootCA, to: RootCA | None, cross_signed_pem: bytes, now: float, entropy: Entropy
+) -> Rotation:
+    if current.key_pem is not None:
+        return current.rotate(now, to=to, entropy=entropy)
+    if to is None or not cross_signed_pem:
         raise _no_external_ca("current")
-    return current.rotate(now, to=to, entropy=entropy)
+    _check_bridge(current, to, cross_signed_pem)
+    return Rotation(current, to, cross_signed_pem)
+
+
+def _check_bridge(current: RootCA, to: RootCA, cross_signed_pem: bytes) -> None:
+    """Whether who trusts ``current`` will believe ``to`` by this certificate."""
+    bridge, *rest = load_bundle(cross_signed_pem)
+    is_one = not rest and is_ca(bridge) and Issuer.of(bridge) == to.issuer
+    if not (is_one and any(signed_by(bridge, one) for one in load_bundle(current.cert_pem))):
+        raise InvalidCertificate(
+            "the cross-signed certificate is not the wanted root's, signed by the present one"
+        )
 
 
 def _with_key(root: RootCA, key_pem: bytes | None) -> RootCA:
@@ -118,5 +142,6 @@ def _no_external_ca(which: str) -> InvalidArgument:
     return InvalidArgument(
         "there must be at least one valid, reachable external CA corresponding to the "
         f"{which} CA certificate",
-        hint="hand in the key together with the certificate",
+        hint="hand in the key together with the certificate, or start the managers with the "
+        "external CA that signs for it",
     )

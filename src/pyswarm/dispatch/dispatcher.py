@@ -92,7 +92,7 @@ class Dispatcher:
         self._expected: dict[str, float] = {}
         self._deadlines: list[tuple[float, int, str]] = []
         self._tie = count()
-        self._trust = _trust(view)
+        self._trust = trust_of(view)
         for node in view.nodes():
             if node.state is not NodeState.DOWN:
                 self._expect(node.id, now + TAKEOVER_PERIODS * period)
@@ -203,11 +203,11 @@ class Dispatcher:
         """Tell the nodes that a commit concerns, and no others."""
         touched: dict[str, Session] = {}
         known = tuple(managers)
-        if (trust := _trust(view)) != self._trust:
-            self._trust = trust
-            self.managers_changed(view, known)
         for change in changes:
-            if change.kind == "task":
+            if change.kind == "swarm" and (trust := trust_of(view)) != self._trust:
+                self._trust = trust
+                self.managers_changed(view, known)
+            elif change.kind == "task":
                 self._task_changed(change, touched)
             elif change.kind == "node":
                 self._node_changed(change, known, now)
@@ -325,12 +325,13 @@ class Dispatcher:
         heapq.heappush(self._deadlines, (deadline, next(self._tie), node_id))
 
 
-def _trust(view: Reader) -> Trust:
-    """What agents must know to recognise their peers."""
+def trust_of(view: Reader) -> Trust:
+    """What nodes must know to recognise their peers."""
     if not view.has_swarm:
         return Trust()
     root = view.swarm.root_ca
-    return Trust(root.cert, root.rotation.cert if root.rotation is not None else b"")
+    coming = root.rotation.cert if root.rotation is not None else b""
+    return Trust(root.cert, coming, tuple([one.node_id for one in view.swarm.revoked]))
 
 
 def _silence(node: Node) -> str:

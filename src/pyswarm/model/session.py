@@ -27,11 +27,12 @@ class ManagerAddress:
 @value
 @attrs.frozen(weakref_slot=False)
 class Trust:
-    """The root certificates (PEM) that peers are believed by: the swarm's, and during a rotation
-    the ``coming`` one."""
+    """Whom to believe: the root certificates (PEM), the swarm's and during a rotation the
+    ``coming`` one; and the ids of ``removed`` nodes, whose certificates count no more."""
 
     root: bytes = b""
     coming: bytes = b""
+    removed: tuple[str, ...] = ()
 
 
 @value

@@ -2,7 +2,7 @@
 
 Read in this order: ``founding``, ``recovery``, ``entering`` (how a node begins), ``member`` (ask,
 look, wait), ``handles``, the nouns (``services`` with ``changes`` and ``convergence``, ``tasks``
-with ``logs`` and ``logdesk``), ``swarm`` (with ``locking`` and ``backup``), ``events``, ``loops``.
+with ``logs``), ``swarm`` (with ``locking`` and ``backup``), ``authority``, ``events``, ``loops``.
 """
 
 # ruff: noqa: I001
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AddService", "After", "Backup", "Blocked", "ChangeService", "ConfigHandle", "Configs",
     "Converged", "Drain", "Event", "Executor", "Failed", "Hypothesis", "Lose", "ManagerState",
-    "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer",
-    "Outcome", "Position", "Prepare", "Progress", "RaftConfig", "Remove", "Scale",
-    "SecretHandle", "Secrets", "ServiceHandle", "Services", "Settings", "StateDir", "Status",
-    "Stream", "TaskHandle", "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "backup", "check",
+    "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer", "Outcome",
+    "Position", "Prepare", "Progress", "RaftConfig", "Remove", "Scale", "SecretHandle", "Secrets",
+    "ServiceHandle", "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle",
+    "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "backup", "check",
     "checked_token", "entered", "events", "explain", "found", "join", "join_token", "leave",
     "new_swarm", "own_node", "plan", "remotes", "reopen", "reopen_or_found", "resuming",
     "rotate_join_token", "rotate_unlock_key", "run_in_asyncio", "settings", "status",

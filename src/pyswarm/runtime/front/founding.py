@@ -17,6 +17,7 @@ import trio
 
 from pyswarm.agent import Executor
 from pyswarm.ca import JoinToken, RootCA
+from pyswarm.ca.authority import first_state
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError, Unavailable
 from pyswarm.ids import new_id
@@ -26,7 +27,6 @@ from pyswarm.model import (
     Identity,
     NodeDescription,
     Role,
-    RootCAState,
     Swarm,
     SwarmSpec,
 )
@@ -178,7 +178,7 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
             executor = settings.executor or default_executor(settings)
             identity = Identity(new_id(Rng(_seed())), Role.MANAGER, swarm.id)
             place = closing.place = _place(settings)
-            place.prove(disk, first_credentials(place, swarm, identity))
+            place.prove(disk, await first_credentials(place, swarm, identity))
             config = NodeConfig(
                 identity=identity,
                 addr=place.addr,
@@ -208,24 +208,18 @@ def new_swarm(
     autolock: bool = False,
     spec: SwarmSpec = SwarmSpec(),
     data_path_port: int = DATA_PATH_PORT,
+    root_ca: RootCA | None = None,
 ) -> Swarm:
     """The swarm object of a new swarm, with fresh keys; ``autolock`` adds to what ``spec`` says.
-    Raises ``InvalidPool``."""
+    Without a ``root_ca`` it gets one of its own. Raises ``InvalidPool``."""
     if isinstance(default_addr_pools, str):
         raise InvalidArgument("default_addr_pools must be a list of CIDRs")
     check_pools(default_addr_pools, subnet_size)
     spec = attrs.evolve(spec, autolock=autolock or spec.autolock)
-    root = RootCA.create(SystemClock().realtime())
-    assert root.key_pem is not None
+    root = root_ca or RootCA.create(SystemClock().realtime())
     return Swarm(
         id=new_id(Rng(_seed())),
-        root_ca=RootCAState(
-            cert=root.cert_pem,
-            key=root.key_pem,
-            digest=root.digest,
-            worker_token=str(JoinToken.generate(root)),
-            manager_token=str(JoinToken.generate(root)),
-        ),
+        root_ca=first_state(root),
         spec=spec,
         sealing_keys=(new_sealing_key(),),
         unlock_key=UnlockKey.generate().key if spec.autolock else b"",
@@ -241,6 +235,7 @@ def _check_new(remembered: Remembered) -> None:
 
 
 def _prepared(config: NodeConfig, disk: Disk, executor: Executor, place: Place) -> Prepared:
+    config = attrs.evolve(config, description=place.described(config.description))
     machine = NodeMachine(config, SystemClock().monotonic())
     disk.belongs_to(config.identity)
     disk.save(RECORD, machine.record().to_bytes())
@@ -301,7 +296,11 @@ def join(settings: Settings, remotes: Sequence[str], token: str) -> Prepare:
             )
             if isinstance(settings.network, TlsNetwork):
                 place, reply, proof = await join_by_certificate(
-                    settings.listen_addr, settings.advertise_addr, remotes, request
+                    settings.network,
+                    settings.listen_addr,
+                    settings.advertise_addr,
+                    remotes,
+                    request,
                 )
                 closing.place = place
                 place.prove(disk, proof)

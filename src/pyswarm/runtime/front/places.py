@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from pyswarm.agent import LogLine
-from pyswarm.ca import JoinToken, RootCA
+from pyswarm.ca import JoinToken
 from pyswarm.errors import FailedPrecondition, InvalidArgument
-from pyswarm.model import Identity, Swarm
+from pyswarm.model import Identity, NodeDescription, Swarm
 from pyswarm.node.messages import JoinReply, JoinRequest
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
@@ -26,6 +26,7 @@ from pyswarm.runtime.observe import log_event
 from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, addresses, joining, wire
 from pyswarm.runtime.tls.credentials import BLOB
 from pyswarm.runtime.tls.exchange import JoinWanted
+from pyswarm.runtime.tls.external import issue
 
 NO_CERTIFICATE = "this node has no certificate: its swarm lived in memory"
 
@@ -51,6 +52,12 @@ class Place:
             if blob is None:
                 raise FailedPrecondition(NO_CERTIFICATE, hint="join the swarm with a token")
             self.network.credentials = Credentials.from_bytes(blob)
+
+    def described(self, description: NodeDescription) -> NodeDescription:
+        """With whom the node trusts here, and who signed for it."""
+        if not isinstance(self.network, NodeNetwork) or self.network.credentials is None:
+            return description
+        return attrs.evolve(description, tls=self.network.credentials.tls)
 
     def close(self) -> None:
         """Leave it again: no node came."""
@@ -83,17 +90,28 @@ def find_place(
     return Place(network, endpoint.addr)
 
 
-def first_credentials(place: Place, swarm: Swarm, identity: Identity) -> Credentials | None:
-    """A founder signs for itself: it has just made the authority."""
+async def first_credentials(place: Place, swarm: Swarm, identity: Identity) -> Credentials | None:
+    """A founder signs for itself: it has just made the authority, or has an external one."""
     if not isinstance(place.network, NodeNetwork):
         return None
-    root = RootCA.load(swarm.root_ca.cert, swarm.root_ca.key)
-    now, expiry = SystemClock().realtime(), swarm.spec.ca.node_cert_expiry
-    return Credentials.signed_by(root, identity, now, expiry)
+    key, csr = joining.new_request()
+    chain = await issue(
+        swarm.root_ca,
+        csr,
+        identity,
+        now=SystemClock().realtime(),
+        expiry_s=swarm.spec.ca.node_cert_expiry,
+        external=place.network.external_ca,
+    )
+    return Credentials(key, chain, swarm.root_ca.cert)
 
 
 async def join_by_certificate(
-    listen: str | None, advertise: str | None, remotes: Sequence[str], request: JoinRequest
+    network: TlsNetwork,
+    listen: str | None,
+    advertise: str | None,
+    remotes: Sequence[str],
+    request: JoinRequest,
 ) -> tuple[Place, JoinReply, Credentials]:
     """Pin the root, take a place, and become a member. Raises what the swarm answered,
     ``FingerprintMismatch`` and ``Unavailable``."""
@@ -102,7 +120,7 @@ async def join_by_certificate(
     root, local_host = await joining.pinned_root(remotes, JoinToken.parse(request.token))
     if advertise is None and addresses.listen_address(listen).is_any:
         advertise = local_host  # what reaches the managers is what they can reach
-    place = find_place(TlsNetwork(), listen, advertise)
+    place = find_place(network, listen, advertise)
     try:
         key, csr = joining.new_request()
         wanted = JoinWanted(
@@ -142,7 +160,7 @@ def start_certificates(
     def late(fields: dict[str, Any]) -> None:
         say("certificate.late", "warning", fields)
 
-    def save(credentials: Credentials) -> None:
+    async def save(credentials: Credentials) -> None:
         disk.save(BLOB, credentials.to_bytes())
 
     endpoint.on_refused = refused

@@ -65,6 +65,8 @@ class Connection:
         self.dialed = dialed
         self.identity: Identity | None = None
         self.valid_until = float("inf")
+        self.leaf = b""
+        """The peer's certificate, DER."""
         self.hello = Hello()
         self.queue = SendQueue()
         self.addr = ""
@@ -98,6 +100,7 @@ class Connection:
         context: ssl.SSLContext = self.stream.context
         if not der or context.verify_mode is ssl.CERT_NONE:
             return
+        self.leaf = der
         self.identity, self.valid_until = peer_of(der)
         if now > self.valid_until:
             raise Refused("the certificate has expired")

@@ -19,11 +19,12 @@ import msgpack
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pyswarm.ca import NodeCertificate, RootCA, create_csr, create_key
-from pyswarm.ca.certificate import identity_of
+from pyswarm.ca import Issuer, NodeCertificate, RootCA, create_csr, create_key
+from pyswarm.ca.certificate import identity_of, load_bundle, signed_by
 from pyswarm.env import Entropy, system_entropy
 from pyswarm.errors import InvalidArgument
-from pyswarm.model import Identity
+from pyswarm.model import Identity, TLSInfo
+from pyswarm.model.session import Trust
 
 BLOB = "certificate"
 """Name of the record in the node's state."""
@@ -37,6 +38,8 @@ class Credentials:
     key_pem: bytes = attrs.field(repr=False)
     chain_pem: bytes = attrs.field(repr=False)
     root_pem: bytes = attrs.field(repr=False)
+    coming_pem: bytes = attrs.field(default=b"", repr=False)
+    """The next root, trusted as well while a rotation is under way."""
 
     @property
     def certificate(self) -> NodeCertificate:
@@ -47,6 +50,26 @@ class Credentials:
     def identity(self) -> Identity:
         """Whom the certificate names."""
         return self.certificate.identity
+
+    @property
+    def issuer(self) -> Issuer:
+        """Who signed the certificate."""
+        return self.certificate.issuer(self.root_pem + self.coming_pem)
+
+    @property
+    def tls(self) -> TLSInfo:
+        """What the node reports of this."""
+        issuer = self.issuer
+        return TLSInfo(self.root_pem, issuer.subject, issuer.public_key)
+
+    def trusting(self, trust: Trust) -> Credentials:
+        """The same certificate among peers that are believed by these roots."""
+        return attrs.evolve(self, root_pem=trust.root, coming_pem=trust.coming)
+
+    def has_signed(self, leaf_der: bytes) -> bool:
+        """Whether one of the trusted roots (or its twin, signed by the former one) issued this."""
+        leaf = x509.load_der_x509_certificate(leaf_der)
+        return any(signed_by(leaf, one) for one in load_bundle(self.root_pem + self.coming_pem))
 
     @classmethod
     def signed_by(
@@ -65,25 +88,25 @@ class Credentials:
 
     def check(self, now: float) -> None:
         """Raise ``CertificateRejected`` or ``InvalidCertificate`` if the root would refuse it."""
-        RootCA.load(self.root_pem, None).verify(self.chain_pem, now)
+        RootCA.load(self.root_pem + self.coming_pem).verify(self.chain_pem, now)
 
     def to_bytes(self) -> bytes:
         """The record."""
-        packed: bytes = msgpack.packb((BLOB_FORMAT, self.key_pem, self.chain_pem, self.root_pem))
+        packed: bytes = msgpack.packb((BLOB_FORMAT, *attrs.astuple(self)))
         return packed
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Credentials:
         """Read it back; raises ``InvalidArgument`` for anything else."""
         try:
-            version, key, chain, root = msgpack.unpackb(data)
+            version, *parts = msgpack.unpackb(data)
         except Exception:
             raise InvalidArgument("the record of the node's certificate cannot be read") from None
         if version != BLOB_FORMAT:
             raise InvalidArgument(
                 f"the node's certificate has format {version!r}, this version reads {BLOB_FORMAT}"
             )
-        return cls(key, chain, root)
+        return cls(*parts)
 
     def server_context(self) -> ssl.SSLContext:
         """For whoever calls: a certificate is checked if it is shown (strangers have none yet)."""
@@ -101,7 +124,7 @@ class Credentials:
         return self._with_own(context)
 
     def _with_own(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        context.load_verify_locations(cadata=self.root_pem.decode())
+        context.load_verify_locations(cadata=(self.root_pem + self.coming_pem).decode())
         with _as_file(self.chain_pem + self.key_pem) as path:
             context.load_cert_chain(path)
         return context

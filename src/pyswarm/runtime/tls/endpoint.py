@@ -33,6 +33,7 @@ from pyswarm.runtime.tls.addresses import split
 from pyswarm.runtime.tls.connection import Broken, Connection, Refused
 from pyswarm.runtime.tls.credentials import Credentials
 from pyswarm.runtime.tls.exchange import Hello, Ping, RootGiven, RootWanted
+from pyswarm.runtime.tls.external import ExternalCA
 from pyswarm.runtime.tls.frames import FRAGMENT_BYTES_MAX, SendQueue
 
 CONNECT_S = 3.0
@@ -93,6 +94,8 @@ class TlsEndpoint:
         self.is_revoked: Callable[[str], bool] = lambda node_id: False
         """Whether this node's certificate counts no more; a manager's runtime knows."""
         self.on_refused: Callable[[str, dict[str, Any]], None] = lambda reason, fields: None
+        self.external_ca: ExternalCA | None = None
+        """Who signs where the swarm's root key is not in the swarm."""
         self._listener = listener
         self._addr = addr
         self._receive = receive
@@ -120,20 +123,35 @@ class TlsEndpoint:
         return int(self._listener.getsockname()[1])
 
     def use(self, credentials: Credentials) -> None:
-        """Prove this node by these from the next connection on; a new role is shown at once."""
-        former = getattr(self, "identity", None)
+        """Prove this node, and believe others, by these from the next connection on.
+
+        A new role is shown at once. A connection whose peer proved itself by a root that is not
+        trusted any more ends: the peer has another certificate by now, or should not be here.
+        """
+        former: Credentials | None = getattr(self, "credentials", None)
         self.credentials = credentials
         self.identity: Identity = credentials.identity
         self._server = credentials.server_context()
         self._client = credentials.client_context()
-        if former is not None and former != self.identity:
-            for link in self._by_node.values():
-                connection, link.connection = link.connection, None
-                if connection is not None:
-                    link.queue = SendQueue()
-                    for lane, data in connection.queue.take_whole():
-                        link.queue.put(lane, data)
-                    connection.retire()
+        if former is None:
+            return
+        is_renamed = former.identity != self.identity
+        distrusts = former.root_pem != credentials.root_pem
+        for connection in list(self._members):
+            if is_renamed or (distrusts and not credentials.has_signed(connection.leaf)):
+                self._replace(connection)
+
+    def _replace(self, connection: Connection) -> None:
+        """What waits for this connection, and all that comes, goes over another one."""
+        for link in self._by_node.values():
+            if link.connection is connection:
+                link.connection, link.queue = None, SendQueue()
+                for lane, data in connection.queue.take_whole():
+                    link.queue.put(lane, data)
+                if link.queue and not link.dialing and self._nursery is not None:
+                    link.dialing = True
+                    self._nursery.start_soon(self._dial, link)
+        connection.retire()
 
     def send(self, addr: str, message: Any, node_id: str = "") -> bool:
         """Let ``message`` leave for the node ``node_id`` at ``addr``; never waits.

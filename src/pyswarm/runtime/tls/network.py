@@ -17,6 +17,7 @@ from pyswarm.runtime.network import Receive
 from pyswarm.runtime.tls import addresses
 from pyswarm.runtime.tls.credentials import Credentials
 from pyswarm.runtime.tls.endpoint import TlsEndpoint
+from pyswarm.runtime.tls.external import ExternalCA
 
 BACKLOG = 512
 """Connections that the kernel holds until we come to them: a storm of reconnections."""
@@ -27,7 +28,13 @@ class TlsNetwork:
 
     ``Cluster.init(network=TlsNetwork(), listen_addr="192.0.2.1:2377")`` founds a swarm that others
     join by ``Cluster.join(["192.0.2.1:2377"], token, network=TlsNetwork())``.
+
+    ``external_ca`` signs nodes' certificates where the swarm's root key is kept elsewhere: an async
+    function from a :class:`~pyswarm.runtime.tls.SigningRequest` to PEM; for managers.
     """
+
+    def __init__(self, *, external_ca: ExternalCA | None = None) -> None:
+        self.external_ca = external_ca
 
     def attach(
         self, addr: str | None, identity: Callable[[], Identity | None], receive: Receive
@@ -49,7 +56,7 @@ class TlsNetwork:
         except BaseException:
             listener.close()
             raise
-        return NodeNetwork(listener, listen, advertised)
+        return NodeNetwork(listener, listen, advertised, self.external_ca)
 
     def __repr__(self) -> str:
         return "<TlsNetwork>"
@@ -76,8 +83,13 @@ class NodeNetwork:
     """One node's part of a :class:`TlsNetwork`; a :class:`~pyswarm.runtime.network.Network`."""
 
     def __init__(
-        self, listener: socket.socket, listen: addresses.Address, advertised: addresses.Address
+        self,
+        listener: socket.socket,
+        listen: addresses.Address,
+        advertised: addresses.Address,
+        external_ca: ExternalCA | None = None,
     ) -> None:
+        self.external_ca = external_ca
         self.listen = listen
         self.advertised = str(advertised)
         self.credentials: Credentials | None = None
@@ -90,6 +102,7 @@ class NodeNetwork:
         """The node's endpoint; ``credentials`` must be there."""
         assert self.credentials is not None, "a node needs a certificate first"
         self.endpoint = TlsEndpoint(self._listener, self.advertised, self.credentials, receive)
+        self.endpoint.external_ca = self.external_ca
         return self.endpoint
 
     def close(self) -> None:

@@ -6,18 +6,24 @@ makes a repeated try find the node of the first one, so it must not be enough by
 is looked at again here. A renewal is for the node that the caller's certificate names, in the role
 that the swarm gives it now.
 
-A :class:`Renewer` keeps the node's own certificate fresh: at a random point of its life, and as
-soon as its role changes.
+A :class:`Renewer` keeps the node's own certificate fresh: at a random point of its life, as soon as
+its role changes, and when the leader asks for it since the root is being replaced. It also follows
+the roots that the leader says to trust. That word comes with the session and not from a manager's
+own store, which may be far behind after a start; a node that believed only a root of the past would
+never catch up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import trio
 
-from pyswarm.ca import JoinToken, RootCA, renewal_time, retry_delay, role_of_token
+from pyswarm.agent import DescriptionChanged
+from pyswarm.ca import Issuer, JoinToken, renewal_time, retry_delay, role_of_token
+from pyswarm.ca.certificate import load_bundle
 from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S, RETRY_MAX_S
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import (
@@ -27,14 +33,17 @@ from pyswarm.errors import (
     SwarmError,
     Unavailable,
 )
-from pyswarm.model import Identity, Node, Role, Swarm
+from pyswarm.model import Identity, Node, NodeDescription, Role, Swarm, TLSInfo
 from pyswarm.model.requests import JoinNode
 from pyswarm.model.session import ManagerAddress
+from pyswarm.node import FromExecutor
 from pyswarm.node.machine import NOT_A_MANAGER
+from pyswarm.orchestrator.certificates import ROTATE
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.tls.credentials import Credentials
 from pyswarm.runtime.tls.endpoint import REMOVED, TlsEndpoint
 from pyswarm.runtime.tls.exchange import CertificateGiven, CertificateWanted, JoinGiven, JoinWanted
+from pyswarm.runtime.tls.external import issue
 from pyswarm.runtime.tls.joining import check_given, new_request
 from pyswarm.runtime.tls.wire import pack_error, unpack_error
 
@@ -60,12 +69,6 @@ def role_for(node: Node) -> Role:
     return Role.MANAGER if wanted else Role.WORKER
 
 
-def sign(swarm: Swarm, csr: bytes, identity: Identity, now: float) -> bytes:
-    """A chain from the swarm's authority."""
-    root = RootCA.load(swarm.root_ca.cert, swarm.root_ca.key or None)
-    return root.sign(csr, identity, now, swarm.spec.ca.node_cert_expiry)
-
-
 class Registrar:
     """A manager's answers to those who want certificates."""
 
@@ -80,13 +83,15 @@ class Registrar:
         endpoint.is_revoked = self.is_revoked
 
     def is_revoked(self, node_id: str) -> bool:
-        """Whether the node was removed from the swarm, as far as this manager knows."""
+        """Whether the node was removed from the swarm: a manager knows by the log, a worker by what
+        the leader said last."""
         manager = self._node.machine.manager
-        if manager is None or not manager.store.has_swarm:
-            return False
-        listed = manager.store.swarm.revoked
+        listed: tuple[Any, ...] = self._node.machine.agent.trust.removed
+        if manager is not None and manager.store.has_swarm:
+            listed = manager.store.swarm.revoked
         if listed is not self._revoked[0]:
-            self._revoked = (listed, frozenset(one.node_id for one in listed))
+            ids = frozenset(one if isinstance(one, str) else one.node_id for one in listed)
+            self._revoked = (listed, ids)
         return node_id in self._revoked[1]
 
     def _hear(self, identity: Identity | None, addr: str, message: Any) -> None:
@@ -124,7 +129,7 @@ class Registrar:
             JoinNode(
                 token=wanted.token,
                 addr=wanted.addr,
-                description=wanted.description,
+                description=_not_yet_certified(wanted.description),
                 availability=wanted.availability,
             ),
             request_id=wanted.request_id,
@@ -150,7 +155,7 @@ class Registrar:
                 for node in store.nodes()
                 if node.manager is not None
             ),
-            sign(store.swarm, wanted.csr, identity, self._node.clock.realtime()),
+            await self._sign(store.swarm, wanted.csr, identity),
             root.cert,
         )
 
@@ -159,16 +164,31 @@ class Registrar:
     ) -> CertificateGiven:
         assert identity is not None, "the endpoint lets members ask only"
         store = await self._settled()
-        chain = self.sign_for(store, identity.node_id, wanted.csr)
+        chain = await self.sign_for(store, identity.node_id, wanted.csr)
         return CertificateGiven(wanted.number, chain, store.swarm.root_ca.cert)
 
-    def sign_for(self, store: Any, node_id: str, csr: bytes) -> bytes:
-        """The next certificate of a member. Raises ``NotFound``."""
+    async def sign_for(self, store: Any, node_id: str, csr: bytes) -> bytes:
+        """The next certificate of a member. Raises ``NotFound``, ``Unavailable``."""
         node = store.node(node_id)
         if node is None:
             raise NotFound(f"node {node_id} not found when attempting to renew certificate")
         named = Identity(node_id, role_for(node), store.swarm.id)
-        return sign(store.swarm, csr, named, self._node.clock.realtime())
+        return await self._sign(store.swarm, csr, named)
+
+    async def _sign(self, swarm: Swarm, csr: bytes, identity: Identity) -> bytes:
+        return await issue(
+            swarm.root_ca,
+            csr,
+            identity,
+            now=self._node.clock.realtime(),
+            expiry_s=swarm.spec.ca.node_cert_expiry,
+            external=self._endpoint.external_ca,
+        )
+
+
+def _not_yet_certified(description: NodeDescription) -> NodeDescription:
+    """A rotation waits for nodes that have certificates; this one will have."""
+    return attrs.evolve(description, tls=TLSInfo())
 
 
 def _refusal(message: JoinWanted | CertificateWanted, error: SwarmError) -> Any:
@@ -185,7 +205,7 @@ class Renewer:
         node: RunningNode,
         endpoint: TlsEndpoint,
         registrar: Registrar,
-        save: Callable[[Credentials], None],
+        save: Callable[[Credentials], Awaitable[None]],
         report: Callable[[dict[str, Any]], None],
     ) -> None:
         self._node = node
@@ -197,11 +217,23 @@ class Renewer:
         self._number = self._rng.getrandbits(32)
         self._answers: trio.MemorySendChannel[CertificateGiven] | None = None
         node.taps[CertificateGiven] = self._hear
-        self._renew_at = self._plan()
+        self._read(endpoint.credentials)
+        self._plan()
 
-    def _plan(self) -> float:
+    def _plan(self) -> None:
         certificate = self._endpoint.credentials.certificate
-        return renewal_time(certificate.not_before, certificate.not_after, self._rng)
+        self._renew_at = renewal_time(certificate.not_before, certificate.not_after, self._rng)
+
+    def _read(self, credentials: Credentials) -> None:
+        """What is looked at all the time, read once."""
+        self._tls = credentials.tls
+        wanted = Issuer.of(load_bundle(credentials.coming_pem or credentials.root_pem)[0])
+        self._is_outdated = credentials.issuer != wanted
+
+    async def _adopt(self, credentials: Credentials) -> None:
+        await self._save(credentials)
+        self._endpoint.use(credentials)
+        self._read(credentials)
 
     def _hear(self, _: object, __: str, message: CertificateGiven) -> None:
         if self._answers is not None and message.number == self._number:
@@ -215,7 +247,10 @@ class Renewer:
         failures = 0
         while True:
             await trio.sleep(LOOK_S)
-            if self._node.halted is not None or not self._is_due():
+            if self._node.halted is not None:
+                continue
+            await self._follow()
+            if not self._is_due():
                 continue
             is_forced = self._node.clock.realtime() < self._renew_at
             if is_forced:
@@ -233,7 +268,25 @@ class Renewer:
         if self._node.clock.realtime() >= self._renew_at:
             return True
         node = self._own_node()
-        return node is not None and role_for(node) is not self._endpoint.identity.role
+        if node is None:
+            return False
+        is_asked = node.certificate is not None and node.certificate.status == ROTATE
+        return role_for(node) is not self._endpoint.identity.role or (
+            is_asked and self._is_outdated
+        )
+
+    async def _follow(self) -> None:
+        """Trust whom the leader says to trust, and let it know what this node has."""
+        agent, credentials = self._node.machine.agent, self._endpoint.credentials
+        trust = agent.trust
+        if trust.root and (trust.root, trust.coming) != (
+            credentials.root_pem,
+            credentials.coming_pem,
+        ):
+            await self._adopt(credentials.trusting(trust))
+        if agent.description.tls != self._tls:
+            described = attrs.evolve(agent.description, tls=self._tls)
+            self._node.driver.post(FromExecutor(DescriptionChanged(described)))
 
     def _own_node(self) -> Node | None:
         machine = self._node.machine
@@ -248,14 +301,13 @@ class Renewer:
         current = self._endpoint.credentials
         if self._node.machine.manager is not None and self._signs_itself():
             store = await self._node.barrier(timeout_s=RENEW_ANSWER_S)
-            chain = self._registrar.sign_for(store, self._node.machine.node_id, csr)
+            chain = await self._registrar.sign_for(store, self._node.machine.node_id, csr)
         else:
             chain = await self._ask(csr)
-        credentials = Credentials(key, chain, current.root_pem)
+        credentials = attrs.evolve(current, key_pem=key, chain_pem=chain)
         check_given(credentials, current.identity.node_id, current.identity.swarm_id)
-        self._save(credentials)
-        self._endpoint.use(credentials)
-        self._renew_at = self._plan()
+        await self._adopt(credentials)
+        self._plan()
 
     def _signs_itself(self) -> bool:
         """A manager that settles can; one that has just got its seat is not heard before it has

@@ -1,0 +1,163 @@
+"""Replacing the root over TLS: the swarm keeps working, and at the end trusts the new one alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from pyswarm import Cluster
+from pyswarm.ca import FingerprintMismatch, RootCA
+from pyswarm.errors import FailedPrecondition, InvalidArgument
+from pyswarm.runtime import TlsNetwork
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.front import Converged
+from pyswarm.runtime.tls import SigningRequest
+from swarms import WAIT_S, executor, until
+
+
+@asynccontextmanager
+async def founded(**options: Any) -> AsyncIterator[Cluster]:
+    options.setdefault("network", TlsNetwork())
+    async with Cluster.init(
+        name="founder", listen_addr="127.0.0.2:0", executor=executor(), **options
+    ) as cluster:
+        yield cluster
+
+
+def joined(founder: Cluster, token: str, name: str, **options: Any) -> Any:
+    options.setdefault("network", TlsNetwork())
+    return Cluster.join(
+        [founder.addr], token, name=name, listen_addr="127.0.0.3:0", executor=executor(), **options
+    )
+
+
+def credentials(cluster: Cluster) -> Any:
+    endpoint: Any = cluster._member.node.endpoint
+    return endpoint.credentials
+
+
+async def test_a_rotation_with_managers_and_a_worker(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        founder = await stack.enter_async_context(founded())
+        as_manager = await founder.join_token("manager")
+        as_worker = await founder.join_token("worker")
+        second = await stack.enter_async_context(joined(founder, as_manager, "second"))
+        worker = await stack.enter_async_context(
+            joined(founder, as_worker, "worker", state_dir=tmp_path / "w")
+        )
+        web = await founder.services.create("web", image="sleeper", replicas=3)
+        assert isinstance(await web.wait_converged(timeout=WAIT_S), Converged)
+        before = {task.id for task in await web.running()}
+        old = (await founder.swarm()).root_ca
+
+        rotation = await second.rotate_ca()
+        with trio.fail_after(2 * WAIT_S):
+            steps = [progress async for progress in rotation]
+        assert steps[-1].is_done
+        assert steps[-1].renewed == steps[-1].total == 3
+
+        now = (await founder.swarm()).root_ca
+        assert now.rotation is None
+        assert now.cert == rotation.cert != old.cert
+        for cluster in (founder, second, worker):
+            await until(lambda cluster=cluster: credentials(cluster).root_pem == rotation.cert)
+            assert RootCA.load(rotation.cert).issuer == credentials(cluster).issuer
+        for node in await founder.nodes.list():
+            shown = (await founder.nodes.get(node.id)).description.tls
+            assert (shown.issuer_subject, shown.issuer_public_key) == (
+                now.issuer_subject,
+                now.issuer_public_key,
+            )
+        await web.scale(5)
+        assert isinstance(await web.wait_converged(timeout=WAIT_S), Converged)
+        assert before <= {task.id for task in await web.running()}, "no task was disturbed"
+        with pytest.raises(FingerprintMismatch):
+            async with joined(founder, as_worker, "late"):
+                pass
+        fresh = await founder.join_token("worker")
+        async with joined(founder, fresh, "later"):
+            assert len(await founder.nodes.list()) == 4
+
+
+async def test_one_that_waits_for_a_node_that_is_down(tmp_path: Path) -> None:
+    """Called off, begun anew with a root of one's own, over a restart of the manager."""
+    path = tmp_path / "founder"
+    async with founded(state_dir=path) as founder:
+        token = await founder.join_token("worker")
+        async with joined(founder, token, "worker", state_dir=tmp_path / "worker") as worker:
+            worker_id = worker.node_id
+        first = await founder.rotate_ca()
+        assert worker_id in (await first.progress()).waiting
+        own = (await founder.swarm()).root_ca.cert
+        called_off = await founder.rotate_ca(cert=own)
+        assert (await called_off.progress()).is_done
+        with pytest.raises(FailedPrecondition, match="another rotation"):
+            await first.wait(timeout=WAIT_S)
+        root = RootCA.create(SystemClock().realtime())
+        assert root.key_pem is not None
+        with pytest.raises(InvalidArgument, match="at least one valid, reachable external CA"):
+            await founder.rotate_ca(cert=root.cert_pem)
+        await founder.rotate_ca(cert=root.cert_pem, key=root.key_pem.decode())
+    async with Cluster.open(path, network=TlsNetwork(), executor=executor()) as founder:
+        await founder.wait_ready(timeout=WAIT_S)
+        progress = await founder.ca_rotation()
+        assert not progress.is_done
+        assert progress.cert == root.cert_pem
+        async with Cluster.open(tmp_path / "worker", network=TlsNetwork(), executor=executor()):
+            await until(lambda: is_done(founder), 2 * WAIT_S)
+        assert (await founder.swarm()).root_ca.cert == root.cert_pem
+
+
+async def is_done(cluster: Cluster) -> bool:
+    return (await cluster.ca_rotation()).is_done
+
+
+async def test_an_external_authority_signs_and_no_key_is_in_the_swarm() -> None:
+    root = RootCA.create(SystemClock().realtime())
+    asked: list[SigningRequest] = []
+
+    async def sign(wanted: SigningRequest) -> bytes:
+        asked.append(wanted)
+        now = SystemClock().realtime()
+        return root.sign(wanted.csr, wanted.identity, now, wanted.expiry_s)
+
+    network = TlsNetwork(external_ca=sign)
+    async with founded(network=network, root_cert=root.cert_pem) as founder:
+        assert founder._member.node.store.swarm.root_ca.key == b""
+        token = await founder.join_token("worker")
+        async with joined(founder, token, "worker") as worker:
+            ids = {one.identity.node_id for one in asked}
+            assert ids == {founder.node_id, worker.node_id}
+            with pytest.raises(InvalidArgument, match="corresponding to the current CA"):
+                await founder.rotate_ca()
+            own = RootCA.create(SystemClock().realtime())
+            assert own.key_pem is not None
+            bridge = root.cross_sign(own.cert_pem)
+            rotation = await founder.rotate_ca(
+                cert=own.cert_pem, key=own.key_pem, cross_signed=bridge
+            )
+            await rotation.wait(timeout=2 * WAIT_S)
+            count = len(asked)
+            back = await founder.rotate_ca(cert=root.cert_pem)
+            await back.wait(timeout=2 * WAIT_S)
+            assert len(asked) > count
+            assert founder._member.node.store.swarm.root_ca.key == b""
+
+
+async def test_an_external_authority_that_signs_something_else_is_refused() -> None:
+    root = RootCA.create(SystemClock().realtime())
+    other = RootCA.create(SystemClock().realtime())
+
+    async def sign(wanted: SigningRequest) -> bytes:
+        return other.sign(wanted.csr, wanted.identity, SystemClock().realtime())
+
+    with pytest.raises(InvalidArgument, match="needs an external CA"):
+        Cluster.init(network=TlsNetwork(), root_cert=root.cert_pem)
+    with pytest.raises(Exception, match="external CA's certificate is refused"):
+        async with founded(network=TlsNetwork(external_ca=sign), root_cert=root.cert_pem):
+            pass
