@@ -207,16 +207,27 @@ class TokenServer:
             data = b""
             while b"\r\n\r\n" not in data and (chunk := await stream.receive_some()):
                 data += chunk
-            lines = data.decode().split("\r\n")
-            query = parse_qs(urlsplit(lines[0].split()[1]).query)
+            head, _, rest = data.partition(b"\r\n\r\n")
+            lines = head.decode().split("\r\n")
+            sizes = [int(x.partition(":")[2]) for x in lines if x.lower().startswith("content-l")]
+            while len(rest) < sum(sizes) and (chunk := await stream.receive_some()):
+                rest += chunk
+            method, target, _ = lines[0].split()
+            query = parse_qs(rest.decode() if method == "POST" else urlsplit(target).query)
             assert (query["service"], query["scope"]) == (["test"], ["repository:app:pull"])
             given = [x.partition(" ")[2] for x in lines if x.lower().startswith("authorization:")]
             self.seen += given
             known = given == ["Basic " + b64encode(b"u:pass").decode()]
-            body = json.dumps({"token": self.token("pull")} if known else {}).encode()
+            name = "token"
+            if method == "POST":  # a refresh token stands for name and password
+                self.seen += query["refresh_token"]
+                known = not given and query["refresh_token"] == ["refresh-me"]
+                known = known and query["grant_type"] == ["refresh_token"]
+                name = "access_token"
+            body = json.dumps({name: self.token("pull")} if known else {}).encode()
             status = "200 OK" if known else "401 Unauthorized"
-            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
-            await stream.send_all(head.encode() + body)
+            answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
+            await stream.send_all(answer.encode() + body)
 
 
 def _part(data: bytes) -> str:
@@ -224,8 +235,11 @@ def _part(data: bytes) -> str:
 
 
 def login(password: str) -> str:
-    data = {"username": "u", "password": password}
-    return urlsafe_b64encode(json.dumps(data).encode()).decode()
+    return encoded(username="u", password=password)
+
+
+def encoded(**fields: str) -> str:
+    return urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
 
 @asynccontextmanager
@@ -249,6 +263,44 @@ async def test_a_registry_that_wants_tokens(tmp_path: Path) -> None:
             await client.resolve(image, login("wrong"))
         assert (await client.resolve(image, login("pass"))).digest == digest
         assert tokens.seen[-1].startswith("Basic ")
+
+
+async def test_refresh_tokens_and_tokens_given_at_once(tmp_path: Path) -> None:
+    client = RegistryClient()
+    async with guarded(tmp_path) as (host, tokens):
+        bearer = {"Authorization": f"Bearer {tokens.token('pull', 'push')}"}
+        digest = await push(host, "app", "1", "one", bearer)
+        image = ImageReference.parse(f"{host}/app:1")
+        assert (await client.resolve(image, encoded(identitytoken="refresh-me"))).digest == digest
+        assert tokens.seen == ["refresh-me"]
+        with pytest.raises(Unauthenticated) as caught:
+            await client.resolve(image, encoded(identitytoken="stale-token"))
+        assert "stale-token" not in str(caught.value)
+        ready = encoded(registrytoken=tokens.token("pull"))
+        assert (await client.resolve(image, ready)).digest == digest
+        assert tokens.seen == ["refresh-me", "stale-token"]  # nobody was asked for another
+        with pytest.raises(Unauthenticated):
+            await client.resolve(image, encoded(registrytoken="nonsense"))
+
+
+# Of the password "pass", by bcrypt at its least cost; it is all that docker-registry takes.
+HTPASSWD = "u:$2b$04$abcdefghijklmnopqrstuufznL8bkzdtHwLhca4To/v9Lo9bA7fR6\n"
+
+
+async def test_a_registry_that_wants_a_password_at_once(tmp_path: Path) -> None:
+    client = RegistryClient()
+    known = tmp_path / "known"
+    known.write_text(HTPASSWD, encoding="ascii")
+    auth = f"auth: {{htpasswd: {{realm: here, path: {known}}}}}\n"
+    async with registry(tmp_path, auth) as host:
+        basic = {"Authorization": Credentials.parse(login("pass")).basic}
+        digest = await push(host, "app", "1", "one", basic)
+        image = ImageReference.parse(f"{host}/app:1")
+        assert (await client.resolve(image, login("pass"))).digest == digest
+        with pytest.raises(Unauthenticated, match="no basic auth credentials"):
+            await client.resolve(image)
+        with pytest.raises(Unauthenticated, match="unauthorized: "):
+            await client.resolve(image, login("wrong"))
 
 
 async def test_credentials_reach_the_task_and_nothing_else(tmp_path: Path) -> None:
