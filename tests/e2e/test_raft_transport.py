@@ -216,7 +216,7 @@ async def test_followers_learn_of_a_commit_without_another_proposal() -> None:
         configuration = await leader.change(AddMember(b"d"))
         newcomer = await swarm.start(max(configuration.ids), address="d")
         await leader.promote(newcomer.replica.id)
-        assert newcomer.machine.commands == ["1"]
+        await until(lambda: newcomer.machine.commands == ["1"])
         assert newcomer.replica.id in leader.replica.committed_configuration.voters
         with pytest.raises(NotFound):
             await leader.promote(99)
@@ -227,7 +227,7 @@ class FailingDisk(MemoryStorage):
 
     error: Exception | None = None
 
-    def submit(self, batch, done) -> None:
+    def submit(self, batch, done, *, prompt=False) -> None:
         if self.error is None:
             super().submit(batch, done)
         else:

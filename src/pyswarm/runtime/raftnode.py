@@ -211,7 +211,7 @@ class RaftNode:
         ``Unavailable`` and what ``Replica.propose_membership`` raises.
         """
         with trio.move_on_after(timeout):
-            while isinstance(change, PromoteMember) and self._is_behind(change.id):
+            while isinstance(change, PromoteMember) and self._is_behind(change.id):  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
 
         async def once() -> Any:
@@ -455,7 +455,7 @@ class RaftNode:
 
     def _write(self, ready: Ready) -> None:
         batch = Batch(ready.hard_state, ready.entries, ready.snapshot)
-        self.storage.submit(batch, partial(self._written, ready))
+        self.storage.submit(batch, partial(self._written, ready), prompt=True)
 
     def _written(self, ready: Ready, error: BaseException | None) -> None:
         """The disk's answer, on the loop."""

@@ -13,13 +13,17 @@ import ssl
 
 import trio
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
+"""Of one read, into a buffer that is kept: to allocate as much for each message would cost as much
+as to be woken up by it."""
+RECORD_BYTES = 16 * 1024
+"""What one TLS record holds at most (RFC 8446, 5.1)."""
 
 
 class Channel:
     """The connection. ``receive`` and ``drain`` each belong to one task. Closed by ``with``."""
 
-    __slots__ = ("broken", "incoming", "outgoing", "pending", "sock", "tls")
+    __slots__ = ("broken", "incoming", "outgoing", "pending", "plain", "sock", "tls", "wire")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -28,6 +32,8 @@ class Channel:
         self.broken = False
         """A write has failed; ``drain`` says so to the task."""
         self.tls: ssl.SSLObject | None = None
+        self.wire = memoryview(bytearray(READ_BYTES))
+        self.plain = memoryview(bytearray(RECORD_BYTES))
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
 
@@ -93,12 +99,12 @@ class Channel:
     async def receive(self) -> bytes:
         """What has arrived; nothing once the peer has closed. Raises ``OSError``."""
         if self.tls is None:
-            return await self._take()
+            return bytes(self.wire[: await self._take()])
         while True:
             parts: list[bytes] = []
             try:
-                while part := self.tls.read(READ_BYTES):
-                    parts.append(part)
+                while size := int(self.tls.read(RECORD_BYTES, self.plain)):
+                    parts.append(bytes(self.plain[:size]))
                 return b"".join(parts)
             except ssl.SSLWantReadError:
                 if self.outgoing.pending:  # TLS's own business: keys are changed
@@ -112,15 +118,16 @@ class Channel:
 
     async def _take_in(self) -> bool:
         """Bytes from the wire for TLS; False at the end."""
-        data = await self._take()
-        self.incoming.write(data)
-        return bool(data)
+        size = await self._take()
+        self.incoming.write(self.wire[:size])
+        return size > 0
 
-    async def _take(self) -> bytes:
+    async def _take(self) -> int:
+        """Bytes from the wire into ``wire``; how many."""
         while True:
             await trio.lowlevel.wait_readable(self.sock)
             try:
-                return self.sock.recv(READ_BYTES)
+                return self.sock.recv_into(self.wire)
             except BlockingIOError:
                 continue
 

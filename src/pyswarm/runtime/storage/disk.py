@@ -6,6 +6,11 @@ is ever delayed in the hope of company.
 
 The thread is an ordinary one and lives as long as the storage. Handing work over to trio's worker
 threads costs half again as much as the sync itself.
+
+Even the way to a thread of one's own and back costs about as much as a sync of a quick disk. So who
+has a small item that somebody waits for may ask for it to be written *here*, on the loop itself:
+this is done when nothing is before it and the disk is known to be quick (:class:`Pace`). A slow
+disk is always left to the thread, so heartbeats never wait for it.
 """
 
 from __future__ import annotations
@@ -32,6 +37,17 @@ GROUP_ITEMS_MAX = 4096
 BUCKET_SECONDS = tuple(2**i / 16_000 for i in range(15))
 """Bounds of the histogram: 62.5 µs to 1.02 s; what takes longer is in a bucket behind them."""
 _BUCKETS = len(BUCKET_SECONDS) + 1
+HERE_SECONDS = 0.001
+"""A disk that is expected to take longer is not waited for on the loop. The way to the thread and
+back costs 0.1 to 0.3 ms; a loop notices nothing shorter than this."""
+UNKNOWN_SECONDS = 0.002
+"""What is expected of a disk before the first sync: too slow."""
+PACE_SHARE = 1 / 8
+"""How much one sync says of the next."""
+STALL_SECONDS = 0.025
+REST_SECONDS = 5.0
+"""After the loop has waited for ``STALL_SECONDS`` the thread has all writes for so long, whatever
+the disk shows: a disk that stalls again and again stops the loop no more often."""
 
 
 class Writer(Protocol):
@@ -63,6 +79,30 @@ class SyncTimes:
         self.buckets[min(bucket, _BUCKETS - 1)] += 1
 
 
+class Pace:
+    """What the next sync may cost, learnt from all of them, by whichever thread."""
+
+    __slots__ = ("expected", "rests_until")
+
+    def __init__(self) -> None:
+        self.expected = UNKNOWN_SECONDS
+        """A moving average, in seconds."""
+        self.rests_until = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more. A very slow one may have been no plain sync: perhaps a file was made."""
+        self.expected += (min(seconds, STALL_SECONDS) - self.expected) * PACE_SHARE
+
+    def felt(self, seconds: float, now: float) -> None:
+        """The loop was away for so long, until ``now``."""
+        if seconds >= STALL_SECONDS:
+            self.rests_until = now + REST_SECONDS
+
+    def is_quick(self, now: float) -> bool:
+        """True if the loop may wait for the next one."""
+        return self.expected <= HERE_SECONDS and now >= self.rests_until
+
+
 class DiskThread:
     """The thread. ``deliver`` brings answers to the loop; by default that of the trio run which
     first submits something."""
@@ -75,13 +115,32 @@ class DiskThread:
         self._held: tuple[Writer, Any, Done | None] | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._submitted = self._finished = 0  # items: counted on the loop, and on the thread
         self.times = SyncTimes()
+        self.pace = Pace()
+
+    def write_here(self, writer: Writer, item: Any, done: Done) -> bool:
+        """Have ``writer`` write ``item`` on the calling thread, and answer before returning. False,
+        and nothing has happened, if something is before it or the disk may be slow.
+
+        To be called where all else is submitted: on the loop.
+        """
+        assert not self._closed, "the disk is closed"
+        started = perf_counter()
+        if self._submitted != self._finished or self._background or not self.pace.is_quick(started):
+            return False
+        error = self._write(writer, [item], started)
+        ended = perf_counter()
+        self.pace.felt(ended - started, ended)
+        done(error)
+        return True
 
     def submit(self, writer: Writer, item: Any, done: Done | None = None) -> None:
         """Have ``writer`` write ``item``, after all that was submitted to it before."""
         assert not self._closed, "the disk is closed"
         if self._thread is None:
             self._start()
+        self._submitted += 1
         self._queue.put((writer, item, done))
 
     def run(self, job: Callable[[], object], done: Done | None = None) -> None:
@@ -120,24 +179,31 @@ class DiskThread:
         while open:
             groups, open = self._take()
             for writer, items, dones in groups:
-                started = perf_counter()
-                try:
-                    error = writer.write(items)
-                except BaseException as unexpected:
-                    error = unexpected
-                if writer is not _JOBS:
-                    self.times.add(perf_counter() - started, len(items))
+                error = self._write(writer, items, perf_counter())
                 if error is not None and len(dones) < len(items):
                     _log.error("cannot write: %s", error)  # somebody did not ask to be told
                 self._answer(dones, error)
                 tidy = getattr(writer, "tidy", None)
                 if tidy is not None:
                     tidy()
+                self._finished += len(items)
             if self._background:
                 self._slice()
         for slices, done in self._background:
             slices.close()
             self._answer([done], Cancelled("the storage was closed"))
+
+    def _write(self, writer: Writer, items: list[Any], started: float) -> BaseException | None:
+        """One group, on whatever thread."""
+        try:
+            error = writer.write(items)
+        except BaseException as unexpected:
+            error = unexpected
+        if writer is not _JOBS:
+            seconds = perf_counter() - started
+            self.times.add(seconds, len(items))
+            self.pace.add(seconds)
+        return error
 
     def _take(self) -> tuple[list[tuple[Writer, list[Any], list[Done]]], bool]:
         """All that waits, by writer, in order of the writers' first items; False at the end."""

@@ -22,6 +22,13 @@ from pyswarm.runtime.storage.protocol import Batch, Done, Identity, Recovered
 from pyswarm.runtime.storage.snapshots import SnapshotFiles
 from pyswarm.runtime.storage.wal import SEGMENT_BYTES, WriteAheadLog, segment_name
 
+PROMPT_ENTRIES_MAX = 4
+PROMPT_BYTES_MAX = 16 * 1024
+"""A batch beyond either has company: then the loop has something better to do than to wait for a
+disk, and the way to the disk's thread is shared by all."""
+RECORDS_BYTES = 1024
+"""More than what a small batch takes in a file besides its entries' data."""
+
 
 class FileStorage:
     """The log of ``identity`` in ``directory``.
@@ -90,10 +97,18 @@ class FileStorage:
         assert not self._loaded, "a storage is loaded once"
         self._loaded = True
 
-    def submit(self, batch: Batch, done: Done) -> None:
+    def submit(self, batch: Batch, done: Done, *, prompt: bool = False) -> None:
         """See :class:`~.protocol.LogStorage`."""
         assert self._loaded, "load() comes first"
-        self.disk.submit(self, batch, done)
+        if not (prompt and self._is_small(batch) and self.disk.write_here(self, batch, done)):
+            self.disk.submit(self, batch, done)
+
+    def _is_small(self, batch: Batch) -> bool:
+        """True if it is one short write, into the segment as it is."""
+        if batch.snapshot is not None or len(batch.entries) > PROMPT_ENTRIES_MAX:
+            return False
+        size = sum([len(entry.data) for entry in batch.entries])
+        return size <= PROMPT_BYTES_MAX and self._wal.has_room(size + RECORDS_BYTES)
 
     def save_snapshot(self, snapshot: Snapshot, done: Done, *, keep_old: int = 0) -> None:
         """See :class:`~.protocol.LogStorage`. Old snapshots go all the same while there is an old

@@ -69,7 +69,7 @@ class MemoryStorage:
         self._flusher.drop()
         self._hard_state, self._snapshot, self._entries = HardState(), None, []
 
-    def submit(self, batch: Batch, done: Done) -> None:
+    def submit(self, batch: Batch, done: Done, *, prompt: bool = False) -> None:
         """See :class:`~.protocol.LogStorage`."""
 
         def write() -> None:

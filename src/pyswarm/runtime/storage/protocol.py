@@ -1,11 +1,12 @@
 """What a replica's driver asks of a disk, whatever the disk is.
 
-``submit`` never waits and never raises: the answer comes through ``done``, on the loop that the
-storage was opened for, in the order of submission; ``done(None)`` says that this batch *and all
-before it* are on disk. After ``done(error)`` nothing of that batch counts as written, and nothing
-else is taken until that same batch is submitted again: what was submitted before the driver heard
-of it, or out of order, fails with the same error. So the driver keeps what failed and submits all
-of it again, in order (``DiskFull``: when there is room), or stops (``WriteFailed``).
+``submit`` never raises, and waits no longer than handing over takes: the answer comes through
+``done``, on the loop that the storage was opened for, in the order of submission; ``done(None)``
+says that this batch *and all before it* are on disk. After ``done(error)`` nothing of that batch
+counts as written, and nothing else is taken until that same batch is submitted again: what was
+submitted before the driver heard of it, or out of order, fails with the same error. So the driver
+keeps what failed and submits all of it again, in order (``DiskFull``: when there is room), or stops
+(``WriteFailed``).
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class LogStorage(Protocol):
         """In place of ``load``: begin a log of nothing, whatever an earlier one left."""
         ...
 
-    def submit(self, batch: Batch, done: Done) -> None:
-        """Write ``batch`` after all before it."""
+    def submit(self, batch: Batch, done: Done, *, prompt: bool = False) -> None:
+        """Write ``batch`` after all before it. With ``prompt``, ``done`` may be called before this
+        returns: a storage may find that writing at once is quicker than handing over."""
         ...
 
     def save_snapshot(self, snapshot: Snapshot, done: Done, *, keep_old: int = 0) -> None:
