@@ -32,6 +32,8 @@ class Faults:
     churn_ms: int = 0
     transfer_ms: int = 0
     compact_entries: int = 30
+    full_ms: int = 0
+    """Between two disks that have no room for a while."""
 
     @classmethod
     def drawn(cls, rng: Rng) -> Faults:
@@ -52,6 +54,7 @@ class Faults:
             churn_ms=maybe(500 + rng.below(3000)),
             transfer_ms=maybe(1000 + rng.below(5000)),
             compact_entries=8 + rng.below(80),
+            full_ms=maybe(1000 + rng.below(5000)),
         )
 
 
@@ -63,6 +66,8 @@ class Disk:
     snapshot: Snapshot | None = None
     entries: list[Entry] = attrs.field(factory=list)
     queue: deque[Ready] = attrs.field(factory=deque)
+    full_until: int = 0
+    """In milliseconds: it takes nothing before."""
 
     def write(self, ready: Ready, entries_max: int | None = None) -> None:
         """Stores a Ready by its rules; with ``entries_max`` only the beginning of it."""

@@ -2,8 +2,9 @@
 
 A history has three to seven members and a few clients that write and read one register through
 them. Messages are lost, doubled, delayed and overtaken; links break in one direction; hosts crash
-at any moment and lose what was not synced (or keep a part of it), disks stall, members are added,
-promoted, demoted, removed, leadership is transferred, logs are compacted. All the while these must
+at any moment and lose what was not synced (or keep a part of it); disks stall, or have no room for
+a while (then the member steps down, and tries again); members are added, promoted, demoted and
+removed, leadership is transferred, logs are compacted. All the while these must
 hold (dissertation, figure 3.2):
 
 - *election safety*: one leader a term at most;
@@ -52,6 +53,8 @@ from pyswarm.testing.raft_checkers import Checkers, Violation
 from pyswarm.testing.raft_host import TICK_MS, Disk, Faults, Host, Waiting
 
 EPOCH = 77
+FULL_RETRY_MS = 500
+"""A member whose disk has no room tries again so often."""
 HEAL_MS = 8_000
 """What the healed members get to agree: several elections and a snapshot."""
 
@@ -122,6 +125,7 @@ class Simulation:
             (faults.crash_ms, self.fault_crash),
             (faults.churn_ms, self.fault_churn),
             (faults.transfer_ms, self.fault_transfer),
+            (faults.full_ms, self.fault_full_disk),
         ):
             if mean:
                 self.repeat(mean, action)
@@ -251,6 +255,11 @@ class Simulation:
         if host.life != life or host.replica is None:
             return
         queue = host.disk.queue
+        if not self.calm and self.now < host.disk.full_until:
+            self.refused(host, host.replica)
+            self.at(FULL_RETRY_MS, lambda: self.synced(host, life))
+            return
+        host.replica.may_campaign = True
         for _ in range(1 + self.rng.below(len(queue))):
             ready = queue.popleft()
             host.disk.write(ready)
@@ -259,6 +268,13 @@ class Simulation:
             host.replica.advance(ready)
         if queue:
             self.at(self.disk_delay(), lambda: self.synced(host, life))
+        self.settle(host)
+
+    def refused(self, host: Host, replica: Replica) -> None:
+        """Nothing of what waits for the disk may be promised: what every driver does then."""
+        self.note("refused-write", host.id)
+        replica.may_campaign = False
+        replica.step_down()
         self.settle(host)
 
     def apply(self, host: Host, replica: Replica, ready: Ready) -> None:
@@ -466,6 +482,17 @@ class Simulation:
             return
         self.note("transfer", host.id)
         self.settle(host)
+
+    def fault_full_disk(self) -> None:
+        """A disk has no room for a while."""
+        leader = self.leader_host()
+        host = (
+            leader
+            if leader and self.rng.chance(0.5)
+            else self.rng.choice(list(self.hosts.values()))
+        )
+        host.disk.full_until = self.now + 200 + self.rng.below(4000)
+        self.note("full-disk", host.id)
 
     def heal(self) -> None:
         """No more faults: everything runs and reaches everything."""
