@@ -28,6 +28,10 @@ class Resolved:
 
     digest: str
     platforms: tuple[Platform, ...] = ()
+    media_type: str = ""
+    """Of the manifest; "" where the resolver does not know."""
+    size: int = 0
+    """Of the manifest, in bytes."""
 
 
 class ImageResolver(Protocol):

@@ -11,7 +11,6 @@ from pyswarm.raft import Role as RaftRole
 from pyswarm.runtime.front.logstatus import LogStatus, log_status
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.node import RunningNode
-from pyswarm.store import Store
 
 
 @attrs.frozen
@@ -86,7 +85,7 @@ def _status(node: RunningNode) -> Status:
         raft = manager.replica.status()
         term, commit_index = raft.term, raft.commit_index
         leader_id = manager.leader.node_id if manager.leader is not None else ""
-        managers = _managers(node, store, leader_id)
+        managers = managers_of(node)
     return Status(
         node_id=machine.node_id,
         hostname=machine.config.description.hostname,
@@ -110,9 +109,12 @@ def _status(node: RunningNode) -> Status:
     )
 
 
-def _managers(node: RunningNode, store: Store, leader_id: str) -> tuple[ManagerState, ...]:
+def managers_of(node: RunningNode) -> tuple[ManagerState, ...]:
+    """The managers of the swarm, as this one sees them."""
     manager = node.machine.manager
     assert manager is not None
+    store = manager.store
+    leader_id = manager.leader.node_id if manager.leader is not None else ""
     raft = manager.replica.status()
     seen = {follower.id: follower.reachability.name.lower() for follower in raft.followers}
     if manager.replica.role is RaftRole.LEADER:

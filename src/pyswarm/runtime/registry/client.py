@@ -136,7 +136,8 @@ class RegistryClient:
         said = answer.headers.get("docker-content-digest", digest)
         if said.startswith("sha256:") and said != digest:
             raise Unavailable(f"the manifest is not what its digest {said} says")
-        return Resolved(said, _platforms(answer))
+        media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+        return Resolved(said, _platforms(answer), media_type, len(answer.body))
 
     def _is_insecure(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or host

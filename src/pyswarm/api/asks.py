@@ -1,0 +1,148 @@
+"""What a handler may ask for: the vocabulary between the Engine API and whoever runs it.
+
+The runtime answers each with the value described, or raises the typed error at the ``yield``. Asks
+of the swarm raise what a node outside a swarm, on a worker or locked answers: a ``HostRefusal`` of
+:mod:`pyswarm.api.hosting`. An error of the managers that a handler lets pass gets the prefix
+``rpc error: …``; one that the handler, or the question of a :class:`Read`, raised does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from pyswarm.api.rendering import Rendered
+from pyswarm.model import ServiceSpec, SwarmSpec
+from pyswarm.store import Reader
+
+
+@attrs.frozen
+class Live:
+    """What only memory knows, beside the store: handed to every read."""
+
+    node_id: str
+    """This node."""
+    leader_id: str = ""
+    """"" while nobody leads."""
+    no_leader: str = ""
+    """Why nobody does, in Docker's sentence."""
+    reachability: Mapping[str, str] = attrs.field(factory=dict)
+    """Manager's node id → ``reachable``, ``unreachable`` or ``unknown``."""
+    rendered: Rendered = attrs.field(factory=Rendered, repr=False, eq=False)
+    """Objects' JSON as it was made before."""
+
+
+Question: TypeAlias = Callable[[Reader, Live], Any]
+
+
+# -- of the swarm
+
+
+@attrs.frozen
+class Read:
+    """A question to the settled store, answered in one piece: ``question(store, live)``.
+
+    Linearizable, unless ``stale``: then this manager's own state at once.
+    """
+
+    question: Question
+    stale: bool = False
+
+
+@attrs.frozen
+class Do:
+    """A command (a value of :mod:`pyswarm.model.requests`); answered with what it returns."""
+
+    body: Any
+
+
+@attrs.frozen
+class Seal:
+    """Seal a payload before it enters a command; answered with a ``Sealed``."""
+
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class OpenSealed:
+    """The plain payload of a config; answered with bytes."""
+
+    sealed: Any
+
+
+@attrs.frozen
+class Prepare:
+    """A service's spec made ready (image pinned where the client did not, templates checked,
+    registry credentials sealed); answered with ``(spec, warnings)``."""
+
+    spec: ServiceSpec
+    current: ServiceSpec | None = None
+    image_changed: bool = False
+    auth: str = attrs.field(default="", repr=False)
+    """The X-Registry-Auth header; "" for none."""
+
+
+@attrs.frozen
+class ChangeSwarm:
+    """New settings for the swarm, and fresh keys in the place of those named; answered with the
+    swarm's object once this node's own keys follow."""
+
+    version: int
+    spec: SwarmSpec
+    rotate_worker_token: bool = False
+    rotate_manager_token: bool = False
+    rotate_unlock_key: bool = False
+
+
+@attrs.frozen
+class ShowUnlockKey:
+    """The unlock key as people keep it; "" while autolock is off."""
+
+
+@attrs.frozen
+class Follow:
+    """A stream of ``Commit`` values of the store, as the source of a ``Streamed``.
+
+    It begins with what the history still holds since ``since`` (cluster time; None: nothing) and
+    ends after ``until`` (None: never). On a node that is no manager nothing comes.
+    """
+
+    kinds: Collection[str]
+    since: float | None = None
+    until: float | None = None
+
+
+# -- of the host
+
+
+@attrs.frozen
+class ResolveImage:
+    """What a registry says of an image; answered with a ``Described``."""
+
+    image: str
+    auth: str = attrs.field(default="", repr=False)
+
+
+Verb: TypeAlias = Literal["init", "join", "leave", "unlock", "status", "facts"]
+
+
+@attrs.frozen
+class Host:
+    """Something of this process's host, swarm or not.
+
+    ======== =========================================== =====================
+    verb     arguments (:mod:`pyswarm.api.hosting`)      answered with
+    ======== =========================================== =====================
+    init     ``InitSwarm``                               this node's id
+    join     ``JoinSwarm``                               None
+    leave    ``LeaveSwarm``                              None
+    unlock   ``UnlockSwarm``                             None
+    status   none                                        ``HostStatus``
+    facts    none                                        ``Facts``
+    ======== =========================================== =====================
+    """
+
+    verb: Verb
+    arguments: Any = attrs.field(default=None, repr=False)

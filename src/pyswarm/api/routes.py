@@ -1,0 +1,128 @@
+"""Which handler answers a request: one table per resource, kept in its module as ``ROUTES``.
+
+A pattern's ``{name}`` is one part of the path, ``{name...}`` any number of them (image names have
+slashes). What the Engine API has and a node without containers cannot do is 501 with a sentence;
+anything else is 404 ``page not found``, wrong methods included, as Docker has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote
+
+from pyswarm.api import distribution, swarm, system
+from pyswarm.api.errors import Refused
+from pyswarm.api.messages import ApiVersion, Handler, HttpRequest, Route
+from pyswarm.api.versions import MAX_VERSION, supported
+
+TABLES: tuple[tuple[Route, ...], ...] = (system.ROUTES, swarm.ROUTES, distribution.ROUTES)
+
+NOT_HERE = frozenset(
+    {
+        *("auth", "build", "checkpoints", "commit", "containers", "exec", "grpc", "images"),
+        *("plugins", "session", "volumes"),
+    }
+)
+"""Heads of the Engine API's other paths."""
+
+QUERY_FIELDS_MAX = 100
+"""No request of the API has more than a dozen."""
+
+PAGE_NOT_FOUND = "page not found"
+_VERSIONED = re.compile(r"/v(\d{1,4})\.(\d{1,4})(/.*)?")
+_PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
+
+
+class Match(NamedTuple):
+    """Who answers, and the parts of the path that the handler takes."""
+
+    handler: Handler
+    params: tuple[str, ...]
+
+
+class _Pattern(NamedTuple):
+    expression: re.Pattern[str]
+    route: Route
+
+
+class Router:
+    """Tables of routes, made quick to search."""
+
+    def __init__(self, tables: Iterable[Iterable[Route]]) -> None:
+        self._exact: dict[tuple[str, str], Route] = {}
+        self._patterns: dict[tuple[str, str], list[_Pattern]] = {}
+        for table in tables:
+            for route in table:
+                self._add(route)
+
+    def _add(self, route: Route) -> None:
+        if "{" not in route.pattern:
+            assert (route.method, route.pattern) not in self._exact, f"two routes {route.pattern}"
+            self._exact[route.method, route.pattern] = route
+            return
+        text, end = "", 0
+        for part in _PARAMETER.finditer(route.pattern):
+            text += re.escape(route.pattern[end : part.start()])
+            text += "(.+)" if part[2] else "([^/]+)"
+            end = part.end()
+        expression = re.compile(text + re.escape(route.pattern[end:]))
+        patterns = self._patterns.setdefault((route.method, _head(route.pattern)), [])
+        patterns.append(_Pattern(expression, route))
+
+    def find(self, method: str, path: str, version: ApiVersion) -> Match:
+        """Who answers ``path`` (without version prefix and query)."""
+        exact = self._exact.get((method, path))
+        if exact is not None and exact.since <= version:
+            return Match(exact.handler, ())
+        for pattern, route in self._patterns.get((method, _head(path)), ()):
+            found = pattern.fullmatch(path)
+            if found is not None and route.since <= version:
+                return Match(route.handler, found.groups())
+        if _head(path) in NOT_HERE:
+            raise Refused(
+                501,
+                f"{method} {path}: this node runs tasks, it has no such containers, "
+                "images or volumes",
+            )
+        raise Refused(404, PAGE_NOT_FOUND)
+
+
+def _head(path: str) -> str:
+    return path[1:].partition("/")[0]
+
+
+def request_of(
+    method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+) -> HttpRequest:
+    """A request as handlers see it: version and query split off, percent signs decoded.
+
+    Raises ``Refused`` for a version that is not spoken here, or a query of too many parts.
+    """
+    path, _, text = target.partition("?")
+    found = _VERSIONED.fullmatch(path)
+    version = MAX_VERSION
+    if found is not None:
+        version, path = supported(found[1], found[2]), found[3] or "/"
+    if "%" in path:
+        path = unquote(path)
+    return HttpRequest(method, path, version, _query(text), headers, body)
+
+
+def _query(text: str) -> Mapping[str, tuple[str, ...]]:
+    if not text:
+        return {}
+    try:
+        found = parse_qs(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise Refused(400, f"more than {QUERY_FIELDS_MAX} query parameters") from None
+    return {name: tuple(values) for name, values in found.items()}
+
+
+ROUTER = Router(TABLES)
+
+
+def route(request: HttpRequest) -> Match:
+    """Who answers; ``Refused`` where nobody does."""
+    return ROUTER.find(request.method, request.path, request.version)

@@ -1,0 +1,311 @@
+"""HTTP/1.1 for local clients: h11 reads and writes the protocol, trio moves the bytes.
+
+One task per connection. A connection is a stream of bytes (``Stream``: receive and send), so the
+framing is tested in memory. Requests of one connection are answered in their order, each whole
+answer leaves in one send. Everything that a client controls is bounded: head, body, time, and the
+number of connections; who goes over a bound is told so and disconnected.
+
+Who answers is a function ``respond(method, target, headers, body)``: a whole :class:`Response`, or
+a :class:`Streaming` whose items are written as they come, until the client goes away.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Protocol, TypeAlias
+
+import attrs
+import h11
+import trio
+
+from pyswarm.api.errors import BUG, failure
+from pyswarm.api.messages import Response, Streamed
+
+logger = logging.getLogger("pyswarm.api")
+
+HEAD_BYTES_MAX = 64 * 1024
+"""Of a request's line and headers: registry credentials are the largest, a few kB."""
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""Of one request: gRPC's limit, so Docker's for a spec; a secret has 683 kB at most."""
+
+BODIES_BYTES_MAX = 64 * 1024 * 1024
+"""Of all requests being read at a time, so that many slow clients cannot fill the memory."""
+
+HEAD_TIMEOUT_S = 10.0
+"""From a request's first byte to the end of its head."""
+
+BODY_TIMEOUT_S = 60.0
+"""For the body."""
+
+SEND_TIMEOUT_S = 60.0
+"""For a client to take an answer, or one item of a stream."""
+
+IDLE_TIMEOUT_S = 600.0
+"""Between two requests of a connection."""
+
+CONNECTIONS_MAX = 1024
+"""Open connections; further ones wait to be accepted."""
+
+CHUNK_BYTES = 64 * 1024
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+
+class Stream(Protocol):
+    """A connection as bytes."""
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """b"" at the end."""
+        ...
+
+    async def send_all(self, data: bytes) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+@attrs.frozen
+class Streaming:
+    """An answer that goes on: its head, and what is encoded into its body."""
+
+    head: Streamed
+    items: AsyncIterator[Any]
+
+
+Respond: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Response | Streaming]]
+
+
+class TooLarge(Exception):
+    """A body goes over a limit: the status that says so."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class HttpServer:
+    """What the connections of a server share. ``headers`` go with every answer."""
+
+    def __init__(
+        self, respond: Respond, headers: Headers = (), *, clock: Callable[[], float]
+    ) -> None:
+        self.respond = respond
+        self.headers = tuple((name.encode(), text.encode()) for name, text in headers)
+        self.bodies_bytes = 0
+        self._clock = clock
+        self._date: tuple[int, bytes] = (0, b"")
+
+    def date(self) -> bytes:
+        """The ``Date`` header, made once a second."""
+        second = int(self._clock())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True).encode())
+        return self._date[1]
+
+    async def serve(self, stream: Stream) -> None:
+        """One connection, until its end."""
+        try:
+            await _Connection(self, stream).run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client went away, or takes nothing
+        finally:
+            with trio.move_on_after(0, shield=True):
+                await stream.aclose()
+
+
+class _Connection:
+    def __init__(self, server: HttpServer, stream: Stream) -> None:
+        self._server = server
+        self._stream = stream
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._scope = trio.CancelScope()
+        self._held = 0
+        """Bytes of the body being read, as counted in the server's sum."""
+
+    async def run(self) -> None:
+        with self._scope:
+            try:
+                while await self._one():
+                    pass
+            finally:
+                self._release()
+
+    def _until(self, seconds: float) -> None:
+        """From now on: be done within so many seconds, or be cut off."""
+        self._scope.deadline = trio.current_time() + seconds
+
+    # -- one request
+
+    async def _one(self) -> bool:
+        """Read and answer a request; whether another one may follow."""
+        try:
+            request = await self._head()
+            if request is None:
+                return False
+            body = await self._body()
+        except h11.RemoteProtocolError as problem:
+            await self._refuse(problem.error_status_hint, str(problem))
+            return False
+        except TooLarge as problem:
+            await self._refuse(problem.status, "the request's body is too large")
+            return False
+        self._scope.deadline = math.inf  # how long an answer may take is its handler's affair
+        method, target = request.method.decode(), request.target.decode()
+        answer = await self._answer(method, target, request.headers, body)
+        self._release()
+        if isinstance(answer, Response):
+            await self._send(answer, has_body=method != "HEAD")
+        else:
+            await self._send_stream(answer)
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    async def _answer(self, method: str, target: str, headers: Any, body: bytes) -> Any:
+        """What the handler says; its bugs are logged and told as such."""
+        named = {name.decode("ascii"): text.decode("latin-1") for name, text in headers}
+        try:
+            return await self._server.respond(method, target, named, body)
+        except Exception:
+            logger.exception("%s %s", method, target.partition("?")[0])
+            return failure(500, BUG)
+
+    async def _head(self) -> h11.Request | None:
+        """The next request; None at the end of the connection."""
+        is_begun = bool(self._h11.trailing_data[0])
+        self._until(HEAD_TIMEOUT_S if is_begun else IDLE_TIMEOUT_S)
+        while True:
+            event = self._h11.next_event()
+            if type(event) is h11.Request:
+                return event
+            if event is not h11.NEED_DATA:
+                return None
+            await self._receive()
+            if not is_begun:
+                is_begun = True
+                self._until(HEAD_TIMEOUT_S)
+
+    async def _body(self) -> bytes:
+        """All of the request's body."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            event = self._h11.next_event()
+            if type(event) is h11.EndOfMessage:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if type(event) is h11.Data:
+                size += len(event.data)
+                self._hold(len(event.data), size)
+                parts.append(bytes(event.data))
+                continue
+            if not parts:
+                self._until(BODY_TIMEOUT_S)
+            if self._h11.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                await self._stream.send_all(self._sent(go_on))
+            await self._receive()
+
+    def _hold(self, count: int, size: int) -> None:
+        """Count bytes that are kept until the request is answered."""
+        if size > BODY_BYTES_MAX:
+            raise TooLarge(413)
+        if self._server.bodies_bytes + count > BODIES_BYTES_MAX:
+            raise TooLarge(503)
+        self._server.bodies_bytes += count
+        self._held += count
+
+    def _release(self) -> None:
+        self._server.bodies_bytes -= self._held
+        self._held = 0
+
+    async def _receive(self) -> None:
+        self._h11.receive_data(await self._stream.receive_some(CHUNK_BYTES))
+
+    # -- one answer
+
+    def _sent(self, event: Any) -> bytes:
+        data: bytes | None = self._h11.send(event)
+        assert data is not None
+        return data
+
+    def _headers(self, answer: Response | Streamed) -> list[tuple[bytes, bytes]]:
+        headers = [*self._server.headers, (b"Date", self._server.date())]
+        if answer.content_type:
+            headers.append((b"Content-Type", answer.content_type.encode()))
+        for name, text in answer.headers:
+            headers.append((name.encode(), text.encode()))
+        return headers
+
+    async def _send(self, answer: Response, *, has_body: bool = True, last: bool = False) -> None:
+        headers = self._headers(answer)
+        body = answer.body
+        if answer.status != 204:
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        if last:
+            headers.append((b"Connection", b"close"))
+        data = self._sent(_head(answer.status, headers))
+        if body and has_body:
+            data += self._sent(h11.Data(data=body))
+        data += self._sent(h11.EndOfMessage())
+        self._until(SEND_TIMEOUT_S)
+        await self._stream.send_all(data)
+
+    async def _refuse(self, status: int, text: str) -> None:
+        """Say what is wrong with a request, and be done with the connection."""
+        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await self._send(failure(status, text), last=True)
+
+    async def _send_stream(self, answer: Streaming) -> None:
+        async with aclosing(answer.items) as items:  # type: ignore[type-var]
+            head = _head(answer.head.status, self._headers(answer.head))
+            await self._send_part(self._sent(head))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_client, nursery.cancel_scope)
+                await self._send_items(answer.head, items)
+                nursery.cancel_scope.cancel()
+
+    async def _send_items(self, head: Streamed, items: AsyncIterator[Any]) -> None:
+        """Until the end. Without it, when the source or the client fails: the body stays open, and
+        the client sees that there should be more."""
+        try:
+            async for item in items:
+                if data := head.encode(item):
+                    await self._send_part(self._sent(h11.Data(data=data)))
+            await self._send_part(self._sent(h11.EndOfMessage()))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass
+        except Exception as problem:
+            logger.warning("a stream ended early: %s", problem)
+
+    async def _send_part(self, data: bytes) -> None:
+        with trio.fail_after(SEND_TIMEOUT_S):
+            await self._stream.send_all(data)
+
+    async def _watch_client(self, scope: trio.CancelScope) -> None:
+        """End the stream as soon as nobody reads it any more."""
+        ahead = 0
+        try:
+            while ahead < HEAD_BYTES_MAX:
+                data = await self._stream.receive_some(CHUNK_BYTES)
+                self._h11.receive_data(data)
+                ahead += len(data)
+                if not data:
+                    break
+            else:
+                return  # a client that sends so much ahead is noticed when a write fails
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        scope.cancel()
+
+
+_REASONS = {int(one): one.phrase.encode() for one in HTTPStatus}
+
+
+def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
+    return h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
