@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from pyswarm.model.session import Heartbeat, HeartbeatAnswer, SessionRefused, St
 from pyswarm.node.messages import RaftPacket
 from pyswarm.raft import Configuration
 from pyswarm.raft import message as raft
-from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, connection, wire
+from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, connection, endpoint, wire
 from pyswarm.runtime.tls.endpoint import TlsEndpoint
 from swarms import until
 
@@ -183,17 +184,41 @@ async def test_too_much_for_a_peer_is_refused_and_memory_bounded() -> None:
 
 
 async def test_a_peer_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "SILENT_S", 0.3)
-    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.1)
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.05)
     async with peers(Peer("a"), Peer("b")) as (a, b):
         a.say(b, Heartbeat("s"))
         await until(lambda: bool(b.heard))
-        await trio.sleep(0.5)
-        assert len(a.door._members) == 1  # signs of life keep it
+        (line,) = a.door._members
+        heard_at = line.last_heard
+        await until(lambda: line.last_heard > heard_at)  # signs of life keep it
+        assert list(a.door._members) == [line]
         for one in b.door._members:
             monkeypatch.setattr(one, "put", lambda _: True)  # the host is gone, TCP says nothing
+        monkeypatch.setattr(connection, "SILENT_S", 0.2)
         await until(lambda: bool(a.broken))
         assert not a.door._members
+
+
+async def test_hosts_that_never_answer_hold_nobody_up_and_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They take a call and say nothing: an agent's other managers are heard meanwhile."""
+    assert endpoint.CONNECT_S < 5.0
+    monkeypatch.setattr(endpoint, "CONNECT_S", 600.0)
+    with ExitStack() as mute:
+        first, second = [
+            mute.enter_context(socket.create_server(("127.0.0.2", 0))).getsockname()[1]
+            for _ in range(2)
+        ]
+        async with peers(Peer("a"), Peer("b")) as (a, b):
+            assert a.door.send(f"127.0.0.2:{first}", Heartbeat("s"))
+            assert a.say(b, Heartbeat("s"))
+            await until(lambda: bool(b.heard))
+            assert not a.broken
+            monkeypatch.setattr(endpoint, "CONNECT_S", 0.1)
+            assert a.door.send(f"127.0.0.2:{second}", Heartbeat("s"))
+            await until(lambda: bool(a.broken))
+            assert a.broken == [f"127.0.0.2:{second}"]
 
 
 async def test_an_expired_certificate_ends_its_connection(
