@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-import trio
 
 from pyswarm.ca import RootCA
 from pyswarm.model import Identity, Role
