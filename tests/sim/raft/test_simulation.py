@@ -76,7 +76,7 @@ def test_unproved_reads_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         reads.resolve(s, read)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reads, "register", register)
-    assert "linearizable" in first_violation(range(20))
+    assert "linearizable" in first_violation(range(20, 40))
 
 
 # -- the checker of histories, with good and bad ones

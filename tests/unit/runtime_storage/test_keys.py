@@ -98,12 +98,12 @@ def test_without_a_seat_all_is_open_and_the_next_news_counts(tmp_path) -> None:
 
 def test_the_current_key_is_never_forgotten(tmp_path) -> None:
     made = ring(tmp_path)
-    made.rotate()
-    made.rotate()
+    for kek, version in ((ONE, 1), (None, 2), (TWO, 3)):
+        made.rewrap(kek, version)
     made.forget({2})
     assert made.ids == (2, 3)
     made.forget(())
-    assert made.ids == load(tmp_path).ids == (3,)
+    assert made.ids == load(tmp_path, TWO).ids == (3,)
 
 
 def test_damage(tmp_path) -> None:

@@ -8,6 +8,7 @@ from pyswarm.env import Rng
 from pyswarm.runtime.storage import DiskThread, KeyRing, MemoryState, StateFile
 from pyswarm.runtime.storage import statefile as module
 from pyswarm.runtime.storage.files import SystemFiles
+from pyswarm.secretstore import UnlockKey
 
 
 def opened(tmp_path, sealed=True) -> StateFile:
@@ -88,10 +89,11 @@ def test_a_new_data_key(tmp_path) -> None:
     state = opened(tmp_path)
     assert state.write([{"a": b"1"}]) is None
     assert state.ring is not None
-    state.ring.rotate()
+    assert state.ring.rewrap(UnlockKey(b"k" * 32), 1)
     state.rewrite()
     assert state.key_id == 2
     state.ring.forget({state.key_id})
+    state.ring.rewrap(None, 2)
     state.close_blocking()
     assert opened(tmp_path).load("a") == b"1"
 

@@ -177,26 +177,11 @@ class FileDirectory:
         """See :class:`StateDirectory`."""
 
         def rewrap() -> None:
-            if self.ring.rewrap(unlock_key, version):
-                self._roll()
+            if self.ring.rewrap(unlock_key, version) and self._log is not None:
+                self._log.roll()
 
         await self._run(rewrap)
         return await self._leave_old_keys()
-
-    async def rotate_data_key(self) -> bool:
-        """Write everything under a new data key from now on. The old one is forgotten when the log
-        does not need it any more: after the next snapshot. True if one should be taken soon."""
-
-        def rotate() -> None:
-            self.ring.rotate()
-            self._roll()
-
-        await self._run(rotate)
-        return await self._leave_old_keys()
-
-    def _roll(self) -> None:
-        if self._log is not None:
-            self._log.roll()
 
     async def _leave_old_keys(self) -> bool:
         """Do without the old data keys, if there are any; True if the log still needs one."""

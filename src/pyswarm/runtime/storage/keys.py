@@ -8,10 +8,10 @@ Changing the unlock key writes this one small file anew, atomically, and nothing
 ``kek_version`` is the version of the swarm object that the wrapping key came from: an older one
 than the ring's never replaces it, however late it arrives (SwarmKit ``ca/keyreadwriter.go``).
 
-Data keys change by ``rotate``: the new key is in the ring, on disk, before anything is sealed with
-it; the old ones stay until nothing on disk needs them (``forget``). When a directory goes from open
-to locked its old key has lain there in clear: so a new one is drawn in the same write that wraps
-the ring. A crash right after it leaves a ring of two keys, which says that there is something to
+The data key changes when a directory goes from open to locked (``rewrap``), and then only: the old
+one has lain there in clear. The new one is in the ring, on disk, by the same write that wraps the
+ring, and before anything is sealed with it; the old one stays until nothing on disk needs it
+(``forget``). A crash in between leaves a ring of two keys, which says that there is something to
 finish.
 """
 
@@ -142,6 +142,11 @@ class KeyRing:
         return self._kek is not None
 
     @property
+    def kek(self) -> UnlockKey | None:
+        """What wraps the ring; None while it is in clear."""
+        return self._kek
+
+    @property
     def current_id(self) -> int:
         """The key that seals."""
         return next(reversed(self._keys))
@@ -176,11 +181,8 @@ class KeyRing:
             self._write(kek, version)
         return newly_locked
 
-    def rotate(self) -> int:
-        """Add a fresh key that seals from now on; its id. Raises ``DiskFull``, ``WriteFailed``."""
-        return self._rotate(self._kek, self.kek_version)
-
-    def _rotate(self, kek: UnlockKey | None, version: int) -> int:
+    def _rotate(self, kek: UnlockKey | None, version: int) -> None:
+        """Add a fresh key, which seals from now on, and wrap all by ``kek``."""
         before = dict(self._keys)
         id = self.current_id + 1
         self._keys[id] = self._entropy(KEY_BYTES)
@@ -189,7 +191,6 @@ class KeyRing:
         except BaseException:
             self._keys = before
             raise
-        return id
 
     def forget(self, needed: Collection[int]) -> None:
         """Drop all keys but those ``needed`` and the one that seals."""
