@@ -262,7 +262,11 @@ class ResourceReference:
 @value
 @attrs.frozen(weakref_slot=False)
 class TaskSpec:
-    """What each task of a service is. Exactly one runtime is set."""
+    """What each task of a service is. Exactly one runtime is set.
+
+    ``given`` names parts without content that were said all the same, as ``Placement``: front
+    doors show them as empty instead of absent, as Docker does. They mean nothing else.
+    """
 
     container: ContainerSpec | None = None
     attachment: AttachmentSpec | None = None
@@ -274,6 +278,7 @@ class TaskSpec:
     networks: tuple[NetworkAttachmentConfig, ...] = ()
     force_update: int = 0
     resource_references: tuple[ResourceReference, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 @value

@@ -308,6 +308,8 @@ class Outdated:
         return difference
 
     def _compare(self, old: TaskSpec, new: TaskSpec) -> int:
+        if old.given != new.given:  # how a spec was said, not what it says
+            old = attrs.evolve(old, given=new.given)
         if old == new:
             return self.SAME
         if attrs.evolve(old, placement=new.placement) == new:
