@@ -16,20 +16,22 @@ from pyswarm.testing.executors import (
     check_name,
     run_check,
 )
+from pyswarm.testing.fields import treats_fields_as_declared
+from pyswarm.testing.programs import PROGRAM_CHECKS
 
 
 def own_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("pyswarm")]
 
 
-@pytest.mark.parametrize("check", EXECUTOR_CHECKS, ids=check_name)
+@pytest.mark.parametrize("check", (*EXECUTOR_CHECKS, *PROGRAM_CHECKS), ids=check_name)
 async def test_processes(check: Check) -> None:
     await run_check(check, ProcessExecutor, ShellBehaviours())
     assert own_threads() == []
 
 
 @pytest.mark.parametrize("own_thread", [True, False], ids=["own-thread", "host-loop"])
-@pytest.mark.parametrize("check", EXECUTOR_CHECKS, ids=check_name)
+@pytest.mark.parametrize("check", (*EXECUTOR_CHECKS, treats_fields_as_declared), ids=check_name)
 async def test_functions(check: Check, own_thread: bool) -> None:
     behaviours = CallableBehaviours()
     images, checks = behaviours.images(), behaviours.checks()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 import pytest
 import trio
 
 from pyswarm.agent import Exited, TaskContext, TaskFailed
-from pyswarm.runtime.executors import CallableExecutor
+from pyswarm.runtime.executors import CallableExecutor, ProcessExecutor
+from pyswarm.runtime.executors.honours import Honour, names
 from pyswarm.testing.executors import (
     EXECUTOR_CHECKS,
     CallableBehaviours,
+    ShellBehaviours,
     check_executor,
     check_name,
     run_check,
 )
+from pyswarm.testing.programs import PROGRAM_CHECKS
 
 
 class ForgetsCodes(CallableExecutor):
@@ -79,6 +84,33 @@ async def test_it_finds(broken: type[CallableExecutor], check: str) -> None:
     (one,) = [c for c in EXECUTOR_CHECKS if check_name(c) == check]
     with pytest.raises((AssertionError, TaskFailed)):
         await run_check(one, lambda: broken(images, checks=spells.checks()), spells)
+
+
+class ForgetsLimits(ProcessExecutor):
+    async def prepare(self, task: TaskContext, /) -> None:
+        container = attrs.evolve(task.container, ulimits=(), mounts=())
+        await super().prepare(attrs.evolve(task, container=container))
+
+
+class PromisesTooMuch(ProcessExecutor):
+    @property
+    def honours(self) -> Mapping[str, Honour]:
+        return dict.fromkeys(names(), Honour.HONOURED)
+
+
+BROKEN_PROGRAMS = [
+    (ForgetsLimits, "sets_limits"),
+    (ForgetsLimits, "keeps_volumes"),
+    (ForgetsLimits, "binds_what_is_there"),
+    (PromisesTooMuch, "treats_fields_as_declared"),
+]
+
+
+@pytest.mark.parametrize(("broken", "check"), BROKEN_PROGRAMS)
+async def test_it_finds_with_programs(broken: type[ProcessExecutor], check: str) -> None:
+    (one,) = [c for c in PROGRAM_CHECKS if check_name(c) == check]
+    with pytest.raises(AssertionError):
+        await run_check(one, broken, ShellBehaviours())
 
 
 async def test_all_at_once_names_the_check_that_failed() -> None:

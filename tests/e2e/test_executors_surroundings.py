@@ -34,7 +34,8 @@ from pyswarm.runtime.executors import Image, ProcessExecutor
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import PARENT, Cgroups
 from pyswarm.runtime.executors.health import HealthWatch
-from pyswarm.testing.executors import ShellBehaviours, check_executor
+from pyswarm.testing.executors import EXECUTOR_CHECKS, ShellBehaviours, check_executor
+from pyswarm.testing.programs import PROGRAM_CHECKS
 
 AS_ROOT = pytest.mark.skipif(not can_make_namespaces(), reason="this is not root on its own host")
 LIMITED = pytest.mark.skipif(
@@ -466,20 +467,39 @@ async def as_ordinary_user(python: str) -> None:
     script = "touch $PYSWARM_MOUNT_1/f $PYSWARM_MOUNT_3/f && echo $PYSWARM_MOUNT_2"
     assert await tried(script, mounts=three) == "/tmp"
     refused: dict[str, dict[str, object]] = {
-        "a read-only root": {"read_only": True},
+        "read_only": {"read_only": True},
         "hosts": {"hosts": ("1.2.3.4 x",)},
         "sysctls": {"sysctls": {"kernel.sem": "1"}},
-        "DNS options": {"dns": DNSConfig(("9.9.9.9",))},
-        "added capabilities": {"capability_add": ("CHOWN",)},
-        "a read-only mount at /r": {"mounts": (Mount("/r", "vv", read_only=True),)},
+        "dns": {"dns": DNSConfig(("9.9.9.9",))},
+        "capability_add": {"capability_add": ("CHOWN",)},
+        "mounts.read_only": {"mounts": (Mount("/r", "vv", read_only=True),)},
+        "mounts.tmpfs.size_bytes": {
+            "mounts": (Mount("/m", type=MountType.TMPFS, tmpfs=TmpfsOptions(1 << 20)),)
+        },
     }
     for what, fields in refused.items():
         answer = await tried("true", None, **fields)
-        assert answer.startswith(f"rejected: {what}: tasks of this"), answer
+        assert answer.startswith(f"rejected: {what} is asked for: tasks of this"), answer
+    assert await tried("echo well", dns=DNSConfig()) == "well"
     assert await tried("ulimit -v", limited(memory_bytes=256 << 20)) == str(256 << 10)
     assert await tried("echo $HOSTNAME", hostname="h", capability_drop=("ALL",)) == "h"
     assert await tried("tty -s && echo terminal", tty=True) == "terminal\r"
-    await check_executor(lambda: ProcessExecutor(python=python), ShellBehaviours())
+    checks = (*EXECUTOR_CHECKS, *PROGRAM_CHECKS)
+    await check_executor(lambda: ProcessExecutor(python=python), ShellBehaviours(), checks=checks)
+
+
+PYTHONS = (
+    sys.executable,
+    *(shutil.which("python3", path=place) or "" for place in ("/usr/local/bin", "/usr/bin")),
+)
+
+
+def may_run(python: str) -> bool:
+    """Whether an ordinary user may."""
+    try:
+        return not subprocess.run([python, "-I", "-S", "-c", ""], user=NOBODY, cwd="/").returncode
+    except PermissionError:
+        return False
 
 
 def test_an_ordinary_user(tmp_path: Path) -> None:
@@ -487,8 +507,7 @@ def test_an_ordinary_user(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         trio.run(as_ordinary_user, sys.executable)
         return
-    known = ("/usr/bin/python3", "/usr/local/bin/python3")
-    python = next((path for path in known if os.path.exists(path)), "")
+    python = next((path for path in PYTHONS if path and may_run(path)), "")
     if not python:
         pytest.skip("no Python that an ordinary user may run")
     ProcessExecutor().describe()  # loads what that user might not be able to read

@@ -6,7 +6,8 @@ An executor that passes these can be handed to a node. In a test suite::
     async def test_my_executor(check):
         await run_check(check, MyExecutor, ShellBehaviours())
 
-or all of them at once: ``await check_executor(MyExecutor, ShellBehaviours())``. The checks need
+or all of them at once: ``await check_executor(MyExecutor, ShellBehaviours())``. There are more for
+what runs programs (:mod:`.programs`) and for what declares its fields (:mod:`.fields`). They need
 tasks that do certain things; :class:`Behaviours` says which, and how they are spelled is the
 executor's business: :class:`ShellBehaviours` for whatever runs programs, and
 :class:`CallableBehaviours` for functions. A check fails with an ``AssertionError`` that says what
@@ -17,7 +18,7 @@ checks wait for lines a task prints.
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
@@ -569,9 +570,14 @@ async def run_check(check: Check, make_executor: MakeExecutor, behaviours: Behav
             await executor.aclose()
 
 
-async def check_executor(make_executor: MakeExecutor, behaviours: Behaviours) -> None:
+async def check_executor(
+    make_executor: MakeExecutor,
+    behaviours: Behaviours,
+    *,
+    checks: Iterable[Check] = EXECUTOR_CHECKS,
+) -> None:
     """All checks, one after the other; the first that fails is named."""
-    for check in EXECUTOR_CHECKS:
+    for check in checks:
         try:
             await run_check(check, make_executor, behaviours)
         except Exception as error:

@@ -44,7 +44,7 @@ from pyswarm.agent.executor import (
 from pyswarm.agent.health import healthcheck_of
 from pyswarm.model.objects import NodeDescription, Plugin
 from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
-from pyswarm.runtime.executors.honours import FUNCTIONS, refuse
+from pyswarm.runtime.executors.honours import FUNCTIONS, Honour, refuse
 from pyswarm.runtime.executors.images import find_image
 
 logger = logging.getLogger("pyswarm.executor")
@@ -146,6 +146,11 @@ class CallableExecutor:
     def register_check(self, name: str, function: TaskFunction) -> None:
         """Add a function that health checks may name."""
         self._checks[name] = function
+
+    @property
+    def honours(self) -> Mapping[str, Honour]:
+        """What becomes of each field of a spec here."""
+        return FUNCTIONS
 
     def describe(self) -> NodeDescription:
         from pyswarm import __version__

@@ -19,6 +19,7 @@ from pyswarm.model.resources import Limits, ResourceRequirements, Resources
 from pyswarm.model.specs import (
     BindOptions,
     ContainerSpec,
+    DNSConfig,
     Mount,
     Privileges,
     TmpfsOptions,
@@ -125,17 +126,40 @@ EXECUTORS = {"ProcessExecutor": PROCESSES, "CallableExecutor": FUNCTIONS}
 HARMLESS: Mapping[str, tuple[object, ...]] = {
     "privileges.seccomp_mode": ("default", "unconfined"),
     "mounts.bind.propagation": ("private", "rprivate"),
+    "dns": (DNSConfig(),),
 }
-"""Values of refused fields that ask for nothing."""
+"""Values of such fields that ask for nothing."""
 
 
-def refuse(container: ContainerSpec, table: Mapping[str, Honour]) -> None:
-    """Raise :class:`TaskRejected` for the first field that is refused and asked for."""
+def as_ordinary_user(table: Mapping[str, Honour]) -> Mapping[str, Honour]:
+    """The table of a node that does not run as root: a limit is carried, all else refused."""
+    return {
+        name: _without_root(name) if how is Honour.AS_ROOT else how for name, how in table.items()
+    }
+
+
+def _without_root(name: str) -> Honour:
+    return Honour.CARRIED if name.startswith("resources.") else Honour.REFUSED
+
+
+NEEDS_ROOT = "tasks of this node have no namespaces of their own, since it does not run as root"
+
+
+def refuse(container: ContainerSpec, table: Mapping[str, Honour], *, confined: bool = True) -> None:
+    """Raise :class:`TaskRejected` for the first field that is asked for and cannot be had.
+
+    ``confined`` is whether the tasks of this node get namespaces of their own.
+    """
     for name, how in table.items():
-        if how is Honour.REFUSED and any(
-            value not in HARMLESS.get(name, ()) for value in _asked(container, name.split("."))
-        ):
+        if how is Honour.REFUSED and _is_asked(container, name):
             raise TaskRejected(f"{name} is asked for, and tasks of this node cannot have it")
+        if how is Honour.AS_ROOT and not confined and _is_asked(container, name):
+            raise TaskRejected(f"{name} is asked for: {NEEDS_ROOT}")
+
+
+def _is_asked(container: ContainerSpec, name: str) -> bool:
+    harmless = HARMLESS.get(name, ())
+    return any(value not in harmless for value in _asked(container, name.split(".")))
 
 
 def _asked(value: Any, path: list[str]) -> Iterator[object]:

@@ -47,7 +47,7 @@ from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
 from pyswarm.runtime.executors.directories import Directories
-from pyswarm.runtime.executors.honours import PROCESSES, refuse
+from pyswarm.runtime.executors.honours import PROCESSES, Honour, as_ordinary_user, refuse
 from pyswarm.runtime.executors.images import HOST_IMAGES, Image, command_line, find_image
 from pyswarm.runtime.executors.launcher import Launcher
 from pyswarm.runtime.executors.logfiles import LogReader, last_lines
@@ -121,6 +121,11 @@ class ProcessExecutor:
         self._launching = 0
         self._launched = trio.Event()
 
+    @property
+    def honours(self) -> Mapping[str, Honour]:
+        """What becomes of each field of a spec here."""
+        return PROCESSES if self._confined else as_ordinary_user(PROCESSES)
+
     def describe(self) -> NodeDescription:
         from pyswarm import __version__
 
@@ -137,7 +142,7 @@ class ProcessExecutor:
         if task.id not in self._tasks:
             image = find_image(self._images, task.container.image)
             argv = command_line(image, task)
-            refuse(task.container, PROCESSES)
+            refuse(task.container, PROCESSES, confined=self._confined)
             self._tasks[task.id] = await self._files.run(self._make, task, image, argv)
         else:
             await trio.lowlevel.checkpoint()

@@ -21,7 +21,6 @@ from pyswarm.model.states import MountType
 from pyswarm.runtime.executors.capabilities import dropped, numbers
 from pyswarm.runtime.executors.volumes import Volumes, anonymous
 
-NEEDS_ROOT = "tasks of this node have no namespaces of their own, since it does not run as root"
 HOSTS_FIRST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
@@ -64,7 +63,7 @@ def surround(task: TaskContext, place: Place, *, confined: bool) -> Surroundings
     mounts = [_mount(task, place, number, one) for number, one in enumerate(container.mounts)]
     names = tuple(str(one["volume"]) for one in mounts if one["volume"])
     if not confined:
-        _refuse_what_needs_root(container)
+        numbers(container.capability_drop)  # an ordinary user has none to drop
         return Surroundings("", _mapped(mounts, place), names)
     drop = dropped(container.capability_add, container.capability_drop)
     sysctls = {name: value for name, value in container.sysctls.items() if _is_own(name)}
@@ -234,26 +233,10 @@ def resolver_file(container: ContainerSpec) -> str:
 # -- without namespaces
 
 
-def _refuse_what_needs_root(container: ContainerSpec) -> None:
-    dns = container.dns
-    numbers(container.capability_drop)  # an ordinary user has none to drop
-    for field, asked in (
-        ("a read-only root", container.read_only),
-        ("hosts", container.hosts),
-        ("DNS options", dns is not None and (dns.nameservers or dns.search or dns.options)),
-        ("sysctls", container.sysctls),
-        ("added capabilities", container.capability_add),
-    ):
-        if asked:
-            raise TaskRejected(f"{field}: {NEEDS_ROOT}")
-
-
 def _mapped(mounts: list[dict[str, str | bool]], place: Place) -> dict[str, str]:
     """Where the mounts are: a volume and a bind where they really are, a tmpfs in memory."""
     env: dict[str, str] = {}
     for number, one in enumerate(mounts, 1):
-        if one["read_only"]:
-            raise TaskRejected(f"a read-only mount at {one['target']}: {NEEDS_ROOT}")
         path = Path(str(one["source"]))
         if one["kind"] == "tmpfs":
             path = place.memory() / f"tmpfs-{number}"
