@@ -109,7 +109,7 @@ def test_any_characters(text: str) -> None:
     outcome("{{" + text + "}}")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(templates())
 def test_what_can_mostly_be_read(text: str) -> None:
     assert outcome(text) == outcome(text)

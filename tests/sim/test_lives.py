@@ -43,13 +43,15 @@ def test_much_happens_in_them() -> None:
                 if status is not None:
                     states[status.state] = states.get(status.state, 0) + 1
 
+    wanted = {"create-secret", "remove-config", "update-paused", "restart", "node-lost"}
     for seed in range(8):
         simulation = Simulation(seed, workload="life")
         simulation.world.observers.append(observe)
         simulation.run(45.0)
+        if set(states) == set(UpdateState) and wanted <= set(because):
+            break  # all that was to be shown, in fewer histories
     assert set(states) == set(UpdateState)
-    for code in ("create-secret", "remove-config", "update-paused", "restart", "node-lost"):
-        assert because.get(code), code
+    assert wanted <= set(because)
 
 
 @pytest.mark.parametrize(
