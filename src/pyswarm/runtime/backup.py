@@ -30,6 +30,7 @@ from pyswarm.runtime.storage import Batch, FileDirectory, Identity, NewerFormat
 from pyswarm.runtime.storage.directory import hold
 from pyswarm.runtime.storage.errors import disk_errors
 from pyswarm.runtime.storage.files import SystemFiles, replace_file
+from pyswarm.runtime.tls.keyfiles import files_of
 from pyswarm.secretstore import UnlockKey
 
 NOTE = "backup.json"
@@ -171,8 +172,10 @@ def copy_files(source: Path, target: Path) -> None:
 
 
 def _parts(directory: Path) -> list[Path]:
-    """The keys, the small state, the log; nothing else that lies there (tasks' directories)."""
+    """The keys, the small state, the log, the certificate; nothing else that lies there (tasks'
+    directories)."""
     names = [directory / "keys", directory / "state", *sorted((directory / "raft").glob("*"))]
+    names += files_of(directory)
     return [path for path in names if path.is_file() and path.suffix != ".tmp"]
 
 

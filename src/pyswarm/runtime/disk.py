@@ -32,6 +32,7 @@ from pyswarm.runtime.storage import (
 )
 from pyswarm.runtime.storage import Identity as LogIdentity
 from pyswarm.runtime.storage.disk import SyncTimes
+from pyswarm.runtime.tls.keyfiles import certificate_store
 from pyswarm.secretstore import UnlockKey
 
 TASK_PREFIX = "task/"
@@ -56,6 +57,7 @@ class Disk:
 
     def __init__(self, directory: StateDirectory) -> None:
         self.directory = directory
+        self.certificates = certificate_store(directory)
         self._identity: Identity | None = None
         self._log: LogStorage | None = None
         self._state_is_behind = False
@@ -150,8 +152,12 @@ class Disk:
         self._new_log().save_snapshot(snapshot, done, keep_old=keep_old)
 
     async def wrap_keys(self, unlock_key: UnlockKey | None, version: int) -> bool:
-        """See :meth:`~.storage.StateDirectory.rewrap`."""
-        return await self.directory.rewrap(unlock_key, version)
+        """See :meth:`~.storage.StateDirectory.rewrap`; the node's own key is encrypted alike."""
+
+        async def rewrap() -> bool:
+            return await self.directory.rewrap(unlock_key, version)
+
+        return await self.certificates.follow(unlock_key, rewrap)
 
     def save(self, name: str, data: bytes | None) -> None:
         """Keep a small record under ``name``, or forget it. What cannot be written now is written
@@ -178,6 +184,7 @@ class Disk:
         self.drop_log()
         for name in self.directory.state.names():
             self.directory.state.delete(name)
+        self.certificates.forget()
         await self.directory.rewrap(None, 0)
 
     @property

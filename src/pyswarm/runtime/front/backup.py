@@ -25,6 +25,8 @@ from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.storage import StateDirectory
 from pyswarm.runtime.storage.errors import disk_errors
 from pyswarm.runtime.storage.files import SystemFiles
+from pyswarm.runtime.tls import TlsEndpoint
+from pyswarm.runtime.tls.credentials import BLOB
 from pyswarm.secretstore import UnlockKey
 
 
@@ -59,17 +61,20 @@ async def take_image(node: RunningNode, directory: StateDirectory) -> Image:
     taker = SnapshotTaker(manager.store, index)
     status = replica.status()
     head = replica.snapshot_at(index, ())
+    blobs = {
+        name: blob
+        for name in directory.state.names()
+        if name != RECORD and (blob := directory.state.load(name)) is not None
+    }
+    if isinstance(node.endpoint, TlsEndpoint):
+        blobs[BLOB] = node.endpoint.credentials.to_bytes()  # its files are made of it again
     image = Image(
         record=machine.record(),
         hard_state=HardState(status.term, status.vote, status.epoch),
         snapshot=head,
         # What follows is not settled yet. It is kept, as after a crash: see raft/disaster.py.
         entries=tuple(entry for entry in replica.entries() if entry.index > index),
-        blobs={
-            name: blob
-            for name in directory.state.names()
-            if name != RECORD and (blob := directory.state.load(name)) is not None
-        },
+        blobs=blobs,
         unlock_key=UnlockKey(swarm.unlock_key) if swarm.unlock_key else None,
     )
     while not taker.step():

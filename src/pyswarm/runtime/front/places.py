@@ -24,7 +24,6 @@ from pyswarm.runtime.network import Network
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.observe import log_event
 from pyswarm.runtime.tls import Credentials, NodeNetwork, TlsNetwork, addresses, joining, wire
-from pyswarm.runtime.tls.credentials import BLOB
 from pyswarm.runtime.tls.exchange import JoinWanted
 from pyswarm.runtime.tls.external import issue
 
@@ -43,15 +42,16 @@ class Place:
         if isinstance(self.network, NodeNetwork):
             assert credentials is not None
             self.network.credentials = credentials
-            disk.save(BLOB, credentials.to_bytes())
+            disk.certificates.put(credentials)
 
     def prove_again(self, disk: Disk) -> None:
         """Prove the node by what its disk holds. Raises ``FailedPrecondition``."""
         if isinstance(self.network, NodeNetwork):
-            blob = disk.directory.state.load(BLOB)
-            if blob is None:
+            credentials = disk.certificates.load()
+            if credentials is None:
                 raise FailedPrecondition(NO_CERTIFICATE, hint="join the swarm with a token")
-            self.network.credentials = Credentials.from_bytes(blob)
+            check_not_expired(credentials)
+            self.network.credentials = credentials
 
     def described(self, description: NodeDescription) -> NodeDescription:
         """With whom the node trusts here, and who signed for it."""
@@ -63,6 +63,19 @@ class Place:
         """Leave it again: no node came."""
         if isinstance(self.network, NodeNetwork):
             self.network.close()
+
+
+class CertificateExpired(FailedPrecondition):
+    """The node's certificate ran out while it was stopped: no peer would hear it."""
+
+
+def check_not_expired(credentials: Credentials) -> None:
+    """Raise ``CertificateExpired``, with Docker's sentence."""
+    if SystemClock().realtime() > credentials.certificate.not_after:
+        raise CertificateExpired(
+            "Swarm certificates have expired. To replace them, leave the swarm and join again.",
+            hint="remove the state directory, and join with a token",
+        )
 
 
 def check_addresses(network: Network, listen: str | None, advertise: str | None) -> None:
@@ -160,12 +173,9 @@ def start_certificates(
     def late(fields: dict[str, Any]) -> None:
         say("certificate.late", "warning", fields)
 
-    async def save(credentials: Credentials) -> None:
-        disk.save(BLOB, credentials.to_bytes())
-
     endpoint.on_refused = refused
     registrar = Registrar(node, endpoint, nursery)
-    nursery.start_soon(Renewer(node, endpoint, registrar, save, late).run)
+    nursery.start_soon(Renewer(node, endpoint, registrar, disk.certificates, late).run)
 
 
 # -- the desk's messages over a wire

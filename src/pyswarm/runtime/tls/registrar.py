@@ -15,7 +15,7 @@ never catch up.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -45,6 +45,7 @@ from pyswarm.runtime.tls.endpoint import REMOVED, TlsEndpoint
 from pyswarm.runtime.tls.exchange import CertificateGiven, CertificateWanted, JoinGiven, JoinWanted
 from pyswarm.runtime.tls.external import issue
 from pyswarm.runtime.tls.joining import check_given, new_request
+from pyswarm.runtime.tls.keyfiles import CertificateStore
 from pyswarm.runtime.tls.wire import pack_error, unpack_error
 
 ANSWERING_MAX = 64
@@ -205,13 +206,13 @@ class Renewer:
         node: RunningNode,
         endpoint: TlsEndpoint,
         registrar: Registrar,
-        save: Callable[[Credentials], Awaitable[None]],
+        store: CertificateStore,
         report: Callable[[dict[str, Any]], None],
     ) -> None:
         self._node = node
         self._endpoint = endpoint
         self._registrar = registrar
-        self._save = save
+        self._store = store
         self._report = report
         self._rng = Rng(int.from_bytes(system_entropy(16), "big"))
         self._number = self._rng.getrandbits(32)
@@ -231,7 +232,7 @@ class Renewer:
         self._is_outdated = credentials.issuer != wanted
 
     async def _adopt(self, credentials: Credentials) -> None:
-        await self._save(credentials)
+        await self._store.save(credentials)
         self._endpoint.use(credentials)
         self._read(credentials)
 
@@ -249,13 +250,13 @@ class Renewer:
             await trio.sleep(LOOK_S)
             if self._node.halted is not None:
                 continue
-            await self._follow()
-            if not self._is_due():
-                continue
             is_forced = self._node.clock.realtime() < self._renew_at
-            if is_forced:
-                await trio.sleep(FORCED_RENEWAL_DELAY_S)
             try:
+                await self._follow()
+                if not self._is_due():
+                    continue
+                if is_forced:
+                    await trio.sleep(FORCED_RENEWAL_DELAY_S)
                 await self.renew()
                 failures = 0
             except SwarmError as problem:
@@ -270,6 +271,8 @@ class Renewer:
         node = self._own_node()
         if node is None:
             return False
+        if self._store.was_laid_open:
+            return True
         is_asked = node.certificate is not None and node.certificate.status == ROTATE
         return role_for(node) is not self._endpoint.identity.role or (
             is_asked and self._is_outdated

@@ -1,4 +1,4 @@
-"""Replacing the root over TLS: the swarm keeps working, and at the end trusts the new one alone."""
+"""Certificates of a live swarm: the root replaced, others signing, locked keys, expiry, removal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import trio
 
 from pyswarm import Cluster
 from pyswarm.ca import FingerprintMismatch, RootCA
-from pyswarm.errors import FailedPrecondition, InvalidArgument
+from pyswarm.errors import FailedPrecondition, InvalidArgument, Locked
 from pyswarm.runtime import TlsNetwork
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.front import Converged
-from pyswarm.runtime.tls import SigningRequest
+from pyswarm.runtime.front.places import CertificateExpired
+from pyswarm.runtime.tls import Credentials, SigningRequest
 from swarms import WAIT_S, executor, until
 
 
@@ -161,3 +162,51 @@ async def test_an_external_authority_that_signs_something_else_is_refused() -> N
     with pytest.raises(Exception, match="external CA's certificate is refused"):
         async with founded(network=TlsNetwork(external_ca=sign), root_cert=root.cert_pem):
             pass
+
+
+async def test_locking_encrypts_the_key_and_brings_a_new_one(tmp_path: Path) -> None:
+    """The key that lay on the disk in clear counts no more."""
+    path = tmp_path / "founder"
+    file = path / "certificates" / "swarm-node.key"
+    async with founded(state_dir=path) as founder:
+        before = credentials(founder)
+        assert file.read_bytes() == before.key_pem
+        await founder.update(autolock=True)
+        assert b"ENCRYPTED" in file.read_bytes()
+        await until(lambda: credentials(founder).key_pem != before.key_pem)
+        key = await founder.unlock_key()
+    with pytest.raises(Locked):
+        async with Cluster.open(path, network=TlsNetwork(), executor=executor()):
+            pass
+    async with Cluster.open(
+        path, unlock_key=key, network=TlsNetwork(), executor=executor()
+    ) as founder:
+        await founder.wait_ready(timeout=WAIT_S)
+        await founder.update(autolock=False)
+        assert file.read_bytes() == credentials(founder).key_pem
+
+
+async def test_an_expired_certificate_is_refused_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "founder"
+    async with founded(state_dir=path) as founder:
+        state = founder._member.node.store.swarm.root_ca
+        root, identity = RootCA.load(state.cert, state.key), credentials(founder).identity
+    long_ago = SystemClock().realtime() - 100 * 86_400.0
+    expired = Credentials.signed_by(root, identity, long_ago, 90 * 86_400.0)
+    (path / "certificates" / "swarm-node.key").write_bytes(expired.key_pem)
+    (path / "certificates" / "swarm-node.crt").write_bytes(expired.chain_pem)
+    with pytest.raises(CertificateExpired, match="Swarm certificates have expired"):
+        async with Cluster.open(path, network=TlsNetwork(), executor=executor()):
+            pass
+
+
+async def test_workers_too_refuse_a_removed_node() -> None:
+    async with AsyncExitStack() as stack:
+        founder = await stack.enter_async_context(founded())
+        token = await founder.join_token("worker")
+        worker = await stack.enter_async_context(joined(founder, token, "worker"))
+        other = await stack.enter_async_context(joined(founder, token, "other"))
+        node = worker._member.node.endpoint
+        assert not node.is_revoked(other.node_id)  # type: ignore[attr-defined]
+        await (await founder.nodes.get(other.node_id)).remove(force=True)
+        await until(lambda: node.is_revoked(other.node_id))  # type: ignore[attr-defined]
