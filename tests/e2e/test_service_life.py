@@ -252,6 +252,16 @@ async def test_a_rotation_that_fails_keeps_the_old_version() -> None:
         await web.update(constraint_add="node.labels.none==1")  # cannot be placed
         with pytest.raises(FailedPrecondition, match="no suitable node"):
             await cluster.secrets.rotate("key", "good", timeout=WAIT_S)
+        await web.update(constraint_rm="node.labels.none==1")
+        await settled(web)
+        await web.refresh()
+        [ref] = web.value.spec.task.container.secrets
+        assert ref.secret_name == "key_v3", "where the rotation that was blocked left it"
+        last = await cluster.secrets.rotate("key", "good", timeout=WAIT_S)
+        await web.refresh()
+        [ref] = web.value.spec.task.container.secrets
+        assert ref.secret_name == last.name == "key_v4"
+        assert [one.name for one in await cluster.secrets.list()] == ["key_v2", "key_v4"]
 
 
 # -- drivers

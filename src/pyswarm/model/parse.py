@@ -136,15 +136,20 @@ def _publish_mode(match: re.Match[str]) -> PublishMode:
         raise InvalidArgument(f"invalid publish mode {word!r}: ingress or host") from None
 
 
+_MOUNT_HINT = 'write it like "data:/var/lib:ro", or give a Mount, which says all there is to say'
+
+
 def parse_mount(text: str | Mount) -> Mount:
     """A mount of ``"source:target"`` or ``"source:target:ro"``; a name as source is a volume."""
     if isinstance(text, Mount):
         return text
     parts = text.split(":") if isinstance(text, str) else []
+    if parts and "=" in parts[0]:  # the words of docker's --mount would be a strange path
+        raise InvalidArgument(f"invalid mount: {text!r}", hint=_MOUNT_HINT)
     if len(parts) == 1 and parts[0]:
         return Mount(target=parts[0])
     if len(parts) not in (2, 3) or not parts[1] or parts[2:] not in ([], ["ro"], ["rw"]):
-        raise InvalidArgument(f"invalid mount: {text!r}", hint='write it like "data:/var/lib:ro"')
+        raise InvalidArgument(f"invalid mount: {text!r}", hint=_MOUNT_HINT)
     kind = MountType.BIND if parts[0].startswith(("/", ".", "~")) else MountType.VOLUME
     return Mount(target=parts[1], source=parts[0], type=kind, read_only=parts[2:] == ["ro"])
 

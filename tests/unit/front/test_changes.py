@@ -123,6 +123,8 @@ def test_modes() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(TypeError, match="colour"):
         changed(FULL, {"colour": "red"})
+    with pytest.raises(InvalidArgument, match="force must be True or False"):
+        changed(FULL, {"force": "yes"})
     with pytest.raises(InvalidArgument, match="invalid duration"):
         changed(FULL, {"update_delay": "soon"})
     with pytest.raises(InvalidArgument, match="non-negative"):

@@ -83,7 +83,7 @@ def test_good_texts(parse: Callable[[Any], Any], text: Any, wanted: Any) -> None
         (parse_cpus, ["", "much", None, True, float("inf")]),
         (parse_port, ["", "x", "80:", ":80", "80/ip", "80@mesh", "80-81", "70000", "9" * 9, True]),
         (parse_ports, ["80-82:80-81", "81-80", "1:2:3"]),
-        (parse_mount, ["", "a:", "a:b:c", "a:b:ro:x", 5]),
+        (parse_mount, ["", "type=bind,source=/a,target=/b", "a:", "a:b:c", "a:b:ro:x", 5]),
         (parse_preference, ["node.labels.zone", "pack=x", "spread="]),
     ],
 )

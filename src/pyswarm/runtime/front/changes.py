@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from pyswarm.errors import InvalidArgument
 from pyswarm.model import FailureAction, ReplicatedJob, ServiceSpec, UpdateOrder
 from pyswarm.model.build import Duration, ServiceOptions, service_spec
 from pyswarm.model.change import ChangeForms, apply_forms, split_forms
@@ -104,6 +105,8 @@ def changed(
     """
     plain, forms = split_forms(changes)
     force = plain.pop("force", False)
+    if not isinstance(force, bool):
+        raise InvalidArgument(f"force must be True or False, not {force!r}")
     options = {SHORT.get(key, key): value for key, value in plain.items()}
     spec = apply_forms(_replaced(spec, options), forms, network_id=network_id)
     if options.get("update_order") == AUTO:

@@ -4,11 +4,15 @@ What the guide has people do by hand. A payload never changes, so a new version 
 a name of its own: ``key``, then ``key_v2``, ``key_v3`` … Each service that uses the old one gets
 the new one under the *same target* in one update, which rolls as its update settings say; while it
 does, each task has the file it was made with. The old version goes when no service uses it.
+
+A rotation that fails leaves its version behind, perhaps with services that were paused on the way
+to it. The next rotation moves services from the old version and from all that came after it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
@@ -24,6 +28,7 @@ from pyswarm.errors import (
 from pyswarm.model import (
     Config,
     ConfigReference,
+    ContainerSpec,
     FailureAction,
     Sealed,
     Secret,
@@ -56,8 +61,9 @@ def version_of(name: str) -> tuple[str, int]:
     return (match["base"], int(match["number"])) if match else (name, 1)
 
 
-def old_and_next(view: Reader, kind: Kind, name: str) -> tuple[Payload, str]:
-    """The version to be replaced, and the name of its successor. Raises ``NotFound``."""
+def old_and_next(view: Reader, kind: Kind, name: str) -> tuple[list[Payload], str]:
+    """The versions to be replaced, the named one first and then those after it, and the name of
+    their successor. Raises ``NotFound``."""
     base, _ = version_of(name)
     numbers = {
         number: thing
@@ -68,14 +74,17 @@ def old_and_next(view: Reader, kind: Kind, name: str) -> tuple[Payload, str]:
     old = view.by_name(kind, name) or (numbers[max(numbers)] if numbers else None)
     if old is None:
         raise NotFound(f"{kind} {name} not found")
-    return old, f"{version_of(old.spec.name)[0]}_v{max(numbers, default=1) + 1}"
+    found, first = version_of(old.spec.name)
+    later = [numbers[number] for number in sorted(numbers) if number > first]
+    return [old, *later], f"{found}_v{max(numbers, default=1) + 1}"
 
 
-def with_new(spec: ServiceSpec, old: Payload, new: Payload) -> ServiceSpec:
-    """``spec`` with the new version wherever it refers to the old one, under the same targets."""
+def with_new(spec: ServiceSpec, old: Collection[str], new: Payload) -> ServiceSpec:
+    """``spec`` with the new version wherever it refers to one of the old (their ids), under the
+    same targets."""
     container = spec.task.container
     assert container is not None
-    if isinstance(old, Secret):
+    if isinstance(new, Secret):
         secrets = tuple(_moved(ref, old, new) for ref in container.secrets)
         container = attrs.evolve(container, secrets=secrets)
     else:
@@ -84,11 +93,11 @@ def with_new(spec: ServiceSpec, old: Payload, new: Payload) -> ServiceSpec:
     return attrs.evolve(spec, task=attrs.evolve(spec.task, container=container))
 
 
-def _moved(ref: Any, old: Payload, new: Payload) -> Any:
-    if isinstance(ref, SecretReference) and ref.secret_id == old.id:
+def _moved(ref: Any, old: Collection[str], new: Payload) -> Any:
+    if isinstance(ref, SecretReference) and ref.secret_id in old:
         target = ref.target or ref.secret_name
         return attrs.evolve(ref, secret_id=new.id, secret_name=new.spec.name, target=target)
-    if isinstance(ref, ConfigReference) and ref.config_id == old.id:
+    if isinstance(ref, ConfigReference) and ref.config_id in old:
         target = ref.target or ref.config_name
         return attrs.evolve(ref, config_id=new.id, config_name=new.spec.name, target=target)
     return ref
@@ -117,18 +126,25 @@ async def rotate(
 async def _rotated(
     member: Member, kind: Kind, name: str, sealed: Sealed, remove_old: bool
 ) -> Payload:
-    old, next_name = await member.read(lambda view: old_and_next(view, kind, name))
+    versions, next_name = await member.read(lambda view: old_and_next(view, kind, name))
+    old, ids = versions[0], tuple(version.id for version in versions)
     check_name(next_name)
     if old.spec.driver is not None:
         raise InvalidArgument(f"a driver brings {kind} {old.spec.name}: rotate it there")
     spec = attrs.evolve(old.spec, name=next_name)
     create: Any = CreateSecret if kind == "secret" else CreateConfig
     new: Payload = await member.request(create(spec, sealed))
-    users = await member.read(lambda view: view.services_using(kind, old.id))
+    users = await member.read(lambda view: _users(view, kind, ids))
+    # A later version that nobody uses may have been made by hand, for something to come.
+    left = [
+        one
+        for one in versions
+        if one is old or any(_refers(user.spec.task.container, one) for user in users)
+    ]
     async with trio.open_nursery() as nursery:
         results: dict[str, str] = {}
         for service in users:
-            nursery.start_soon(_move, member, service.id, old, new, results)
+            nursery.start_soon(_move, member, service.id, ids, new, results)
     failed = [results[service.id] for service in users if results.get(service.id)]
     if failed:
         raise FailedPrecondition(
@@ -137,12 +153,19 @@ async def _rotated(
             details={"new": new.id},
         )
     if remove_old:
-        await _remove(member, kind, old)
+        for version in left:
+            await _remove(member, kind, version)
     return new
 
 
+def _users(view: Reader, kind: Kind, ids: Iterable[str]) -> list[Service]:
+    """The services that use one of these, each once."""
+    found = {one.id: one for id in ids for one in view.services_using(kind, id)}
+    return list(found.values())
+
+
 async def _move(
-    member: Member, service_id: str, old: Payload, new: Payload, results: dict[str, str]
+    member: Member, service_id: str, old: Collection[str], new: Payload, results: dict[str, str]
 ) -> None:
     """Update one service and see it through; what went wrong goes into ``results``."""
     try:
@@ -164,7 +187,9 @@ async def _move(
         results[service_id] = f"{service.spec.name}: {outcome.reason}"
 
 
-async def _update(member: Member, service_id: str, old: Payload, new: Payload) -> Service | None:
+async def _update(
+    member: Member, service_id: str, old: Collection[str], new: Payload
+) -> Service | None:
     for left in reversed(range(CHANGE_TRIES)):
         current = await member.read(lambda view: view.service(service_id))
         if current is None or with_new(current.spec, old, new) == current.spec:
@@ -199,8 +224,11 @@ async def _remove(member: Member, kind: Kind, old: Payload) -> None:
 
 
 def _needs(task: Task, old: Payload) -> bool:
-    container = task.spec.container
-    if container is None or not is_wanted(task):
+    return is_wanted(task) and _refers(task.spec.container, old)
+
+
+def _refers(container: ContainerSpec | None, old: Payload) -> bool:
+    if container is None:
         return False
     if isinstance(old, Secret):
         return any(ref.secret_id == old.id for ref in container.secrets)
