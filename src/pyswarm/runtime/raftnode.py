@@ -211,7 +211,7 @@ class RaftNode:
         ``Unavailable`` and what ``Replica.propose_membership`` raises.
         """
         with trio.move_on_after(timeout):
-            while isinstance(change, PromoteMember) and self._is_behind(change.id):  # noqa: ASYNC110
+            while type(change) is PromoteMember and self._is_behind(change.id):  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
 
         async def once() -> Any:
