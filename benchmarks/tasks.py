@@ -15,9 +15,10 @@ from pathlib import Path
 
 import trio
 
+from pyswarm import Cluster
 from pyswarm.agent import TaskContext, task_context
 from pyswarm.agent.executor import TaskFile
-from pyswarm.model import ContainerSpec, Task, TaskSpec
+from pyswarm.model import ContainerSpec, Replicated, ServiceSpec, Task, TaskSpec
 from pyswarm.model.resources import Limits, ResourceRequirements
 from pyswarm.runtime.executors import ProcessExecutor
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
@@ -82,6 +83,24 @@ async def at_once() -> list[dict[str, object]]:
     return [row(f"{REPLICAS} tasks from nothing to running", took, "s", "at once, bare")]
 
 
+async def replicas() -> list[dict[str, object]]:
+    """The whole way: a service of a swarm of one node, whose replicas are seen to run."""
+
+    address = "127.0.0.1"
+    async with Cluster.init(
+        executor=ProcessExecutor(), advertise_addr=address, listen_addr=f"{address}:0"
+    ) as cluster:
+        await cluster.wait_ready()
+        container = ContainerSpec("host", command=("sleep", "1000"))
+        spec = ServiceSpec("many", TaskSpec(container), Replicated(REPLICAS))
+        begun = time.perf_counter()
+        service = await cluster.services.create(spec)
+        await service.wait_converged(timeout=60)
+        took = time.perf_counter() - begun
+    work = f"{REPLICAS} replicas on a node, bare"
+    return [row("a service created until it runs", took, "s", work)]
+
+
 async def idle(count: int) -> list[dict[str, object]]:
     async with ProcessExecutor() as executor:
         before = memory_of(os.getpid())
@@ -119,7 +138,7 @@ async def measure(count: int) -> list[dict[str, object]]:
     rows = await starts(full=False)
     if can_make_namespaces():
         rows += await starts(full=True)
-    return rows + await at_once() + await idle(count)
+    return rows + await at_once() + await replicas() + await idle(count)
 
 
 def main() -> None:
