@@ -49,6 +49,9 @@ _KINDS: dict[type[SwarmError], int] = {
 }
 """Classes whose status is not their code's, and which never come from a manager."""
 
+_NAMED = {"FingerprintMismatch": 500, "InvalidJoinToken": 500, "InvalidPool": 500}
+"""The same for classes of packages that the API does not know."""
+
 OUT_OF_SEQUENCE = "update out of sequence"
 BUG = "an internal error; the log has the details"
 
@@ -66,6 +69,8 @@ def told(error: SwarmError, *, relayed: bool = False) -> tuple[int, str]:
     for kind, status in _KINDS.items():
         if isinstance(error, kind):
             return status, error.message
+    if (named := _NAMED.get(type(error).__name__)) is not None:
+        return named, error.message
     status, name = _CODES[error.code]
     text = OUT_OF_SEQUENCE if isinstance(error, OutOfSequence) else error.message
     if isinstance(error, Unavailable) and "managers" in error.details:

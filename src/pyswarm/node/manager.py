@@ -22,7 +22,7 @@ from pyswarm.node.messages import RaftPacket
 from pyswarm.node.office import Office
 from pyswarm.node.outbox import Outbox
 from pyswarm.node.seats import context, holder
-from pyswarm.node.snapshots import Snapshots, restore
+from pyswarm.node.snapshots import SnapshotRestorer, Snapshots, restore
 from pyswarm.raft import (
     Configuration,
     Entry,
@@ -71,6 +71,8 @@ class Manager:
         self.disk_error = ""
         """Why nothing can be written now; this member neither leads nor votes meanwhile."""
         self._unsynced: deque[Ready] = deque()
+        self._unapplied: deque[Ready] = deque()
+        self._restorer: SnapshotRestorer | None = None
         self._submitted = 0
         self._retry_disk_at: float | None = None
         self._wrapped_by: bytes | None = None
@@ -128,7 +130,7 @@ class Manager:
 
     def wake_at(self) -> float:
         """When the next tick, or a deadline of the office, is due."""
-        if self.snapshots.is_taking:
+        if self.snapshots.is_taking or self.is_restoring:
             return self._now
         at = self._next_tick
         if self.office is not None and (due := self.office.wake_at()) is not None:
@@ -215,11 +217,37 @@ class Manager:
         member = self.replica.configuration.get(member_id)
         return holder(member) if member is not None else self._peers.get(member_id)
 
+    @property
+    def is_restoring(self) -> bool:
+        """True while a leader's snapshot is being decoded: the store is behind what the replica
+        calls applied."""
+        return self._restorer is not None
+
     def _apply(self, ready: Ready) -> None:
-        if ready.restore is not None:
-            self.store = restore(ready.restore.chunks)
-            self.snapshots.replaced(ready.restore.index)
+        """Behind all that waits for a snapshot before it."""
+        self._unapplied.append(ready)
+        self._apply_waiting()
+
+    def _apply_waiting(self) -> None:
+        while self._unapplied and self._restorer is None:
+            ready = self._unapplied.popleft()
+            if ready.restore is None:
+                self._apply_now(ready)
+            else:
+                self.snapshots.replaced(ready.restore.index)
+                self._restorer = SnapshotRestorer(ready.restore)
+                self._unapplied.appendleft(attrs.evolve(ready, restore=None))
+
+    def _restore_on(self, restorer: SnapshotRestorer) -> None:
+        """The next slice of a snapshot; after the last one, what had to wait for it."""
+        store = restorer.step()
+        if store is not None:
+            self.store, self._restorer = store, None
             self.out.add(Published(None, restored=True))
+            self._apply_waiting()
+            self._follow_role()
+
+    def _apply_now(self, ready: Ready) -> None:
         for entry in ready.committed:
             self._apply_entry(entry)
         self._wrap_keys()
@@ -258,6 +286,8 @@ class Manager:
     def _follow_role(self) -> None:
         if self.office is not None and not self._still_leads():
             self.resign("leadership was lost")
+        if self.is_restoring:
+            return
         has_swarm = self.store.has_swarm or self.config.bootstrap is not None
         if self.office is None and self.replica.is_leader_ready and has_swarm:
             self._take_office()
@@ -285,6 +315,9 @@ class Manager:
     def work(self, now: float) -> None:
         """As leader: the next turn. As anyone: the next slice of a snapshot."""
         self._now = now
+        if self._restorer is not None:
+            self._restore_on(self._restorer)
+            return
         if self.office is not None:
             try:
                 self.office.work(now)
@@ -304,6 +337,12 @@ class Manager:
             self.out.add(WrapKeys(swarm.unlock_key, swarm.version))
 
     # -- reads ------------------------------------------------------------------------------
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether this store holds all that is settled, without asking anyone: this member leads,
+        and it is the only voter."""
+        return self.office is not None and len(self.replica.configuration.voters) == 1
 
     def read(self, done: Callable[[SwarmError | None], None], now: float) -> None:
         """Call ``done`` once the store holds everything that was settled before this moment."""

@@ -29,6 +29,7 @@ from pyswarm.errors import SwarmError, Unavailable
 from pyswarm.model import NodeDescription, ServiceSpec
 from pyswarm.model.images import ImageReference
 from pyswarm.node.manager import NO_LEADER
+from pyswarm.node.nodes import TOKEN_ERROR
 from pyswarm.runtime import front
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.facts import read_facts
@@ -240,10 +241,10 @@ class _Own(Exception):
 
 
 def _is_relayed(ask: Any, error: SwarmError) -> bool:
-    """Whether the managers said so; a host speaks for itself."""
-    return not isinstance(ask, (asks.Host, asks.ResolveImage)) and not isinstance(
-        error, HostRefusal
-    )
+    """Whether the managers said so. A host speaks for itself, but for a token they refused."""
+    if isinstance(ask, asks.Host):
+        return ask.verb == "join" and error.message == TOKEN_ERROR
+    return not isinstance(ask, asks.ResolveImage) and not isinstance(error, HostRefusal)
 
 
 class _Reachability(Mapping[str, str]):

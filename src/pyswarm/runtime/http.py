@@ -53,6 +53,10 @@ CONNECTIONS_MAX = 1024
 """Open connections; further ones wait to be accepted."""
 
 CHUNK_BYTES = 64 * 1024
+HEADS_MAX = 256
+"""Heads of answers that are kept for a second."""
+
+_REASONS = {int(one): one.phrase.encode() for one in HTTPStatus}
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -98,14 +102,36 @@ class HttpServer:
         self.headers = tuple((name.encode(), text.encode()) for name, text in headers)
         self.bodies_bytes = 0
         self._clock = clock
-        self._date: tuple[int, bytes] = (0, b"")
+        self._second = -1
+        self._heads: dict[tuple[Any, ...], h11.Response] = {}
 
-    def date(self) -> bytes:
-        """The ``Date`` header, made once a second."""
+    def head(self, answer: Response | Streamed, length: int | None, *, last: bool) -> h11.Response:
+        """The head of an answer; within a second equal ones are made once."""
         second = int(self._clock())
-        if self._date[0] != second:
-            self._date = (second, formatdate(second, usegmt=True).encode())
-        return self._date[1]
+        if self._second != second or len(self._heads) >= HEADS_MAX:
+            self._second = second
+            self._heads.clear()
+        key = (answer.status, answer.content_type, answer.headers, length, last)
+        found = self._heads.get(key)
+        if found is None:
+            found = self._heads[key] = self._make_head(answer, length, last)
+        return found
+
+    def _make_head(
+        self, answer: Response | Streamed, length: int | None, last: bool
+    ) -> h11.Response:
+        date = formatdate(self._second, usegmt=True).encode()
+        headers = [*self.headers, (b"Date", date)]
+        if answer.content_type:
+            headers.append((b"Content-Type", answer.content_type.encode()))
+        for name, text in answer.headers:
+            headers.append((name.encode(), text.encode("latin-1", "replace")))
+        if length is not None and answer.status != 204:
+            headers.append((b"Content-Length", b"%d" % length))
+        if last:
+            headers.append((b"Connection", b"close"))
+        reason = _REASONS.get(answer.status, b"")
+        return h11.Response(status_code=answer.status, headers=headers, reason=reason)
 
     async def serve(self, stream: Stream) -> None:
         """One connection, until its end."""
@@ -124,6 +150,7 @@ class _Connection:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._scope = trio.CancelScope()
+        self._is_timed = False
         self._held = 0
         """Bytes of the body being read, as counted in the server's sum."""
 
@@ -135,9 +162,16 @@ class _Connection:
             finally:
                 self._release()
 
-    def _until(self, seconds: float) -> None:
+    def _within(self, seconds: float) -> None:
         """From now on: be done within so many seconds, or be cut off."""
         self._scope.deadline = trio.current_time() + seconds
+        self._is_timed = True
+
+    def _take_time(self) -> None:
+        """What was to be read is read. No handler takes as long as a connection may idle."""
+        if self._is_timed:
+            self._scope.deadline = trio.current_time() + IDLE_TIMEOUT_S
+            self._is_timed = False
 
     # -- one request
 
@@ -154,7 +188,7 @@ class _Connection:
         except TooLarge as problem:
             await self._refuse(problem.status, "the request's body is too large")
             return False
-        self._scope.deadline = math.inf  # how long an answer may take is its handler's affair
+        self._take_time()
         method, target = request.method.decode(), request.target.decode()
         answer = await self._answer(method, target, request.headers, body)
         self._release()
@@ -178,18 +212,18 @@ class _Connection:
 
     async def _head(self) -> h11.Request | None:
         """The next request; None at the end of the connection."""
-        is_begun = bool(self._h11.trailing_data[0])
-        self._until(HEAD_TIMEOUT_S if is_begun else IDLE_TIMEOUT_S)
+        self._scope.deadline = trio.current_time() + IDLE_TIMEOUT_S
+        received = 0
         while True:
             event = self._h11.next_event()
             if type(event) is h11.Request:
                 return event
             if event is not h11.NEED_DATA:
                 return None
+            if received == 1:
+                self._within(HEAD_TIMEOUT_S)
             await self._receive()
-            if not is_begun:
-                is_begun = True
-                self._until(HEAD_TIMEOUT_S)
+            received += 1
 
     async def _body(self) -> bytes:
         """All of the request's body."""
@@ -205,7 +239,7 @@ class _Connection:
                 parts.append(bytes(event.data))
                 continue
             if not parts:
-                self._until(BODY_TIMEOUT_S)
+                self._within(BODY_TIMEOUT_S)
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
                 await self._stream.send_all(self._sent(go_on))
@@ -234,26 +268,14 @@ class _Connection:
         assert data is not None
         return data
 
-    def _headers(self, answer: Response | Streamed) -> list[tuple[bytes, bytes]]:
-        headers = [*self._server.headers, (b"Date", self._server.date())]
-        if answer.content_type:
-            headers.append((b"Content-Type", answer.content_type.encode()))
-        for name, text in answer.headers:
-            headers.append((name.encode(), text.encode()))
-        return headers
-
     async def _send(self, answer: Response, *, has_body: bool = True, last: bool = False) -> None:
-        headers = self._headers(answer)
         body = answer.body
-        if answer.status != 204:
-            headers.append((b"Content-Length", b"%d" % len(body)))
-        if last:
-            headers.append((b"Connection", b"close"))
-        data = self._sent(_head(answer.status, headers))
+        data = self._sent(self._server.head(answer, len(body), last=last))
         if body and has_body:
             data += self._sent(h11.Data(data=body))
         data += self._sent(h11.EndOfMessage())
-        self._until(SEND_TIMEOUT_S)
+        if len(data) > CHUNK_BYTES:  # less is taken by the socket at once
+            self._within(SEND_TIMEOUT_S)
         await self._stream.send_all(data)
 
     async def _refuse(self, status: int, text: str) -> None:
@@ -262,8 +284,9 @@ class _Connection:
             await self._send(failure(status, text), last=True)
 
     async def _send_stream(self, answer: Streaming) -> None:
+        self._scope.deadline = math.inf
         async with aclosing(answer.items) as items:  # type: ignore[type-var]
-            head = _head(answer.head.status, self._headers(answer.head))
+            head = self._server.head(answer.head, None, last=False)
             await self._send_part(self._sent(head))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_client, nursery.cancel_scope)
@@ -302,10 +325,3 @@ class _Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         scope.cancel()
-
-
-_REASONS = {int(one): one.phrase.encode() for one in HTTPStatus}
-
-
-def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
-    return h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
