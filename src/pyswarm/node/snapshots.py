@@ -6,6 +6,9 @@ their length, because Raft's chunks have a size limit of their own and cut anywh
 A member's snapshot goes through three stages: it is *taken*, a slice a step; *saved* ahead by the
 disk, between the log's writes; and then it *counts*: the log in memory is cut, and a Ready marks it
 on disk, which by now costs next to nothing.
+
+A snapshot that a leader sent is decoded the same way, a slice a step. Until it is whole the member
+goes on hearing and answering its peers, and keeps the store it had.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pyswarm.errors import InvalidArgument
 from pyswarm.node.effects import SaveSnapshot
 from pyswarm.node.outbox import Outbox
 from pyswarm.raft import SNAPSHOT_CHUNK_BYTES_MAX, Replica, Snapshot
-from pyswarm.store import Store
+from pyswarm.store import SnapshotReader, Store
 
 _LENGTH = struct.Struct(">I")
 
@@ -52,6 +55,22 @@ class SnapshotTaker:
     def chunks(self) -> tuple[bytes, ...]:
         """All chunks, once it is done."""
         return tuple(self._chunks)
+
+
+class SnapshotRestorer:
+    """A leader's snapshot on its way to become the store: call :meth:`step` until that is there."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._slices = slices(snapshot.chunks)
+        self._reader = SnapshotReader()
+
+    def step(self) -> Store | None:
+        """Decode one slice, of some milliseconds; the store once all are done."""
+        slice_ = next(self._slices, None)
+        if slice_ is None:
+            return self._reader.finish()
+        self._reader.feed(slice_)
+        return None
 
 
 class Snapshots:

@@ -8,7 +8,9 @@ from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import SwarmSpec, TaskState, replace, service_spec
 from pyswarm.model.requests import CreateService
 from pyswarm.node import NodeRecord
-from pyswarm.node.snapshots import SnapshotTaker, restore
+from pyswarm.node.snapshots import SnapshotRestorer, SnapshotTaker, restore
+from pyswarm.store import Store
+from pyswarm.store import snapshot as store_snapshot
 from unit.node.bench import Bench
 
 
@@ -40,6 +42,32 @@ def test_a_follower_that_was_away_installs_a_snapshot() -> None:
     bench.check()
     create(bench, "after", via="m3")
     bench.settle()
+    bench.check()
+
+
+def test_a_snapshot_is_decoded_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile the follower hears its leader, and keeps the store it had."""
+    monkeypatch.setattr(store_snapshot, "SLICE_OBJECTS_MAX", 1)
+    bench = Bench.formed(3, spec=small_log())
+    bench.cut_off("m3")
+    create(bench, *numbered(0, 15))
+    old_store, follower = bench["m3"].store, bench["m3"].node.manager
+    decode, moments = SnapshotRestorer.step, []
+
+    def step(restorer: SnapshotRestorer) -> Store | None:
+        assert follower.store is old_store and follower.is_restoring
+        moments.append(bench.now)
+        return decode(restorer)
+
+    monkeypatch.setattr(SnapshotRestorer, "step", step)
+    bench.heal()
+    bench.wait_until(lambda: len(moments) > 5)
+    term = follower.replica.term
+    bench.settle()
+    assert len(moments) > 30 and len(set(moments)) > 5, "over many steps"
+    assert follower.replica.term == term, "and nobody called an election"
+    assert not follower.is_restoring
+    assert bench["m3"].store.count("service") == 15
     bench.check()
 
 

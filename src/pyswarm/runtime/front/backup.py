@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from pyswarm.errors import AlreadyExists, FailedPrecondition
+from pyswarm.errors import AlreadyExists, FailedPrecondition, Unavailable
 from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.node.record import RECORD
 from pyswarm.node.snapshots import SnapshotTaker
@@ -56,6 +56,10 @@ async def take_image(node: RunningNode, directory: StateDirectory) -> Image:
     manager = machine.manager
     if manager is None:
         raise FailedPrecondition(NOT_A_MANAGER)
+    if manager.is_restoring:
+        raise Unavailable(
+            "this manager is being brought up to date by a snapshot", hint="try again in a moment"
+        )
     replica, swarm = manager.replica, manager.store.swarm
     index = replica.applied_index
     taker = SnapshotTaker(manager.store, index)
