@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyswarm.cluster import Cluster as Cluster
+    from pyswarm.cluster import Daemon as Daemon
     from pyswarm.errors import AlreadyExists as AlreadyExists
     from pyswarm.errors import Cancelled as Cancelled
     from pyswarm.errors import Compacted as Compacted
@@ -96,7 +97,7 @@ _NAMES_BY_MODULE = {
     "pyswarm.scheduler": "Plan plan",
     "pyswarm.runtime": "MemoryNetwork TlsNetwork",
     "pyswarm.runtime.executors": "CallableExecutor ProcessExecutor",
-    "pyswarm.cluster": "Cluster",
+    "pyswarm.cluster": "Cluster Daemon",
     "pyswarm.testing": "LocalSwarm",
 }
 _HOME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}

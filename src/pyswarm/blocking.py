@@ -24,7 +24,7 @@ from pyswarm.errors import FailedPrecondition
 
 T = TypeVar("T")
 
-_SHADOWED = ("Handle", "Collection", "Cluster", "LocalSwarm")
+_SHADOWED = ("Handle", "Collection", "Cluster", "Daemon", "LocalSwarm")
 """Classes whose objects have verbs: they are shadowed wherever they come out."""
 
 
@@ -257,3 +257,19 @@ class Cluster(Block):
     def open_or_init(cls, state_dir: Any, **options: Any) -> Cluster:
         """Start again, or found; options as in :meth:`pyswarm.Cluster.open_or_init`."""
         return cls(asynchronous.Cluster.open_or_init(state_dir, **options))
+
+    @classmethod
+    def connect(cls, url: Any) -> Cluster:
+        """A handle on a daemon's swarm: see :meth:`pyswarm.Cluster.connect`."""
+        return cls(asynchronous.Cluster.connect(url))
+
+
+class Daemon(Block):
+    """A daemon, in a swarm or not: see :class:`pyswarm.Daemon`. A context manager."""
+
+    __slots__ = ()
+
+    @classmethod
+    def connect(cls, url: Any) -> Daemon:
+        """The daemon whose control socket is ``unix:///path``."""
+        return cls(asynchronous.Daemon.connect(url))

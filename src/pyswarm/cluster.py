@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from pyswarm.model import Availability, Role, Swarm
 from pyswarm.runtime import front
+from pyswarm.runtime.daemon import HostVerbs, remote
 from pyswarm.runtime.front import AddService as AddService
 from pyswarm.runtime.front import Blocked as Blocked
 from pyswarm.runtime.front import ChangeService as ChangeService
@@ -172,6 +173,21 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
+    async def connect(cls, url: str | os.PathLike[str]) -> AsyncIterator[Cluster]:
+        """A handle on the swarm of the daemon whose control socket is ``unix:///path``.
+
+        This process is no member: every verb and stream is called over there. Leaving the block
+        hangs up. Raises ``Unavailable`` where no daemon answers, and ``FailedPrecondition`` or
+        ``Locked`` if it is in no swarm (:class:`Daemon` changes that). See docs/daemon.md.
+        """
+        async with remote.dialed(url) as line:
+            cluster = remote.cluster_over(cls, line)
+            if not line.is_in_swarm:
+                await cluster.status()  # raises why
+            yield cluster
+
+    @classmethod
+    @asynccontextmanager
     async def _enter(
         cls, settings: front.Settings, prepare: front.Prepare, wait: front.Wait
     ) -> AsyncIterator[Cluster]:
@@ -316,6 +332,25 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster node={self.node_id} addr={self.addr}>"
+
+
+class Daemon(HostVerbs):
+    """A daemon, in a swarm or not: ``async with Daemon.connect("unix:///…/control.sock")``.
+
+    ``cluster`` is the handle on its swarm, as :meth:`Cluster.connect` gives it; its verbs raise
+    why the swarm cannot be asked, as long as the daemon is no manager.
+    """
+
+    cluster: Cluster
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str | os.PathLike[str]) -> AsyncIterator[Daemon]:
+        """The daemon whose control socket is ``unix:///path``. Raises ``Unavailable``."""
+        async with remote.dialed(url) as line:
+            daemon = remote.daemon_over(cls, line)
+            daemon.cluster = remote.cluster_over(Cluster, line)
+            yield daemon
 
 
 async def run_in_asyncio(main: Callable[..., Awaitable[T]], *args: Any) -> T:

@@ -111,6 +111,11 @@ class Plan:
         return tuple(self._services.values())
 
     @property
+    def service_names(self) -> Mapping[str, str]:
+        """The same by the services' ids."""
+        return self._services
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """The names of all nodes."""
         return tuple(self._names.values())

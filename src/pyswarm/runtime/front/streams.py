@@ -58,6 +58,16 @@ class Stream(Generic[T]):
             raise StopAsyncIteration
         return self._items.popleft()
 
+    async def take(self, most: int) -> list[T] | None:
+        """The next items: at least one, at most ``most``; None at the end."""
+        try:
+            items = [await anext(self)]
+        except StopAsyncIteration:
+            return None
+        while self._items and len(items) < most:
+            items.append(self._items.popleft())
+        return items
+
     async def aclose(self) -> None:
         """Stop reading; what was fetched and not read is dropped."""
         if self._state != "closed":
