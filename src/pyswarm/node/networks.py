@@ -14,7 +14,6 @@ from pyswarm.ipam import check_ipam_config
 from pyswarm.machine import Because
 from pyswarm.model import Network, NetworkSpec, TaskState
 from pyswarm.model.requests import CreateNetwork, RemoveNetwork
-from pyswarm.model.states import EndpointMode, PublishMode
 from pyswarm.model.validate import validate_name
 from pyswarm.node.context import Context
 from pyswarm.node.lookup import free_id
@@ -97,14 +96,10 @@ def remove_network(tx: Transaction, request: RemoveNetwork, context: Context) ->
 
 
 def _check_ingress_unused(reader: Reader) -> None:
-    for service in reader.services():
-        endpoint = service.spec.endpoint
-        if endpoint is None or endpoint.mode is EndpointMode.DNSRR:
-            continue
-        if any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports):
-            raise FailedPrecondition(
-                f"ingress network cannot be removed because service {service.id} depends on it"
-            )
+    for service in reader.services_using("ingress", ""):
+        raise FailedPrecondition(
+            f"ingress network cannot be removed because service {service.id} depends on it"
+        )
 
 
 def _check_unused(reader: Reader, network: Network) -> None:

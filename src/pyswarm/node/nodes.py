@@ -7,6 +7,7 @@ A node's role is its own fact (``role``), what people want stands in its spec (`
 from __future__ import annotations
 
 import hmac
+from itertools import islice
 
 from pyswarm.errors import (
     FailedPrecondition,
@@ -80,8 +81,8 @@ def update_node(tx: Transaction, request: UpdateNode, context: Context) -> Node:
 
 
 def _check_demotion(reader: Reader) -> None:
-    managers = [other for other in reader.nodes() if other.spec.desired_role is Role.MANAGER]
-    if len(managers) == 1:
+    managers = (other for other in reader.nodes() if other.spec.desired_role is Role.MANAGER)
+    if len(list(islice(managers, 2))) == 1:  # they came first, so this is a short look
         raise FailedPrecondition("attempting to demote the last manager of the swarm")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from pyswarm.model.objects import Node, Service, Task
+from pyswarm.model.states import EndpointMode, PublishMode
 
 Keys = Callable[[Any], tuple[Hashable, ...]]
 Bucket = str | dict[str, None]
@@ -165,7 +166,17 @@ def _service_uses(service: Service) -> tuple[tuple[str, str], ...]:
     if task.container is not None:
         used += [("secret", ref.secret_id) for ref in task.container.secrets]
         used += [("config", ref.config_id) for ref in task.container.configs]
+    if _publishes(service):
+        used.append(("ingress", ""))
     return tuple(dict.fromkeys(used))
+
+
+def _publishes(service: Service) -> bool:
+    """Whether a port of the service is published in the whole swarm, so that it needs ingress."""
+    endpoint = service.spec.endpoint
+    if endpoint is None or endpoint.mode is EndpointMode.DNSRR:
+        return False
+    return any(port.publish_mode is PublishMode.INGRESS for port in endpoint.ports)
 
 
 def _hostname(node: Node) -> tuple[str, ...]:

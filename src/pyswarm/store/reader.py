@@ -69,7 +69,8 @@ class Reader:
         return self.select("task", "network", network_id)
 
     def services_using(self, kind: str, id: str) -> list[Service]:
-        """The services whose current spec refers to a secret, config or network."""
+        """The services whose current spec refers to a secret, config or network; of kind
+        ``ingress``, without an id, those that publish a port in the whole swarm."""
         return self.select("service", "uses", (kind, id))
 
     @property
