@@ -12,12 +12,21 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
-from pyswarm.api import distribution, swarm, system
+from pyswarm.api import distribution, networks, nodes, payloads, services, swarm, system, tasks
 from pyswarm.api.errors import Refused
 from pyswarm.api.messages import ApiVersion, Handler, HttpRequest, Route
 from pyswarm.api.versions import MAX_VERSION, supported
 
-TABLES: tuple[tuple[Route, ...], ...] = (system.ROUTES, swarm.ROUTES, distribution.ROUTES)
+TABLES: tuple[tuple[Route, ...], ...] = (
+    system.ROUTES,
+    swarm.ROUTES,
+    nodes.ROUTES,
+    services.ROUTES,
+    tasks.ROUTES,
+    payloads.ROUTES,
+    networks.ROUTES,
+    distribution.ROUTES,
+)
 
 NOT_HERE = frozenset(
     {

@@ -71,12 +71,12 @@ def _check_ipam(spec: NetworkSpec) -> None:
 
 
 def _check_ingress(tx: Transaction, spec: NetworkSpec, context: Context) -> None:
-    if present := context.leases.ingress(tx):
-        raise AlreadyExists(f"ingress network ({present}) is already present")
-    if spec.attachable:
-        raise InvalidArgument("ingress network cannot be attachable")
     if spec.driver != "overlay":
         raise Unimplemented("only overlay driver is currently supported for ingress network")
+    if spec.attachable:
+        raise InvalidArgument("ingress network cannot be attachable")
+    if present := context.leases.ingress(tx):
+        raise AlreadyExists(f"ingress network ({present}) is already present")
 
 
 def remove_network(tx: Transaction, request: RemoveNetwork, context: Context) -> None:

@@ -1,0 +1,135 @@
+"""Mounts of a container both ways."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pyswarm.api.convert.parts import Said, driver, nonnull, omitempty, quoted
+from pyswarm.errors import InvalidArgument
+from pyswarm.model import BindOptions, Mount, MountType, TmpfsOptions, VolumeOptions
+
+PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
+"""The first is the default, and shown where bind options say nothing of it."""
+
+
+def mount_of(data: Said) -> Mount:
+    """The mount of a decoded body; without a type it is a bind mount, as with Docker."""
+    return Mount(
+        target=data.text("Target"),
+        source=data.text("Source"),
+        type=_type_of(data.text("Type")),
+        read_only=data.flag("ReadOnly"),
+        consistency=data.text("Consistency"),
+        bind=_bind_of(data.pointer("BindOptions")),
+        volume=_volume_of(data.pointer("VolumeOptions")),
+        tmpfs=_tmpfs_of(data.pointer("TmpfsOptions")),
+    )
+
+
+def show_mount(mount: Mount) -> dict[str, Any]:
+    """The mount in Engine JSON."""
+    return {
+        **omitempty(
+            Type=str(mount.type),
+            Source=mount.source,
+            Target=mount.target,
+            ReadOnly=mount.read_only,
+            Consistency=mount.consistency,
+        ),
+        **nonnull(
+            BindOptions=_show_bind(mount.bind),
+            VolumeOptions=_show_volume(mount.volume),
+            TmpfsOptions=_show_tmpfs(mount.tmpfs),
+        ),
+    }
+
+
+def _type_of(word: str) -> MountType:
+    if not word:
+        return MountType.BIND
+    for kind in MountType:
+        if str(kind) == word.lower():
+            return kind
+    raise InvalidArgument(f"invalid MountType: {quoted(word)}")
+
+
+def _bind_of(data: Said | None) -> BindOptions | None:
+    if data is None:
+        return None
+    propagation = data.text("Propagation").lower()
+    if propagation and propagation not in PROPAGATIONS:
+        raise InvalidArgument(f"invalid MountPropagation: {quoted(data.text('Propagation'))}")
+    options = BindOptions(
+        propagation=propagation,
+        non_recursive=data.flag("NonRecursive"),
+        create_mountpoint=data.flag("CreateMountpoint"),
+        read_only_non_recursive=data.flag("ReadOnlyNonRecursive"),
+        read_only_force_recursive=data.flag("ReadOnlyForceRecursive"),
+    )
+    return None if options == BindOptions() else options
+
+
+def _show_bind(options: BindOptions | None) -> dict[str, Any] | None:
+    if options is None:
+        return None
+    return omitempty(
+        Propagation=options.propagation or PROPAGATIONS[0],
+        NonRecursive=options.non_recursive,
+        CreateMountpoint=options.create_mountpoint,
+        ReadOnlyNonRecursive=options.read_only_non_recursive,
+        ReadOnlyForceRecursive=options.read_only_force_recursive,
+    )
+
+
+def _volume_of(data: Said | None) -> VolumeOptions | None:
+    if data is None:
+        return None
+    config = data.pointer("DriverConfig")
+    return VolumeOptions(
+        no_copy=data.flag("NoCopy"),
+        labels=data.map("Labels"),
+        driver=config.text("Name") if config is not None else "",
+        driver_options=config.map("Options") if config is not None else {},
+        subpath=data.text("Subpath"),
+    )
+
+
+def _show_volume(options: VolumeOptions | None) -> dict[str, Any] | None:
+    if options is None:
+        return None
+    return omitempty(
+        NoCopy=options.no_copy,
+        Labels=dict(options.labels),
+        Subpath=options.subpath,
+        DriverConfig=driver(options.driver, options.driver_options),
+    )
+
+
+def _tmpfs_of(data: Said | None) -> TmpfsOptions | None:
+    if data is None:
+        return None
+    options = [list(one) for one in data.given("Options") or ()]
+    return TmpfsOptions(
+        size_bytes=data.number("SizeBytes"),
+        mode=data.number("Mode"),
+        options=json.dumps(options, separators=(",", ":")) if options else "",
+    )
+
+
+def _show_tmpfs(options: TmpfsOptions | None) -> dict[str, Any] | None:
+    if options is None:
+        return None
+    return omitempty(
+        SizeBytes=options.size_bytes,
+        Mode=options.mode,
+        Options=_tmpfs_options(options.options),
+    )
+
+
+def _tmpfs_options(text: str) -> list[list[str]]:
+    """The options as the API has them: pairs in JSON, or mount's own ``key=value,flag``."""
+    if text.startswith("["):
+        pairs: list[list[str]] = json.loads(text)
+        return pairs
+    return [part.split("=", 1) for part in text.split(",") if part]

@@ -1,0 +1,361 @@
+"""``/networks``: list, inspect, create, remove, prune, connect and disconnect.
+
+The swarm's networks are objects of the store. Beside them stand the node-local ones that every
+engine has, so that clients find what they expect; here they are names only, since this node runs
+no containers of its own. Lists and inspection answer in every state of the node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+import attrs
+
+from pyswarm.api.asks import Do, Host, Live, Read
+from pyswarm.api.bodies import decode
+from pyswarm.api.convert import Said, network_spec_of, show_network
+from pyswarm.api.convert.networks import PREDEFINED_LABEL, SCOPE, network_resource
+from pyswarm.api.convert.shapes import NETWORK_CONNECT, NETWORK_CREATE
+from pyswarm.api.errors import Refused
+from pyswarm.api.filters import Filters, filters_of, strict_bool
+from pyswarm.api.hosting import NEVER_JOINED, HostRefusal, HostState, HostStatus
+from pyswarm.api.lookup import flag, in_order, labels_match
+from pyswarm.api.messages import ApiVersion, Conversation, HttpRequest, Response, Route
+from pyswarm.api.netview import show_network_here
+from pyswarm.api.rendering import ZERO_TIME, answer, array, fragment
+from pyswarm.api.versions import as_recorded
+from pyswarm.errors import FailedPrecondition, SwarmError
+from pyswarm.model import Network, NetworkSpec
+from pyswarm.model.requests import CreateNetwork, RemoveNetwork
+from pyswarm.store import Reader
+
+FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS = ("label", "label!", "until")
+LOCAL: tuple[tuple[str, str], ...] = (
+    ("bridge", "bridge"),
+    ("docker_gwbridge", "bridge"),
+    ("host", "host"),
+    ("none", "null"),
+)
+"""The node-local networks of every engine: name and driver."""
+
+LOCAL_ONLY = ("docker_gwbridge",)
+"""Those of them that services cannot use."""
+
+PREDEFINED = ("bridge", "host", "none")
+LOCAL_DRIVERS = ("bridge", "host", "null", "macvlan", "ipvlan")
+SWARM_DRIVERS = ("overlay",)
+IPAM_DRIVERS = ("", "default", "null")
+DONE = Response(200, content_type="")
+GONE = Response(204, content_type="")
+
+
+@attrs.frozen
+class Shown:
+    """A network as an answer: what filters look at, and its JSON."""
+
+    id: str
+    name: str
+    driver: str
+    scope: str
+    labels: tuple[tuple[str, str], ...]
+    is_used: bool
+    json: bytes = attrs.field(repr=False)
+
+
+# -- list and inspect
+
+
+def list_networks(request: HttpRequest) -> Conversation:
+    """The networks of the swarm and of this node."""
+    filters = filters_of(request, FILTERS)
+    _check_filters(filters)
+    networks = yield from _all(request.version)
+    return Response(200, array(one.json for one in networks if _is_wanted(one, filters)))
+
+
+def inspect(request: HttpRequest, reference: str) -> Conversation:
+    """One network; ``verbose`` with the services on it, ``scope`` to say which one is meant."""
+    verbose = flag(request, "verbose")
+    scope = request.param("scope")
+    networks = [one for one in (yield from _all(request.version)) if scope in ("", one.scope)]
+    chosen = _unique(networks, reference)
+    if chosen.scope != SCOPE:
+        return Response(200, chosen.json + b"\n")
+
+    def question(reader: Reader, live: Live) -> bytes:
+        network = reader.network(chosen.id)
+        if network is None:
+            raise Refused(404, f"network {reference} not found")
+        return fragment(show_network_here(network, reader, live, request.version, verbose))
+
+    return Response(200, (yield Read(question)) + b"\n")
+
+
+def _all(version: ApiVersion) -> Generator[Any, Any, list[Shown]]:
+    """The swarm's networks as far as they can be had, and the local ones."""
+    question = _swarm_networks(version)
+    swarm: list[Shown] = []
+    for stale in (False, True):
+        try:
+            swarm = yield Read(question, stale=stale)
+            break
+        except SwarmError:  # no manager, or none that leads: what is here can still be shown
+            continue
+    status: HostStatus = yield Host("status")
+    return [*swarm, *_local_networks(status, version)]
+
+
+def _swarm_networks(version: ApiVersion) -> Callable[[Reader, Live], list[Shown]]:
+    def question(reader: Reader, live: Live) -> list[Shown]:
+        return [
+            Shown(
+                network.id,
+                network.spec.name,
+                network.spec.driver,
+                SCOPE,
+                tuple(network.spec.labels.items()),
+                bool(reader.tasks_using_network(network.id)),
+                live.rendered.of(network, show_network, version),
+            )
+            for network in in_order(reader.networks())
+            if PREDEFINED_LABEL not in network.spec.labels
+        ]
+
+    return question
+
+
+def _local_networks(status: HostStatus, version: ApiVersion) -> list[Shown]:
+    is_node = status.state is HostState.ACTIVE
+    return [
+        _local(name, driver, status.node_id, version)
+        for name, driver in LOCAL
+        if is_node or name != "docker_gwbridge"
+    ]
+
+
+def _local(name: str, driver: str, node_id: str, version: ApiVersion) -> Shown:
+    id = hashlib.sha256(f"{node_id} {name}".encode()).hexdigest()
+    shown = network_resource(
+        version,
+        Name=name,
+        Id=id,
+        Created=ZERO_TIME,
+        Scope="local",
+        Driver=driver,
+        IPAM={"Driver": "default", "Options": None, "Config": []},
+        Containers={},
+        Options={},
+        Labels={},
+    )
+    return Shown(id, name, driver, "local", (), True, fragment(shown))
+
+
+def _check_filters(filters: Filters) -> None:
+    for name, words in (("type", ("custom", "builtin")), ("scope", ("swarm", "local", "global"))):
+        for word in filters.get(name, ()):
+            if name == "type" and word not in words:
+                raise Refused(400, f"invalid filter: 'type'='{word}'")
+    for word in filters.get("dangling", ()):
+        if strict_bool(word) is None and word not in ("yes", "no"):
+            raise Refused(400, f"invalid filter 'dangling=[{word}]'")
+
+
+def _is_wanted(one: Shown, filters: Filters) -> bool:
+    dangling = [word in ("1", "true", "yes") for word in filters.get("dangling", ())]
+    kind = "builtin" if one.name in PREDEFINED else "custom"
+    return (
+        _matches(filters, "driver", one.driver)
+        and _matches(filters, "scope", one.scope)
+        and _matches(filters, "type", kind)
+        and _holds(filters, "id", one.id)
+        and _holds(filters, "name", one.name)
+        and labels_match(filters.get("label", ()), dict(one.labels))
+        and (not dangling or any(is_dangling != one.is_used for is_dangling in dangling))
+    )
+
+
+def _matches(filters: Filters, name: str, text: str) -> bool:
+    words = filters.get(name, ())
+    return not words or text in words
+
+
+def _holds(filters: Filters, name: str, text: str) -> bool:
+    """Part of the text will do; ``^`` and ``$`` tie it to its ends."""
+    values = filters.get(name, ())
+    return not values or any(_is_part(value, text) for value in values)
+
+
+def _is_part(value: str, text: str) -> bool:
+    wanted = value.removeprefix("^").removesuffix("$")
+    at_start, at_end = value.startswith("^"), value.endswith("$")
+    if at_start and at_end:
+        return text == wanted
+    if at_start:
+        return text.startswith(wanted)
+    return text.endswith(wanted) if at_end else wanted in text
+
+
+def _unique(networks: list[Shown], reference: str) -> Shown:
+    """The one network meant: by id, by name, by the beginning of its id."""
+    by_id = [one for one in networks if one.id == reference]
+    by_name = [one for one in networks if one.name == reference]
+    by_prefix = [one for one in networks if reference and one.id.startswith(reference)]
+    matches = by_id or by_name or by_prefix
+    if not matches:
+        raise Refused(404, f"network {reference} not found")
+    if len(matches) > 1:
+        how = "name" if by_name else "ID prefix"
+        where = f"({len(matches)} matches found based on {how})"
+        raise Refused(400, f"network {reference} is ambiguous {where}")
+    return matches[0]
+
+
+# -- create and remove
+
+
+def create(request: HttpRequest) -> Conversation:
+    """A new network of the swarm."""
+    body = Said(decode(request, NETWORK_CREATE))
+    spec = network_spec_of(body)
+    _check_create(request, body, spec)
+    try:
+        yield Read(lambda reader, _: _check_free(reader, spec.name))
+        network: Network = yield Do(CreateNetwork(spec))
+    except HostRefusal:
+        status: HostStatus = yield Host("status")
+        raise _not_here(request, status) from None
+    return answer({"Id": network.id, "Warning": ""}, 201)
+
+
+def _check_create(request: HttpRequest, body: Said, spec: NetworkSpec) -> None:
+    recorded = as_recorded(request.version)
+    if not spec.name:
+        raise (
+            Refused(500, "invalid name: ")
+            if recorded
+            else Refused(400, "invalid name: name is empty")
+        )
+    if spec.name == "none":
+        raise Refused(403, "operation is not permitted on predefined none network ")
+    if body.flag("ConfigOnly"):
+        raise Refused(501, "config-only networks: this node has no networks of its own")
+    scope, driver = body.text("Scope"), spec.driver or "bridge"
+    if driver in SWARM_DRIVERS and scope == "local":
+        raise Refused(403, "cannot downgrade network scope for overlay networks")
+    if driver in LOCAL_DRIVERS and scope != SCOPE:
+        raise Refused(
+            501,
+            f"local networks ({driver}): this node has no networks of its own, only the swarm's",
+        )
+    if driver not in (*SWARM_DRIVERS, *LOCAL_DRIVERS):
+        raise Refused(404, f'plugin "{driver}" not found')
+    if spec.ipam.driver not in IPAM_DRIVERS:
+        text = f"error during lookup of plugin {spec.ipam.driver}"
+        raise Refused(400, f"rpc error: code = InvalidArgument desc = {text}")
+    _check_subnets(request, spec, recorded)
+
+
+def _check_subnets(request: HttpRequest, spec: NetworkSpec, recorded: bool) -> None:
+    """What is no subnet at all is refused by the engine; the managers look at the rest."""
+    for config in spec.ipam.configs:
+        if config.subnet and "/" not in config.subnet:
+            if recorded:
+                text = f"invalid CIDR address: {config.subnet}"
+                raise Refused(500, f"Invalid subnet {config.subnet} : {text}")
+            raise Refused(400, f"invalid JSON: netip.ParsePrefix(\"{config.subnet}\"): no '/'")
+
+
+def _check_free(reader: Reader, name: str) -> None:
+    found = reader.by_name("network", name)
+    if found is not None:
+        raise Refused(409, f"network with name {name} already exists")
+
+
+def _not_here(request: HttpRequest, status: HostStatus) -> Refused:
+    """An overlay network, and nobody here to make it."""
+    if not as_recorded(request.version):
+        return Refused(403, NEVER_JOINED)
+    if status.state is HostState.ACTIVE:
+        return Refused(
+            403,
+            "Cannot create a multi-host network from a worker node. "
+            "Please create the network from a manager node.",
+        )
+    return Refused(500, NEVER_JOINED)
+
+
+def remove(request: HttpRequest, reference: str) -> Conversation:
+    """Remove a network of the swarm that nothing uses."""
+    chosen = _unique((yield from _all(request.version)), reference)
+    if chosen.scope != SCOPE:
+        raise Refused(403, f"{chosen.name} is a pre-defined network and cannot be removed")
+    yield Do(RemoveNetwork(chosen.id))
+    return GONE
+
+
+def prune(request: HttpRequest) -> Conversation:
+    """Remove the swarm's networks that nothing uses; ``ingress`` stays."""
+    filters = filters_of(request, PRUNE_FILTERS)
+    networks: list[Network] = yield Read(lambda reader, _: in_order(reader.networks()))
+    gone = []
+    for network in networks:
+        if not _is_prunable(network, filters):
+            continue
+        try:
+            yield Do(RemoveNetwork(network.id))
+        except FailedPrecondition:
+            continue  # in use
+        gone.append(network.spec.name)
+    return answer({"NetworksDeleted": gone or None})
+
+
+def _is_prunable(network: Network, filters: Filters) -> bool:
+    labels = network.spec.labels
+    if network.spec.ingress or PREDEFINED_LABEL in labels:
+        return False
+    if any(labels_match((one,), labels) for one in filters.get("label!", ())):
+        return False
+    return labels_match(filters.get("label", ()), labels)
+
+
+# -- containers
+
+
+def connect(request: HttpRequest, reference: str) -> Conversation:
+    """Refused: this node's containers are tasks, and their service says on which networks."""
+    return (yield from _refuse_container(request, reference, 501, NO_CONNECT))
+
+
+def disconnect(request: HttpRequest, reference: str) -> Conversation:
+    """Refused, for the same reason."""
+    return (yield from _refuse_container(request, reference, 403, NO_DISCONNECT))
+
+
+NO_CONNECT = "this node's containers are tasks: their service says on which networks they are"
+NO_DISCONNECT = "operation is not permitted on swarm scoped networks"
+
+
+def _refuse_container(request: HttpRequest, reference: str, status: int, text: str) -> Conversation:
+    wanted = Said(decode(request, NETWORK_CONNECT)).text("Container")
+    _unique((yield from _all(request.version)), reference)
+
+    def question(reader: Reader, live: Live) -> bool:
+        tasks = reader.tasks_of_node(live.node_id)
+        return any(wanted and wanted in (task.container_id, task.name) for task in tasks)
+
+    is_task: bool = yield Read(question)
+    raise Refused(status, text) if is_task else Refused(404, f"No such container: {wanted}")
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/networks", list_networks),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
+    Route("GET", "/networks/{id}", inspect),
+    Route("DELETE", "/networks/{id}", remove),
+    Route("POST", "/networks/{id}/connect", connect),
+    Route("POST", "/networks/{id}/disconnect", disconnect),
+)
