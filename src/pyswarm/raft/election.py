@@ -72,13 +72,17 @@ def become_candidate(s: State, *, transfer: bool = False) -> None:
 
 
 def request_votes(s: State, *, pre: bool = False, transfer: bool = False) -> None:
-    """Sends the request to all other voters."""
+    """Sends the request to all other voters.
+
+    The question goes to the learners as well, whose answers do not count: if this member was
+    removed while it was cut off, they may be the only ones left who can tell it.
+    """
     term = s.term + 1 if pre else s.term
     say = s.send if pre else s.promise
-    for voter in s.configuration.voters:
-        if voter != s.id:
+    for member in s.configuration.ids if pre else s.configuration.voters:
+        if member != s.id:
             last = (s.log.last_index, s.log.last_term)
-            say(VoteRequest(voter, s.id, term, s.epoch, *last, pre, transfer))
+            say(VoteRequest(member, s.id, term, s.epoch, *last, pre, transfer))
 
 
 def own_vote_stored(s: State, term: int) -> None:

@@ -202,6 +202,28 @@ def test_a_member_removed_while_it_was_cut_off_learns_it_from_anyone() -> None:
     assert not ready_said
 
 
+def test_it_learns_it_from_one_who_had_no_vote_when_it_was_cut_off() -> None:
+    """All the voters it knows are gone; a learner of its time leads what is left."""
+    cluster = LocalRaft(3, learners=1)
+    cluster.elect(1)
+    cluster.isolate(3)
+    cluster[1].propose_membership(PromoteMember(4))
+    cluster.tick_all(8)
+    cluster[1].propose_membership(RemoveMember(3, force=True))
+    cluster.tick_all(8)
+    cluster[1].transfer_leadership(4)
+    cluster.tick_all(8)
+    for gone in (2, 1):
+        cluster[4].propose_membership(RemoveMember(gone))
+        cluster.tick_all(8)
+        cluster.crash(gone)
+    assert cluster[4].configuration.ids == (4,)
+    assert cluster[3].configuration.voters == (1, 2, 3)
+    cluster.heal()
+    cluster.tick_all(60)
+    assert cluster[3].removed
+
+
 def test_a_learner_removed_while_it_was_cut_off_asks_and_learns() -> None:
     """It never stands for election, but it wonders."""
     cluster = LocalRaft(3, learners=1)
