@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from ipaddress import ip_network
 from typing import Any
 
 from pyswarm.api.asks import ChangeSwarm, Host, Live, Read, ShowUnlockKey
@@ -34,7 +33,6 @@ from pyswarm.store import Reader
 
 DEFAULT_POOLS = ("10.0.0.0/8",)
 SUBNET_SIZE = 24
-SUBNET_SIZE_MAX = 29
 AVAILABILITIES = ("", "active", "pause", "drain")
 
 INIT = Struct(
@@ -75,8 +73,6 @@ def init(request: HttpRequest) -> Conversation:
     _check_listen_addr(body)
     pools = tuple(body.get("DefaultAddrPool", ()))
     size = body.get("SubnetSize", 0) or SUBNET_SIZE
-    if pools:
-        check_pools(pools, size)
     spec = body.get("Spec", {})
     if body.get("AutoLockManagers"):
         encryption = {**spec.get("EncryptionConfig", {}), "AutoLockManagers": True}
@@ -115,21 +111,6 @@ def _availability(body: dict[str, Any]) -> str:
     if said not in AVAILABILITIES:
         raise Refused(500, f'invalid Availability: "{said}"')
     return said or "active"
-
-
-def check_pools(pools: tuple[str, ...], size: int) -> None:
-    """Refuse pools that are none, or that no subnet of ``size`` fits into."""
-    if size > SUBNET_SIZE_MAX:
-        raise Refused(500, f"subnet size is out of range: {size}")
-    for pool in pools:
-        try:
-            network = ip_network(pool, strict=False)
-        except ValueError:
-            network = None
-        if network is None or "/" not in pool:
-            raise Refused(500, f"invalid CIDR address: {pool}")
-        if size < network.prefixlen:
-            raise Refused(500, f'invalid CIDR: "{pool}". Subnet size is too small for pool: {size}')
 
 
 def join(request: HttpRequest) -> Conversation:

@@ -29,7 +29,8 @@ from pyswarm.api.messages import Response, Streamed
 logger = logging.getLogger("pyswarm.api")
 
 HEAD_BYTES_MAX = 64 * 1024
-"""Of a request's line and headers: registry credentials are the largest, a few kB."""
+"""Of a request's line and headers, one chunk more or less: registry credentials are the largest, a
+few kB."""
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Of one request: gRPC's limit, so Docker's for a spec; a secret has 683 kB at most."""
@@ -228,7 +229,7 @@ class _Connection:
     async def _body(self) -> bytes:
         """All of the request's body."""
         parts: list[bytes] = []
-        size = 0
+        size, is_waiting = 0, False
         while True:
             event = self._h11.next_event()
             if type(event) is h11.EndOfMessage:
@@ -238,7 +239,8 @@ class _Connection:
                 self._hold(len(event.data), size)
                 parts.append(bytes(event.data))
                 continue
-            if not parts:
+            if not is_waiting:
+                is_waiting = True
                 self._within(BODY_TIMEOUT_S)
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
