@@ -12,11 +12,14 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyswarm.errors import SwarmError
+from pyswarm.errors import SwarmError, Unavailable
+
+if TYPE_CHECKING:
+    from pyswarm.runtime.backup import Backup
 
 EXIT_REFUSED = 1
 SECONDS_DEFAULT = 60.0  # virtual seconds of one simulated history: elections, updates, failures fit
@@ -55,6 +58,46 @@ def demo() -> None:
 
 
 @pyswarm.command()
+@click.option(
+    "-H",
+    "--host",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Serve the Docker Engine API at unix:///path.sock or tcp://127.0.0.1:PORT (repeatable).",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Where all that must outlive the process is kept.",
+)
+@click.option(
+    "--control",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The control socket, for Cluster.connect (default: control.sock in the state directory).",
+)
+@click.option("--hostname", help="What the node is called (default: this system's name).")
+@click.option("--label", multiple=True, metavar="K=V", help="A label of the engine (repeatable).")
+@click.option(
+    "--generic-resource",
+    multiple=True,
+    metavar="KIND=N",
+    help="What tasks can reserve here: gpu=2, or gpu=NAME for each one (repeatable).",
+)
+@click.option("--executor", type=click.Choice(["process"]), default="process", show_default=True)
+@click.option("-D", "--debug", is_flag=True, help="Log what is of use when something is wrong.")
+def daemon(**options: Any) -> None:
+    """Run a node in the background, in a swarm or not yet: what dockerd is to swarm mode.
+
+    It goes on where its state directory left off. `docker -H unix:///path.sock swarm init` (or
+    join, or unlock), or pyswarm.Daemon from Python, does the rest. Ends by SIGTERM.
+    """
+    from pyswarm.cli import daemon as process
+
+    process.run(options)
+
+
+@pyswarm.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(file: str, as_json: bool) -> None:
@@ -78,18 +121,17 @@ def plan(file: str, as_json: bool) -> None:
 
 
 @pyswarm.command()
-@click.argument("state_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", metavar="STATE_DIR|SOCKET", type=click.Path(exists=True, path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def backup(state_dir: Path, target: Path, as_json: bool) -> None:
-    """Copy the state of the stopped manager in STATE_DIR to the new directory TARGET.
+def backup(source: Path, target: Path, as_json: bool) -> None:
+    """Back up a manager into the new directory TARGET.
 
-    No key is needed, and what is sealed stays so. A running manager is backed up from within its
-    program: `await cluster.backup(path)`.
+    STATE_DIR is a stopped manager's, or that of a daemon that runs; SOCKET is a daemon's control
+    socket. No key is needed, and what is sealed stays so. A manager within a program is backed up
+    from there: `await cluster.backup(path)`.
     """
-    from pyswarm.runtime.backup import copy_stopped
-
-    made = copy_stopped(state_dir, target, time.time())
+    made = _backed_up(source, target)
     if as_json:
         form = {"path": str(made.path), "files": len(made.files), "bytes": made.size}
         click.echo(json.dumps({**form, "locked": made.locked}))
@@ -97,6 +139,24 @@ def backup(state_dir: Path, target: Path, as_json: bool) -> None:
     click.echo(f"{made.path}: {len(made.files)} files, {made.size} bytes")
     if made.locked:
         click.echo("It is locked: keep the swarm's unlock key too, in another place.")
+
+
+def _backed_up(source: Path, target: Path) -> Backup:
+    """Of a daemon that answers there, through it; else of the files."""
+    from pyswarm.runtime.backup import copy_stopped
+
+    control = source / "control.sock" if source.is_dir() else source
+    if control.is_socket():
+        from pyswarm.blocking import Cluster
+
+        try:
+            with Cluster.connect(control) as cluster:
+                made: Backup = cluster.backup(target)
+                return made
+        except Unavailable:
+            if not source.is_dir():
+                raise  # in a directory it may be left from a process that was killed
+    return copy_stopped(source, target, time.time())
 
 
 @pyswarm.command()

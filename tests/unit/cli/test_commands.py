@@ -35,7 +35,7 @@ def test_the_commands_that_exist_are_listed() -> None:
     listed = out.partition("Commands:")[2].split("\n")
     assert code == 0
     assert [line.split()[0] for line in listed if line.strip()] == [
-        *("backup", "demo", "plan", "restore", "simulate")
+        *("backup", "daemon", "demo", "plan", "restore", "simulate")
     ]
 
 

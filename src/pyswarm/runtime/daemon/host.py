@@ -56,7 +56,7 @@ from pyswarm.runtime.daemon.memory import Addresses, Memory
 from pyswarm.runtime.front.entering import plain_errors
 from pyswarm.runtime.front.founding import NoNodeHere, default_executor, described
 from pyswarm.runtime.front.leaving import LEAVING_STOPPED_MANAGER, ManagerLeaves
-from pyswarm.runtime.front.places import check_addresses
+from pyswarm.runtime.front.places import CertificateExpired, check_addresses
 from pyswarm.runtime.front.recovery import Resuming
 from pyswarm.runtime.network import Network
 from pyswarm.runtime.observe import Observer, log_event
@@ -137,6 +137,8 @@ class Host:
                 raise SwarmLocked
             if self._state is HostState.INACTIVE:
                 raise NoManager(NEVER_JOINED)
+            if isinstance(self._error, CertificateExpired):
+                raise CertificatesExpired
             raise NoManager(WORKER if self._state is HostState.PENDING else STARTING)
         if _has_expired(member):
             raise CertificatesExpired

@@ -124,10 +124,11 @@ class FileDirectory:
             lock = hold(path / "lock")
             try:
                 remove_file(files, path / "keys")
-                for name in files.list(path / "raft"):
-                    remove_file(files, path / "raft" / name)
-                with contextlib.suppress(FileNotFoundError):
-                    (path / "raft").rmdir()
+                for below in (path / "certificates", path / "raft"):
+                    for name in files.list(below):
+                        remove_file(files, below / name)
+                    with contextlib.suppress(FileNotFoundError):
+                        below.rmdir()
                 remove_file(files, path / "state")
                 files.sync_directory(path)
             finally:

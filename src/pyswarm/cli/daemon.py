@@ -1,0 +1,88 @@
+"""``pyswarm daemon`` in a terminal: options to values, log lines to standard error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from pyswarm.agent import Executor
+from pyswarm.cluster import Cluster
+from pyswarm.model import GenericResource
+from pyswarm.runtime.daemon import HostConfig
+from pyswarm.runtime.daemon.process import DaemonConfig, run_daemon
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
+    """``key=value`` texts as a dict; a label without a value is empty. Raises
+    ``click.BadParameter``."""
+    found = {}
+    for text in given:
+        key, _, value = text.partition("=")
+        if not key:
+            raise click.BadParameter(f"{text!r} has no key", param_hint=option)
+        found[key] = value
+    return found
+
+
+def resources(given: tuple[str, ...]) -> tuple[GenericResource, ...]:
+    """``gpu=2`` is a number of them; ``gpu=A`` and ``gpu=B`` are two that have names. Raises
+    ``click.BadParameter``."""
+    found: dict[str, GenericResource] = {}
+    for text in given:
+        kind, _, value = text.partition("=")
+        known = found.get(kind)
+        is_count = value.isascii() and value.isdigit()
+        if not kind or not value or (known is not None and (is_count or known.count)):
+            raise click.BadParameter(
+                f"{text!r}: one gpu=2, or gpu=NAME for each that has a name",
+                param_hint="--generic-resource",
+            )
+        if is_count:
+            found[kind] = GenericResource(kind, count=int(value))
+        else:
+            names = known.names if known is not None else ()
+            found[kind] = GenericResource(kind, names=(*names, value))
+    return tuple(found.values())
+
+
+def executor_maker(
+    kind: str, state_dir: Path, generic: tuple[GenericResource, ...]
+) -> Callable[[], Executor]:
+    """Makes the executor of each node that the daemon will be."""
+    assert kind == "process"
+
+    def make() -> Executor:
+        from pyswarm.runtime.executors import ProcessExecutor
+
+        return ProcessExecutor(state_dir / "tasks", generic=generic)
+
+    return make
+
+
+def run(options: dict[str, Any]) -> None:
+    """Run the daemon until a signal ends it."""
+    level = logging.DEBUG if options["debug"] else logging.INFO
+    logging.basicConfig(level=level, format=LOG_FORMAT)
+    state_dir: Path = options["state_dir"].absolute()
+    generic = resources(options["generic_resource"])
+    host = HostConfig(
+        state_dir=state_dir,
+        executor=executor_maker(options["executor"], state_dir, generic),
+        name=options["hostname"],
+        labels=pairs(options["label"], "--label"),
+        tune_gc=True,
+    )
+    control = options["control"]
+    config = DaemonConfig(
+        host=host,
+        addresses=options["host"],
+        control=control.absolute() if control is not None else None,
+    )
+    trio.run(run_daemon, config, Cluster)
