@@ -1,0 +1,143 @@
+"""The Engine API over a real socket: who may connect, docker-py's swarm, and joining by token."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import trio
+from docker.errors import APIError
+
+from pyswarm.api.hosting import InitSwarm
+from pyswarm.api.messages import Response
+from pyswarm.errors import AlreadyExists, InvalidArgument
+from pyswarm.runtime import MemoryNetwork, TlsNetwork, front
+from pyswarm.runtime.daemon import Host, HostConfig, open_host
+from pyswarm.runtime.engine import Engine, serve
+from pyswarm.runtime.listen import parse_address
+from swarms import executor
+
+
+@asynccontextmanager
+async def hosted(state_dir: Path, network: Any = None) -> AsyncIterator[Host]:
+    config = HostConfig(
+        state_dir=state_dir, executor=executor, network=network or MemoryNetwork(), name="node-1"
+    )
+    async with open_host(config) as host:
+        yield host
+
+
+@asynccontextmanager
+async def served(tmp_path: Path) -> AsyncIterator[str]:
+    """A daemon's socket."""
+    path = str(tmp_path / "s.sock")
+    async with hosted(tmp_path / "state") as host, trio.open_nursery() as nursery:
+        await nursery.start(serve, host, [f"unix://{path}"])
+        yield path
+        nursery.cancel_scope.cancel()
+    assert not os.path.exists(path)
+
+
+async def test_the_socket_is_for_owner_and_group_and_goes_with_the_daemon(tmp_path: Path) -> None:
+    left_over = socket.socket(socket.AF_UNIX)
+    left_over.bind(str(tmp_path / "s.sock"))
+    left_over.close()
+    async with served(tmp_path) as path:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+        async with hosted(tmp_path / "second") as host:
+            with pytest.raises(AlreadyExists, match="somebody else listens there"):
+                await serve(host, [f"unix://{path}"])
+        (tmp_path / "file").write_text("precious")
+        async with hosted(tmp_path / "third") as host:
+            with pytest.raises(AlreadyExists, match="no socket"):
+                await serve(host, [f"unix://{tmp_path}/file"])
+        assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_tcp_is_for_loopback_addresses() -> None:
+    assert str(parse_address("tcp://127.0.0.1")) == "tcp://127.0.0.1:2375"
+    assert str(parse_address("tcp://[::1]:99")) == "tcp://[::1]:99"
+    assert str(parse_address("tcp://localhost:99")) == "tcp://127.0.0.1:99"
+    for text in ("tcp://0.0.0.0:2375", "tcp://10.0.0.1", "tcp://", "tcp://host", "tcp://[::]:1"):
+        with pytest.raises(InvalidArgument, match="loopback"):
+            parse_address(text)
+    for text in ("fd://", "unix://relative", "127.0.0.1:2375", "tcp://127.0.0.1:x"):
+        with pytest.raises(InvalidArgument, match="cannot listen"):
+            parse_address(text)
+
+
+async def test_docker_py_drives_the_swarm(tmp_path: Path) -> None:
+    async with served(tmp_path) as path:
+        await trio.to_thread.run_sync(_drive, f"unix://{path}")
+
+
+def _drive(url: str) -> None:
+    client = docker.DockerClient(base_url=url, timeout=60)
+    try:
+        assert client.ping()
+        assert client.version()["MinAPIVersion"] == "1.41"
+        assert client.info()["Swarm"]["LocalNodeState"] == "inactive"
+        node_id = client.swarm.init(listen_addr="0.0.0.0:2377", task_history_retention_limit=3)
+        assert client.info()["Swarm"]["NodeID"] == node_id
+        assert _code(client.swarm.init) == 503
+        worker = client.swarm.attrs["JoinTokens"]["Worker"]
+        assert client.swarm.attrs["Spec"]["Orchestration"] == {"TaskHistoryRetentionLimit": 3}
+        client.swarm.update(rotate_worker_token=True, autolock_managers=True)
+        client.swarm.reload()
+        assert client.swarm.attrs["JoinTokens"]["Worker"] != worker
+        assert client.swarm.get_unlock_key()["UnlockKey"].startswith("SWMKEY-1-")
+        events = client.events(since=1, until=int(4e9), decode=True, filters={"type": "node"})
+        assert next(events)["Actor"]["ID"] == node_id
+        events.close()
+        assert _code(client.swarm.leave) == 503
+        assert client.swarm.leave(force=True)
+        assert client.info()["Swarm"]["LocalNodeState"] == "inactive"
+    finally:
+        client.close()
+
+
+def _code(call: Callable[[], Any]) -> int:
+    with pytest.raises(APIError) as caught:
+        call()
+    code: int = caught.value.status_code
+    return code
+
+
+async def test_why_a_join_is_refused(tmp_path: Path) -> None:
+    """Recorded: golden/errors.jsonl, "inactive node; n1 is leader"."""
+    async with (
+        hosted(tmp_path / "a", TlsNetwork()) as one,
+        hosted(tmp_path / "b", TlsNetwork()) as two,
+    ):
+        await one.init(InitSwarm(listen_addr="127.0.0.2:0"))
+        member, engine = one.member(), Engine(two)
+        token = await front.join_token(member, "worker")
+        digest = token.split("-")[2]
+        other = token.replace(digest, digest[:9] + ("0" if digest[9] != "0" else "1") + digest[10:])
+
+        async def join(text: str) -> tuple[int, str]:
+            body = {"ListenAddr": "127.0.0.3:0", "RemoteAddrs": [member.addr], "JoinToken": text}
+            raw = json.dumps(body).encode()
+            answer = await engine.respond("POST", "/v1.41/swarm/join", {}, raw)
+            assert isinstance(answer, Response)
+            return answer.status, json.loads(answer.body)["message"] if answer.body else ""
+
+        refused = "rpc error: code = InvalidArgument desc = A valid join token is necessary to join"
+        wrong = token[:-1] + ("0" if token[-1] != "0" else "1")
+        for text in ("", wrong):
+            assert await join(text) == (400, f"{refused} this cluster")
+        status, said = await join(other)
+        assert (status, said[:50]) == (
+            500,
+            "remote CA does not match fingerprint. Expected: " + said[48:50],
+        )
+        assert await join("nonsense") == (500, "invalid join token")
+        assert await join(token) == (200, "")
