@@ -109,6 +109,28 @@ async def test_a_peer_that_comes_back_is_reached_again(contexts) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_claimed_addresses_fill_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no address is dropped, no more than so many are tried, and none is kept for ever."""
+    monkeypatch.setattr("pyswarm.runtime.rafttransport.LINKS_MAX", 5)
+    monkeypatch.setattr("pyswarm.runtime.rafttransport.RECONNECT_SECONDS", 0.01)
+    here, there, nowhere = (f"127.0.0.1:{port}" for port in free_ports(3))
+    one, got = TcpTransport(here), Mailbox()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(one.run, Mailbox())
+        await nursery.start(TcpTransport(there).run, got)
+        for claimed in ("", "nonsense", "host:port", "a:1:b", nowhere):
+            one.send(claimed, b"x")
+        for _ in range(20):
+            one.send(f"127.0.0.1:{free_ports(1)[0]}", b"x")
+        assert len(one._links) <= 5
+        await until(lambda: not one._links)
+        one.send(there, b"real")
+        while not got:
+            one.flush()
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
 async def test_strangers_are_sent_away(tmp_path) -> None:
     server, client = tls_contexts(tmp_path)
     (port,) = free_ports(1)

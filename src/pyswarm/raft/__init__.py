@@ -18,7 +18,7 @@ from .configuration import (
     RemoveMember,
     UpdateMember,
 )
-from .disaster import ForcedCluster, force_new_cluster, latest_configuration
+from .disaster import ForcedCluster, force_new_cluster, latest_configuration, new_epoch
 from .entry import Entry, EntryKind, HardState, MemberID
 from .message import Message
 from .progress import ProgressState, Reachability
@@ -35,7 +35,7 @@ __all__ = [
     "ForcedCluster", "HardState", "Member", "MemberID", "MembershipChange", "Message",
     "ProgressState", "PromoteMember", "RaftConfig", "Reachability", "Ready", "RemoveMember",
     "Replica", "Role", "SNAPSHOT_CHUNK_BYTES_MAX", "Snapshot", "Status", "TICK_SECONDS",
-    "UpdateMember", "decode", "encode", "force_new_cluster", "latest_configuration",
+    "UpdateMember", "decode", "encode", "force_new_cluster", "latest_configuration", "new_epoch",
     "split_chunks",
 ]
 # fmt: on

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from pyswarm.env import Entropy
 from pyswarm.errors import FailedPrecondition
 from pyswarm.raft.configuration import (
     FORCED_ID_STEP,
@@ -24,6 +25,9 @@ from pyswarm.raft.entry import Entry, EntryKind, HardState, MemberID
 from pyswarm.raft.log import surviving
 from pyswarm.raft.snapshot import Snapshot
 
+EPOCH_BITS = 63
+"""It stays positive wherever it is stored as a signed number."""
+
 
 @attrs.frozen
 class ForcedCluster:
@@ -33,6 +37,15 @@ class ForcedCluster:
     entries: tuple[Entry, ...]
     """To be appended: one MEMBERSHIP entry with this member alone."""
     configuration: Configuration
+
+
+def new_epoch(old: int, entropy: Entropy) -> int:
+    """A cluster epoch that is not ``old``; drawn, so that two recoveries from one backup do not
+    meet either."""
+    while True:
+        epoch = int.from_bytes(entropy(8), "big") >> (64 - EPOCH_BITS)
+        if epoch not in (0, old):
+            return epoch
 
 
 def latest_configuration(snapshot: Snapshot | None, entries: Sequence[Entry]) -> Configuration:

@@ -35,17 +35,13 @@ from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import InvalidArgument, SwarmError, Unavailable, from_wire
 from pyswarm.raft import (
     TICK_SECONDS,
-    Configuration,
     Entry,
     EntryKind,
-    HardState,
-    Member,
     MemberID,
     MembershipChange,
     PromoteMember,
     RaftConfig,
     Ready,
-    Replica,
     Snapshot,
     split_chunks,
 )
@@ -55,10 +51,11 @@ from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
 from pyswarm.runtime.raftclock import TickClock
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
+from pyswarm.runtime.raftstart import begin, written
 from pyswarm.runtime.rafttransport import RaftTransport
 from pyswarm.runtime.raftwaiter import Bell, Waiter, displaced, lost, outcome_of, stopped, too_late
 from pyswarm.runtime.statemachine import StateMachine as StateMachine
-from pyswarm.runtime.storage.errors import WriteFailed
+from pyswarm.runtime.storage.errors import DiskFull, WriteFailed
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
 
 SNAPSHOT_ENTRIES = 10_000
@@ -74,6 +71,9 @@ PROPOSE_SECONDS = 10.0
 RETRY_SECONDS = 0.05
 """Between two tries while there is no leader."""
 
+ADDRESSES_MAX = 64
+"""Peers of which an address is remembered that the log does not tell."""
+
 PUMP_ENTRIES = 128
 """Proposals that are sent on at once, while more are being made: so with very many callers the
 followers and the disks work on the first ones meanwhile."""
@@ -85,8 +85,10 @@ class RaftNode:
     """One member. Made here, run by :func:`run_raft`.
 
     ``founders`` (id → address, the same on all) begins a group where the storage is empty; a member
-    that joins later has none, and the id that ``change(AddMember(...))`` gave it. ``epoch`` is the
-    group's.
+    that joins later has none, but the id that ``change(AddMember(...))`` gave it, and the group's
+    ``epoch``. ``force_new_cluster`` makes a new group of what this member's storage has: when a
+    majority is lost for good. Raises what the storage's ``load`` raises, and ``FailedPrecondition``
+    if there is nothing to make a group of.
     """
 
     def __init__(
@@ -102,16 +104,27 @@ class RaftNode:
         tick_seconds: float = TICK_SECONDS,
         snapshot_entries: int = SNAPSHOT_ENTRIES,
         rng: Rng | None = None,
+        force_new_cluster: bool = False,
     ) -> None:
         self.machine = machine
         self.storage = storage
         self.transport = transport
         self.snapshot_entries = snapshot_entries
-        self.notes: tuple[str, ...] = ()
-        """What was cut or cleared away on the disk when this member was started."""
-        self.failure: WriteFailed | None = None
+        self.failure: DiskFull | WriteFailed | None = None
         """Why this member has stopped by itself."""
-        self.replica = self._start(id, founders or {}, epoch, config, rng)
+        beginning = begin(
+            machine,
+            storage,
+            config or RaftConfig(id=id),
+            rng or Rng(system_entropy(16)),
+            founders=founders or {},
+            epoch=epoch,
+            forced_at=transport.address if force_new_cluster else None,
+        )
+        self.replica = beginning.replica
+        self.notes = beginning.notes
+        """What was cut or cleared away on the disk when this member was started."""
+        self._unwritten = beginning.unwritten
         self._addresses: dict[MemberID, str] = dict(founders or {})
         self._bell = Bell()
         self._proposed = 0  # since the last pump
@@ -130,35 +143,6 @@ class RaftNode:
         self._is_saving = False
         self._proposals = self._snapshots_taken = self._snapshots_installed = 0  # for metrics
         self._stopped = trio.Event()
-
-    def _start(
-        self,
-        id: MemberID,
-        founders: Mapping[MemberID, str],
-        epoch: int,
-        config: RaftConfig | None,
-        rng: Rng | None,
-    ) -> Replica:
-        """Read the disk (blocking) and make the replica."""
-        found = self.storage.load()
-        self.notes = found.notes
-        config = config or RaftConfig(id=id)
-        rng = rng or Rng(system_entropy(16))
-        if not found.is_empty:
-            if found.snapshot is not None:
-                self.machine.restore(b"".join(found.snapshot.chunks))
-            return Replica(
-                config,
-                rng,
-                hard_state=found.hard_state,
-                snapshot=found.snapshot,
-                entries=found.entries,
-            )
-        if not founders:
-            return Replica(config, rng, hard_state=HardState(epoch=epoch))
-        members = tuple(Member(id, True, founders[id].encode()) for id in sorted(founders))
-        bootstrap = Configuration(members, max(founders) + 1, epoch)
-        return Replica(config, rng, bootstrap=bootstrap)
 
     # -- for callers
 
@@ -318,6 +302,15 @@ class RaftNode:
             return member.context.decode()
         return self._addresses.get(id)
 
+    def _note_address(self, id: MemberID, address: object) -> None:
+        """Where a peer says it is. Needed of those the log does not name: a newcomer's leader, and
+        those who ask although they were removed. Raises ``InvalidArgument``."""
+        if not isinstance(address, str):
+            raise InvalidArgument("an address is a text")
+        self._addresses[id] = address
+        if len(self._addresses) > ADDRESSES_MAX:
+            del self._addresses[next(iter(self._addresses))]
+
     def _send(self, address: str, kind: int, content: Any) -> None:
         self.transport.send(address, msgpack.packb((self.transport.address, kind, content)))
 
@@ -327,7 +320,7 @@ class RaftNode:
             address, kind, content = msgpack.unpackb(frame, use_list=False)
             if kind == MESSAGE:
                 message = decode(content)
-                self._addresses[message.from_] = address
+                self._note_address(message.from_, address)
                 self._clock.refresh()
                 self.replica.step(message)
                 self._bell.ring()
@@ -356,6 +349,12 @@ class RaftNode:
 
     async def drive(self) -> None:
         """Ticks and news into the replica, its Readys out, until cancelled or removed."""
+        if self._unwritten is not None:
+            error = await written(self.storage, self._unwritten)
+            if error is not None:
+                self.failure = error if isinstance(error, DiskFull | WriteFailed) else None
+                self.end()
+                raise error
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tick)
             self._pump()
@@ -581,8 +580,9 @@ class RaftNode:
 async def run_raft(node: RaftNode) -> AsyncIterator[RaftNode]:
     """Run a member while the block is open. The storage stays open: its owner closes it.
 
-    Raises ``WriteFailed`` when the disk has failed (cancelling the block; a full one is waited for)
-    and ``OSError`` if the transport's address cannot be listened on.
+    Raises ``WriteFailed`` when the disk has failed (cancelling the block; a full one is waited for,
+    but to begin a new group by force: ``DiskFull``) and ``OSError`` if the transport's address
+    cannot be listened on.
     """
     try:
         async with trio.open_nursery() as nursery:
@@ -594,7 +594,7 @@ async def run_raft(node: RaftNode) -> AsyncIterator[RaftNode]:
                 node.end()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        only_disk, others = group.split(WriteFailed)
+        only_disk, others = group.split((DiskFull, WriteFailed))
         if others is None and node.failure is not None and only_disk is not None:
             raise node.failure from None
         raise

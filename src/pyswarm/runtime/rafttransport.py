@@ -32,6 +32,9 @@ FRAME_BYTES_MAX = MESSAGE_BYTES_MAX + 4096
 _LENGTH_BYTES = 4
 RECONNECT_SECONDS = 0.1
 CONNECT_TIMEOUT_SECONDS = 2.0
+LINKS_MAX = 256
+"""Peers that are sent to at once. Peers say their addresses themselves: none may fill the memory
+by claiming many."""
 INCOMING_MAX = 256
 """Connections accepted at once: each member has one, so the rest are strangers or leftovers."""
 
@@ -171,13 +174,21 @@ class TcpTransport:
 
     def send(self, address: str, frame: bytes) -> None:
         """See :class:`RaftTransport`."""
-        link = self._links.get(address)
-        if link is None:
-            if self._nursery is None:
-                return
-            link = self._links[address] = Link()
-            self._nursery.start_soon(self._deliver, address, link)
-        link.add(frame)
+        link = self._links.get(address) or self._new_link(address)
+        if link is not None:
+            link.add(frame)
+
+    def _new_link(self, address: str) -> Link | None:
+        """The way to ``address``; None if it is no address, or there are too many already."""
+        try:
+            place = split_address(address)
+        except InvalidArgument:
+            return None
+        if self._nursery is None or len(self._links) >= LINKS_MAX:
+            return None
+        link = self._links[address] = Link()
+        self._nursery.start_soon(self._deliver, address, place, link)
+        return link
 
     def flush(self) -> None:
         """See :class:`RaftTransport`."""
@@ -223,11 +234,11 @@ class TcpTransport:
                     buffer += chunk
                     take_frames(buffer, receive)
 
-    async def _deliver(self, address: str, link: Link) -> None:
-        """Connect, and again; what could not be delivered is lost."""
-        host, port = split_address(address)
+    async def _deliver(self, address: str, place: tuple[str, int], link: Link) -> None:
+        """Connect, and again while there is something to deliver; what could not be is lost."""
+        host, port = place
         name = self._server_hostname or host
-        while True:
+        while link.frames:
             try:
                 with trio.fail_after(CONNECT_TIMEOUT_SECONDS):
                     channel = await open_channel(host, port, self._client_tls, name)
@@ -241,6 +252,8 @@ class TcpTransport:
                     with contextlib.suppress(OSError):
                         await link.feed(channel)
                     nursery.cancel_scope.cancel()
+        if self._links.get(address) is link:
+            del self._links[address]
 
 
 async def until_closed(channel: Channel, scope: trio.CancelScope) -> None:

@@ -15,18 +15,15 @@ from pathlib import Path
 import attrs
 import trio
 
-from pyswarm.env import Entropy, system_entropy
+from pyswarm.env import system_entropy
 from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.node import RecoveredLog
 from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.node.seats import context
-from pyswarm.raft import Ready, force_new_cluster
+from pyswarm.raft import Ready, force_new_cluster, new_epoch
 from pyswarm.runtime.backup import NOTE
 from pyswarm.runtime.disk import Disk, Remembered
 from pyswarm.secretstore import UnlockKey
-
-EPOCH_BITS = 63
-"""Drawn, so that two recoveries from one backup do not meet either."""
 
 
 @attrs.frozen
@@ -59,14 +56,6 @@ def check_not_backup(state_dir: object) -> None:
         )
 
 
-def new_epoch(old: int, entropy: Entropy = system_entropy) -> int:
-    """A cluster epoch that is not ``old``."""
-    while True:
-        epoch = int.from_bytes(entropy(8), "big") >> (64 - EPOCH_BITS)
-        if epoch not in (0, old):
-            return epoch
-
-
 async def make_new_cluster(disk: Disk, remembered: Remembered, addr: str) -> Remembered:
     """Let the node's log begin a swarm of its own; on disk before this returns.
 
@@ -80,7 +69,7 @@ async def make_new_cluster(disk: Disk, remembered: Remembered, addr: str) -> Rem
         log.hard_state,
         log.snapshot,
         log.entries,
-        epoch=new_epoch(log.hard_state.epoch),
+        epoch=new_epoch(log.hard_state.epoch, system_entropy),
         context=context(record.identity.node_id, addr),
     )
     await written(disk, Ready(0, forced.hard_state, forced.entries))
