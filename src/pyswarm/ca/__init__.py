@@ -17,6 +17,7 @@ from .errors import FingerprintMismatch as FingerprintMismatch
 from .errors import InvalidCertificate as InvalidCertificate
 from .errors import InvalidJoinToken as InvalidJoinToken
 from .errors import WrongJoinToken as WrongJoinToken
+from .renewal import Renewal as Renewal
 from .renewal import check_expiry as check_expiry
 from .renewal import renewal_time as renewal_time
 from .renewal import retry_delay as retry_delay
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "CertificateRejected", "FingerprintMismatch", "Identity", "InvalidCertificate",
-    "InvalidJoinToken", "Issuer", "JoinToken", "NodeCertificate", "RootCA", "Rotation",
+    "InvalidJoinToken", "Issuer", "JoinToken", "NodeCertificate", "Renewal", "RootCA", "Rotation",
     "WrongJoinToken", "check_expiry", "create_csr", "create_key", "decide_rotation", "lock_key",
     "renewal_time", "retry_delay", "role_of_token", "unlock_key",
 ]

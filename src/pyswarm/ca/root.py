@@ -45,7 +45,7 @@ from .keys import (
     public_key_of,
     reading,
 )
-from .renewal import NODE_EXPIRY_MIN_S, NODE_EXPIRY_S
+from .renewal import BACKDATE_S, NODE_EXPIRY_MIN_S, NODE_EXPIRY_S
 from .token import digest_of
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 ROOT_EXPIRY_S = 630_720_000.0
 """20 years of 365 days."""
 ROOT_BACKDATE_S = 300.0
-BACKDATE_S = 3600.0
-"""Certificates begin this long before they are made: clocks differ."""
 SERIAL_BYTES = 20
 """The most that RFC 5280 allows; the top bit stays clear."""
 CHAIN_MAX = 8

@@ -2,11 +2,13 @@
 
 ``world`` runs real node machines on simulated networks, disks and executors; ``simulation`` is one
 history (suffer, heal, converge), ``campaign`` many of them; ``checkers`` is what must always hold;
-``recording`` replays one node. The same seed gives the same history, event for event.
+``recording`` replays one node; ``certificates`` lets hosts believe each other by certificates that
+expire and are replaced. The same seed gives the same history, event for event.
 """
 
 from __future__ import annotations
 
+from .certificates import Certificates as Certificates
 from .checkers import Checker as Checker
 from .checkers import Violation as Violation
 from .checkers import check_settled as check_settled
@@ -20,6 +22,7 @@ from .simulation import Simulation as Simulation
 from .world import World as World
 
 __all__ = [
+    "Certificates",
     "Checker",
     "Faults",
     "History",

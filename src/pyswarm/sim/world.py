@@ -19,7 +19,17 @@ from pyswarm.env import Rng
 from pyswarm.errors import SwarmError
 from pyswarm.ids import new_id
 from pyswarm.machine import Effect
-from pyswarm.model import Identity, NodeDescription, Platform, Request, Resources, Role, Swarm
+from pyswarm.model import (
+    Identity,
+    NodeDescription,
+    Platform,
+    Request,
+    Resources,
+    Role,
+    Swarm,
+    SwarmSpec,
+    TLSInfo,
+)
 from pyswarm.model.objects import RootCAState
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import (
@@ -46,6 +56,7 @@ from pyswarm.node import (
     Wake,
     WrapKeys,
 )
+from pyswarm.node.config import TICK_S
 from pyswarm.node.messages import JoinReply, JoinRequest
 from pyswarm.node.record import RECORD, NodeRecord
 from pyswarm.sim.disk import DiskFaults, SimulatedDisk
@@ -109,7 +120,14 @@ class World:
         disk: DiskFaults | None = None,
         executor: ExecutorFaults | None = None,
         records: bool = False,
+        tick_s: float = TICK_S,
     ) -> None:
+        self.tick_s = tick_s
+        """A tick of the managers' log: longer ones make long histories short."""
+        self.believes: Callable[[Host, Host], bool] = lambda host, sender: True
+        """Whether a host believes that its peer is who it says."""
+        self.certified: Callable[[Host], TLSInfo | None] = lambda host: None
+        """What a host says of its certificate."""
         self.records = records
         """Keep every input and effect of every node, for :func:`~pyswarm.sim.replay`."""
         self.now = 0.0
@@ -161,15 +179,18 @@ class World:
         self.hosts[name] = self._by_addr[host.addr] = host
         return host
 
-    def found(self, host: Host) -> None:
-        """Start the first node of a new swarm on ``host``."""
+    def found(
+        self, host: Host, root: RootCAState | None = None, spec: SwarmSpec | None = None
+    ) -> None:
+        """Start the first node of a new swarm on ``host``; ``root`` has no tokens yet."""
         rng = self.rng.child("founding")
         node_id, swarm_id = new_id(rng), new_id(rng)
-        root = RootCAState(
+        root = attrs.evolve(
+            root or RootCAState(),
             worker_token=f"SWMTKN-1-worker-{new_id(rng)}",
             manager_token=f"SWMTKN-1-manager-{new_id(rng)}",
         )
-        self._swarm = Swarm(id=swarm_id, root_ca=root)
+        self._swarm = Swarm(id=swarm_id, root_ca=root, spec=spec or SwarmSpec())
         identity = Identity(node_id, Role.MANAGER, swarm_id)
         record = NodeRecord(identity, host.addr, member_id=1)
         host.disk.save(RECORD, record.to_bytes())
@@ -223,6 +244,7 @@ class World:
             managers=record.managers or (ManagerAddress(record.identity.node_id, host.addr),),
             log=log,
             saved_tasks=host.disk.tasks,
+            tick_s=self.tick_s,
         )
         host.machine = NodeMachine(config, self.local(host))
         if self.records:
@@ -235,6 +257,7 @@ class World:
             platform=Platform("linux", "x86_64"),
             resources=NODE_RESOURCES,
             engine_version="simulated",
+            tls=self.certified(host),
         )
 
     def crash(self, host: Host) -> None:
@@ -250,6 +273,10 @@ class World:
     def stop(self, host: Host) -> None:
         """Ask the node to stop cleanly."""
         self._step(host, Stop())
+
+    def tell(self, host: Host, input: Any) -> None:
+        """Something that the host's runtime has to say to its node."""
+        self._step(host, input)
 
     def kill_task(self, host: Host, task_id: str) -> bool:
         """End a running task from outside."""
@@ -381,13 +408,16 @@ class World:
         def arrive() -> None:
             if isinstance(message, JoinReply):
                 self._joined(to, message)
-            elif to.is_up:
+            elif to.is_up and (identity is None or self._know_each_other(sender, to)):
                 self._step(to, FromPeer(identity, sender.addr, message))
             elif sender.is_up and sender.life == life:
                 self._step(sender, SessionBroken(addr))
 
         for delay in self.network.arrivals(sender.name, to.name, self.now):
             self.at(delay, arrive)
+
+    def _know_each_other(self, one: Host, other: Host) -> bool:
+        return one is other or (self.believes(one, other) and self.believes(other, one))
 
     def _persist(self, host: Host, ready: Any, seat: int) -> None:
         done_at = host.disk.write(self.now, ready)

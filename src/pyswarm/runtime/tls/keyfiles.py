@@ -152,18 +152,16 @@ class CertificateFiles:
     def _read_key(self) -> bytes:
         """The key, in clear. What a crash left half done is finished."""
         kek, text = self._ring.kek, self._read(KEY)
-        if b"ENCRYPTED" not in text:
-            key = text
-            if kek is not None:
-                self.was_laid_open = True
-                self._write_key(key, kek, KEY)
-        elif (key := _opened(text, kek)) is None:
+        key = _opened(text, kek)
+        if key is None:
             text = self._read(NEXT_KEY)
-            found = _opened(text, kek) if b"ENCRYPTED" in text else text
-            if not found:
+            key = _opened(text, kek)
+            if key is None:
                 raise WrongUnlockKey
-            key = found
             self._rename(NEXT_KEY, KEY)
+        elif kek is not None and b"ENCRYPTED" not in text:
+            self.was_laid_open = True
+            self._write_key(key, kek, KEY)
         remove_file(self._files, self.path / NEXT_KEY)
         self.was_laid_open |= LAID_OPEN.encode() in text
         return key
@@ -256,10 +254,10 @@ class CertificateFiles:
 
 def _opened(text: bytes, kek: UnlockKey | None) -> bytes | None:
     """The key in clear, or None if this does not open it."""
-    if kek is None or not text:
-        return None
+    if b"ENCRYPTED" not in text:
+        return text or None
     try:
-        return unlock_key(text, kek.text.encode())
+        return None if kek is None else unlock_key(text, kek.text.encode())
     except Unauthenticated:
         return None
 

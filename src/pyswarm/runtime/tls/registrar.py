@@ -22,9 +22,9 @@ import attrs
 import trio
 
 from pyswarm.agent import DescriptionChanged
-from pyswarm.ca import Issuer, JoinToken, renewal_time, retry_delay, role_of_token
+from pyswarm.ca import Issuer, JoinToken, Renewal, role_of_token
 from pyswarm.ca.certificate import load_bundle
-from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S, RETRY_MAX_S
+from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import (
     FailedPrecondition,
@@ -54,9 +54,6 @@ for the leader takes longer."""
 
 JOIN_REQUEST_S = 7.0
 """How long a join waits for the leader: less than the joiner waits for us."""
-
-FORCED_RETRY_MAX_S = 5.0
-"""A node whose role changed is not heard in the new one until it has proved it."""
 
 RENEW_ANSWER_S = 5.0
 LOOK_S = 0.2
@@ -218,12 +215,13 @@ class Renewer:
         self._number = self._rng.getrandbits(32)
         self._answers: trio.MemorySendChannel[CertificateGiven] | None = None
         node.taps[CertificateGiven] = self._hear
+        self._renewal = Renewal(self._rng)
         self._read(endpoint.credentials)
         self._plan()
 
     def _plan(self) -> None:
         certificate = self._endpoint.credentials.certificate
-        self._renew_at = renewal_time(certificate.not_before, certificate.not_after, self._rng)
+        self._renewal.issued(certificate.not_before, certificate.not_after)
 
     def _read(self, credentials: Credentials) -> None:
         """What is looked at all the time, read once."""
@@ -245,33 +243,30 @@ class Renewer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        failures = 0
+        clock, renewal = self._node.clock, self._renewal
         while True:
             await trio.sleep(LOOK_S)
             if self._node.halted is not None:
                 continue
-            is_forced = self._node.clock.realtime() < self._renew_at
+            forced = False
             try:
                 await self._follow()
-                if not self._is_due():
+                forced = self._is_forced()
+                if not renewal.is_due(clock.realtime(), forced=forced):
                     continue
-                if is_forced:
+                if forced:
                     await trio.sleep(FORCED_RENEWAL_DELAY_S)
                 await self.renew()
-                failures = 0
             except SwarmError as problem:
-                failures += 1
-                self._report({"error": str(problem), "failures": failures})
-                longest = FORCED_RETRY_MAX_S if is_forced else RETRY_MAX_S
-                await trio.sleep(min(retry_delay(failures, self._rng), longest))
+                renewal.failed(clock.realtime(), forced=forced)
+                self._report({"error": str(problem), "failures": renewal.failures})
 
-    def _is_due(self) -> bool:
-        if self._node.clock.realtime() >= self._renew_at:
-            return True
+    def _is_forced(self) -> bool:
+        """Whether a new certificate is wanted before its time."""
         node = self._own_node()
         if node is None:
             return False
-        if self._store.was_laid_open:
+        if self._store.was_laid_open and self._node.machine.manager is not None:
             return True
         is_asked = node.certificate is not None and node.certificate.status == ROTATE
         return role_for(node) is not self._endpoint.identity.role or (
