@@ -9,6 +9,8 @@ for the run), a sealed log, every commit synced to the disk by a majority. Besid
 run:
 
 - ``pyswarm-idle``: what three members use when nobody proposes anything;
+- ``pyswarm-long-log``: 64 in flight again and again on one group: does p99 grow with what was
+  committed before?
 - ``disk``: append 256 bytes to a preallocated file and ``fdatasync``, again and again;
 - ``round-trip``: 256 bytes to another process and back, over the same TLS;
 - ``floor``: a replicated log without Raft, which is what a Python process can do with this TLS,
@@ -47,6 +49,7 @@ BYTES = 256
 REQUESTS_MAX = 400_000
 """Of one measurement, whatever its time: keeps logs and memory small."""
 IDLE_SECONDS = 10.0
+LONG_LOG_ROUNDS = 6
 HERE = Path(__file__).parent
 
 
@@ -88,6 +91,19 @@ def idle(directory: Path, inflight: list[int], seconds: float) -> list[dict[str,
     ]
 
 
+def long_log(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+    """The same work on one group whose log gets longer: snapshots and new segments included."""
+    rows: list[dict[str, Any]] = []
+    done = 0
+    with Members([sys.executable, str(HERE / "raft_pyswarm.py")], directory, {}) as members:
+        for _ in range(LONG_LOG_ROUNDS):
+            measured = members.measure(64, seconds, REQUESTS_MAX, BYTES)
+            what = f"{BYTES}-byte proposals after {done:,} others"
+            rows.append(row("pyswarm-long-log", {**measured, "what": what, "log_entries": done}))
+            done += round(measured["value"] * seconds)
+    return rows
+
+
 def disk(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
     return [raft_measure.disk(directory, min(seconds, 2.0), BYTES)]
 
@@ -96,11 +112,13 @@ def round_trip(directory: Path, inflight: list[int], seconds: float) -> list[dic
     return [raft_measure.round_trip(directory, min(seconds, 1.0), BYTES)]
 
 
+NOT_COMPARED = ("pyswarm-idle", "pyswarm-long-log", "disk", "round-trip")
 SYSTEMS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "disk": disk,
     "round-trip": round_trip,
     "pyswarm": python_system("raft_pyswarm.py", "pyswarm"),
     "pyswarm-idle": idle,
+    "pyswarm-long-log": long_log,
     "floor": python_system("raft_floor.py", "floor"),
     "etcd": etcd,
     "pysyncobj": python_system("raft_pysyncobj.py", "pysyncobj", journal=True, tuned=False),
@@ -152,7 +170,7 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for system, inflight in value:
         ours = value.get(("pyswarm", inflight))
-        if ours and system not in ("pyswarm", "pyswarm-idle", "disk", "round-trip"):
+        if ours and system not in ("pyswarm", *NOT_COMPARED):
             found.setdefault(f"pyswarm/{system}", {})[inflight] = round(
                 ours / value[system, inflight], 2
             )
@@ -160,6 +178,11 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
         if one["system"] == "pyswarm":
             grown = one["late_p99_ms"] / (one["early_p99_ms"] or 1.0)
             found.setdefault("p99 late in the log/early", {})[one["inflight"]] = round(grown, 2)
+    long = [one["p99_ms"] for one in rows if one["system"] == "pyswarm-long-log"]
+    if long:
+        half = len(long) // 2
+        grown = sum(long[half:]) / (len(long) - half) / (sum(long[:half]) / half)
+        found["p99 of a long log/of a short one"] = round(grown, 2)
     parts = [p50.get(("disk", 1)), p50.get(("round-trip", 1)), p50.get(("pyswarm", 1))]
     if all(parts):
         found["single/(fdatasync+round-trip)"] = round(parts[2] / (parts[0] + parts[1]), 2)
