@@ -7,26 +7,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from pyswarm import Cluster
 from pyswarm.ca import FingerprintMismatch, RootCA
 from pyswarm.errors import FailedPrecondition, InvalidArgument, Locked
+from pyswarm.model import NodeDescription
 from pyswarm.runtime import TlsNetwork
 from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.front import Converged
+from pyswarm.runtime.front.fips import FipsRequired
 from pyswarm.runtime.front.places import CertificateExpired
 from pyswarm.runtime.tls import Credentials, SigningRequest
-from swarms import WAIT_S, executor, until
+from swarms import WAIT_S, executor, sleeper, until
 
 
 @asynccontextmanager
 async def founded(**options: Any) -> AsyncIterator[Cluster]:
     options.setdefault("network", TlsNetwork())
-    async with Cluster.init(
-        name="founder", listen_addr="127.0.0.2:0", executor=executor(), **options
-    ) as cluster:
+    options.setdefault("executor", executor())
+    async with Cluster.init(name="founder", listen_addr="127.0.0.2:0", **options) as cluster:
         yield cluster
 
 
@@ -210,3 +213,21 @@ async def test_workers_too_refuse_a_removed_node() -> None:
         assert not node.is_revoked(other.node_id)  # type: ignore[attr-defined]
         await (await founder.nodes.get(other.node_id)).remove(force=True)
         await until(lambda: node.is_revoked(other.node_id))  # type: ignore[attr-defined]
+
+
+class Strict(CallableExecutor):
+    """On a node in FIPS mode."""
+
+    def describe(self) -> NodeDescription:
+        return attrs.evolve(super().describe(), fips=True)
+
+
+async def test_a_swarm_in_fips_mode_takes_no_other_nodes() -> None:
+    async with founded(executor=Strict({"sleeper": sleeper}, own_thread=False)) as founder:
+        token = await founder.join_token("worker")
+        assert token.startswith("SWMTKN-2-1-")
+        assert (await founder.swarm()).fips
+        with pytest.raises(FipsRequired, match="node is not FIPS-enabled"):
+            async with joined(founder, token, "lax"):
+                pass
+        assert len(await founder.nodes.list()) == 1

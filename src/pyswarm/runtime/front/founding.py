@@ -38,6 +38,7 @@ from pyswarm.node.record import RECORD
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk, Remembered, open_disk
+from pyswarm.runtime.front.fips import check_fips, founded_by
 from pyswarm.runtime.front.places import (
     Place,
     check_addresses,
@@ -176,15 +177,17 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
         async with _closing(disk) as closing:
             _check_new(remembered)
             executor = settings.executor or default_executor(settings)
+            description = described(settings, executor)
+            swarm_here = founded_by(swarm, description)
             identity = Identity(new_id(Rng(_seed())), Role.MANAGER, swarm.id)
             place = closing.place = _place(settings)
             place.prove(disk, await first_credentials(place, swarm, identity))
             config = NodeConfig(
                 identity=identity,
                 addr=place.addr,
-                description=described(settings, executor),
+                description=description,
                 seed=_seed(),
-                bootstrap=swarm,
+                bootstrap=swarm_here,
                 availability=settings.availability,
                 log=RecoveredLog(1),
                 raft=settings.raft,
@@ -291,6 +294,7 @@ def join(settings: Settings, remotes: Sequence[str], token: str) -> Prepare:
             _check_new(remembered)
             executor = settings.executor or default_executor(settings)
             description = described(settings, executor)
+            check_fips(token, description)
             request = JoinRequest(
                 new_id(Rng(_seed())), token, "", description, settings.availability
             )
