@@ -41,7 +41,8 @@ QUERY_FIELDS_MAX = 100
 
 PAGE_NOT_FOUND = "page not found"
 _VERSIONED = re.compile(r"/v(\d{1,4})\.(\d{1,4})(/.*)?")
-_PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
+PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
+"""In a pattern."""
 
 
 class Match(NamedTuple):
@@ -72,7 +73,7 @@ class Router:
             self._exact[route.method, route.pattern] = route
             return
         text, end = "", 0
-        for part in _PARAMETER.finditer(route.pattern):
+        for part in PARAMETER.finditer(route.pattern):
             text += re.escape(route.pattern[end : part.start()])
             text += "(.+)" if part[2] else "([^/]+)"
             end = part.end()

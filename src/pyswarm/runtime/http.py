@@ -134,6 +134,16 @@ class HttpServer:
         reason = _REASONS.get(answer.status, b"")
         return h11.Response(status_code=answer.status, headers=headers, reason=reason)
 
+    async def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Response | Streaming:
+        """What the handler says; its bugs are logged and told as such."""
+        try:
+            return await self.respond(method, target, headers, body)
+        except Exception:
+            logger.exception("%s %s", method, target.partition("?")[0])
+            return failure(500, BUG)
+
     async def serve(self, stream: Stream) -> None:
         """One connection, until its end."""
         try:
@@ -191,7 +201,8 @@ class _Connection:
             return False
         self._take_time()
         method, target = request.method.decode(), request.target.decode()
-        answer = await self._answer(method, target, request.headers, body)
+        headers = {name.decode("ascii"): text.decode("latin-1") for name, text in request.headers}
+        answer = await self._server.answer(method, target, headers, body)
         self._release()
         if isinstance(answer, Response):
             await self._send(answer, has_body=method != "HEAD")
@@ -201,15 +212,6 @@ class _Connection:
             return False
         self._h11.start_next_cycle()
         return True
-
-    async def _answer(self, method: str, target: str, headers: Any, body: bytes) -> Any:
-        """What the handler says; its bugs are logged and told as such."""
-        named = {name.decode("ascii"): text.decode("latin-1") for name, text in headers}
-        try:
-            return await self._server.respond(method, target, named, body)
-        except Exception:
-            logger.exception("%s %s", method, target.partition("?")[0])
-            return failure(500, BUG)
 
     async def _head(self) -> h11.Request | None:
         """The next request; None at the end of the connection."""
