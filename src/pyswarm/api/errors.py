@@ -12,7 +12,7 @@ from __future__ import annotations
 from pyswarm.api.hosting import HostRefusal, InvalidDataPathPort, NotLocked
 from pyswarm.api.messages import Response
 from pyswarm.api.rendering import document
-from pyswarm.errors import OutOfSequence, SwarmError, Unavailable
+from pyswarm.errors import InvalidArgument, OutOfSequence, SwarmError, Unavailable
 
 
 class Refused(SwarmError):
@@ -75,6 +75,8 @@ def told(error: SwarmError, *, relayed: bool = False) -> tuple[int, str]:
     text = OUT_OF_SEQUENCE if isinstance(error, OutOfSequence) else error.message
     if isinstance(error, Unavailable) and "managers" in error.details:
         status, name = 500, "Unknown"  # no leader: as SwarmKit has it
+    if isinstance(error, InvalidArgument) and "constraint" in error.details:
+        status, name = 500, "Unknown"  # SwarmKit's parser of constraints names no code
     return status, f"rpc error: code = {name} desc = {text}" if relayed else text
 
 

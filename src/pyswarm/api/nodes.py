@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from pyswarm.api.asks import Do, Live, Read
 from pyswarm.api.bodies import decode
 from pyswarm.api.convert import Said, node_spec_of, show_node
@@ -71,9 +73,14 @@ def update(request: HttpRequest, reference: str) -> Conversation:
     """A whole new spec: labels, role and availability."""
     body = Said(decode(request, NODE_SPEC))
     version = version_of(request, "node")
-    node_spec_of(body, Membership.ACCEPTED)  # a bad word is refused before the node is looked up
-    node: Node = yield Read(found("node", reference))
-    yield Do(UpdateNode(node.id, version, node_spec_of(body, node.spec.membership)))
+
+    def question(reader: Reader, live: Live) -> UpdateNode:
+        spec = node_spec_of(body, Membership.ACCEPTED)  # bad words are refused first
+        node: Node = find(reader, live, "node", reference)
+        spec = attrs.evolve(spec, membership=node.spec.membership)
+        return UpdateNode(node.id, version, spec)
+
+    yield Do((yield Read(question)))
     return DONE
 
 

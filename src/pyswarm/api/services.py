@@ -33,7 +33,7 @@ from pyswarm.api.rendering import answer, array, fragment
 from pyswarm.api.tasks import runtime_of
 from pyswarm.api.versions import as_recorded
 from pyswarm.errors import AlreadyExists
-from pyswarm.model import NetworkAttachmentConfig, Service, ServiceSpec, TaskSpec
+from pyswarm.model import Service, ServiceSpec, TaskSpec
 from pyswarm.model.requests import CreateService, RemoveService, UpdateService
 from pyswarm.store import Reader
 
@@ -54,7 +54,10 @@ AUTH_HEADER = "x-registry-auth"
 def create(request: HttpRequest) -> Conversation:
     """A new service; answered with its id and what should be known about its image."""
     body = Said(decode(request, SERVICE_SPEC))
-    spec = yield from _converted(body)
+    # Only names of networks need the newest state; else this manager's own will do.
+    spec: ServiceSpec = yield Read(
+        lambda reader, live: _converted(body, reader, live), stale=not _targets(body)
+    )
     spec, warnings = yield from _prepared(request, spec)
     service: Service = yield from _created(spec)
     if warnings or not as_recorded(request.version):
@@ -82,27 +85,23 @@ def _named(spec: ServiceSpec, attempt: int) -> Generator[Any, Any, ServiceSpec]:
     return attrs.evolve(spec, name=name)
 
 
-def _converted(body: Said) -> Generator[Any, Any, ServiceSpec]:
-    """The spec with the ids of its networks; both are refused in the engine's order."""
-    template = body.struct("TaskTemplate")
-    targets = [one.text("Target") for one in template.each("Networks") or body.each("Networks")]
-    ids: list[str] = []
-    if targets:
-        ids = yield Read(lambda reader, live: _network_ids(reader, live, targets))
+def _converted(body: Said, reader: Reader, live: Live) -> ServiceSpec:
+    """The spec with the ids of its networks; both are refused in the engine's order.
+
+    Part of a question, because a node that is no manager says so before it looks at a spec.
+    """
+    ids = [_network_id(reader, live, target) for target in _targets(body)]
     spec = service_spec_of(body)
     networks = tuple(
         attrs.evolve(one, target=id) for one, id in zip(spec.task.networks, ids, strict=True)
     )
-    return _with_networks(spec, networks) if networks else spec
-
-
-def _with_networks(spec: ServiceSpec, networks: tuple[NetworkAttachmentConfig, ...]) -> ServiceSpec:
     task: TaskSpec = attrs.evolve(spec.task, networks=networks)
-    return attrs.evolve(spec, task=task)
+    return attrs.evolve(spec, task=task) if networks else spec
 
 
-def _network_ids(reader: Reader, live: Live, targets: list[str]) -> list[str]:
-    return [_network_id(reader, live, target) for target in targets]
+def _targets(body: Said) -> list[str]:
+    networks = body.struct("TaskTemplate").each("Networks") or body.each("Networks")
+    return [one.text("Target") for one in networks]
 
 
 def _network_id(reader: Reader, live: Live, target: str) -> str:
@@ -187,8 +186,12 @@ def update(request: HttpRequest, reference: str) -> Conversation:
     """A whole new spec, or (``rollback=previous``) the one before again."""
     body = Said(decode(request, SERVICE_SPEC))
     version = version_of(request, "service")
-    spec = yield from _converted(body)
-    current: Service = yield Read(found("service", reference))
+
+    def question(reader: Reader, live: Live) -> tuple[ServiceSpec, Service]:
+        spec = _converted(body, reader, live)
+        return spec, find(reader, live, "service", reference)
+
+    spec, current = yield Read(question)
     spec, warnings = yield from _with_credentials(request, spec, current)
     if _is_rollback(request):
         yield Do(UpdateService(current.id, version, rollback=True))

@@ -23,6 +23,7 @@ from pyswarm.api.convert.parts import (
 from pyswarm.api.convert.tasks import (
     LIMITS,
     PLACEMENT,
+    PLUGIN,
     RESERVATIONS,
     show_port,
     show_task_spec,
@@ -72,12 +73,13 @@ def service_spec_of(data: Said) -> ServiceSpec:
 
     Raises ``InvalidArgument`` for what Docker refuses to convert, in its order.
     """
-    is_plugin = data.struct("TaskTemplate").text("Runtime") == "plugin"
+    template = data.struct("TaskTemplate")
+    is_plugin = template.text("Runtime") == PLUGIN and template.pointer("PluginSpec") is not None
     if is_plugin and data.struct("Mode").pointer("Replicated") is not None:
         raise InvalidArgument("plugins must not use replicated mode")
     return ServiceSpec(
         name=data.text("Name"),
-        task=task_spec_of(data.struct("TaskTemplate"), data.each("Networks")),
+        task=task_spec_of(template, data.each("Networks")),
         update=_update_of(data.pointer("UpdateConfig")),
         rollback=_update_of(data.pointer("RollbackConfig")),
         endpoint=_endpoint_of(data.pointer("EndpointSpec")),

@@ -1,0 +1,73 @@
+"""``/nodes``: list, filters, inspect, update, remove."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pyswarm.model import NodeDescription, NodeState, replace
+from unit.api.door import SELF, Door
+
+
+@pytest.fixture
+def door() -> Door:
+    door = Door()
+    door.desk.node(SELF, manager=1)
+    node = door.desk.node("n2", NodeState.DOWN)
+    labelled = NodeDescription(hostname="worker-2", engine_labels={"disk": "ssd"})
+    door.desk.put(replace(node, description=labelled))
+    door.reachability = {SELF: "reachable"}
+    return door
+
+
+def ids(door: Door, filters: Any) -> list[str]:
+    return [one["ID"] for one in door.get(f"/nodes?filters={json.dumps(filters)}")]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, [SELF, "n2"]),
+        ({"role": ["manager"]}, [SELF]),
+        ({"role": ["worker"]}, ["n2"]),
+        ({"role": {"worker": True, "manager": True}}, [SELF, "n2"]),
+        ({"membership": ["pending"]}, []),
+        ({"name": ["worker"]}, ["n2"]),
+        ({"label": ["disk=ssd"]}, ["n2"]),
+        ({"node.label": ["zone"]}, []),
+        ({"id": ["n"]}, ["n2"]),
+    ],
+)
+def test_filters(door: Door, filters: Any, expected: list[str]) -> None:
+    assert ids(door, filters) == expected
+
+
+def test_who_leads_and_can_be_reached_is_shown(door: Door) -> None:
+    shown = door.get("/nodes/self")
+    assert shown["ManagerStatus"] == {
+        "Leader": True,
+        "Reachability": "reachable",
+        "Addr": f"{SELF}:2377",
+    }
+    door.reachability = {SELF: "unreachable"}
+    assert door.get(f"/nodes/{SELF}")["ManagerStatus"]["Reachability"] == "unreachable"
+    assert "ManagerStatus" not in door.get("/nodes/worker-2")
+
+
+def test_an_update_sets_labels_availability_and_name(door: Door) -> None:
+    version = door.get("/nodes/n2")["Version"]["Index"]
+    spec = {"Name": "two", "Labels": {"zone": "a"}, "Role": "worker", "Availability": "Drain"}
+    answer = door.request("POST", f"/v1.41/nodes/n2/update?version={version}", spec)
+    assert (answer.status, answer.body) == (200, b"")
+    assert door.get("/nodes/n2")["Spec"] == {**spec, "Availability": "drain"}
+    assert ids(door, {"node.label": ["zone=a"]}) == ["n2"]
+
+
+def test_remove_takes_force_in_any_form(door: Door) -> None:
+    door.desk.node("n3")
+    assert door.told("DELETE", "/nodes/n3")[0] == 400
+    assert door.request("DELETE", "/v1.41/nodes/n3?force=1").status == 200
+    assert door.request("DELETE", "/v1.41/nodes/n2").status == 200
+    assert ids(door, {}) == [SELF]
