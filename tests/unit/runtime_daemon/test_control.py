@@ -81,6 +81,16 @@ async def test_services_from_outside(tmp_path: Path) -> None:
             await web.refresh()
 
 
+async def test_long_lists_go_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "ITEMS_MAX", 2)
+    async with a_swarm(tmp_path) as cluster:
+        for number in range(5):
+            await cluster.services.create(f"web{number}", image="sleeper", replicas=0)
+        listed = await cluster.services.list()
+        assert sorted(web.name for web in listed) == [f"web{number}" for number in range(5)]
+        await listed[0].scale(1)
+
+
 async def test_errors_are_those_of_the_front(tmp_path: Path) -> None:
     async with a_swarm(tmp_path) as cluster:
         await cluster.services.create("web", image="sleeper")

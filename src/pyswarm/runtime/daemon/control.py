@@ -8,7 +8,6 @@ its calls with it.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -42,8 +41,6 @@ from pyswarm.runtime.daemon.wire import Wire, encode_error
 from pyswarm.runtime.listen import Address, SocketStream, accept_all, listening
 from pyswarm.runtime.observe import log_event
 
-logger = logging.getLogger("pyswarm.control")
-
 CONNECTIONS_MAX = 64
 """More wait until one ends: people and scripts, not traffic."""
 
@@ -52,6 +49,9 @@ CALLS_MAX = 64
 
 ITEMS_MAX = 500
 """Items of a list that are encoded, or of a stream that are sent, without a pause for others."""
+
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+"""How a connection ends that is not hung up."""
 
 MakeCluster = Callable[[front.Member], Any]
 """Makes the front of a member: ``pyswarm.Cluster``, handed in since it lives above this ring."""
@@ -69,7 +69,7 @@ class Control:
         frames = Frames(stream, bytes_max=QUESTION_BYTES_MAX)
         try:
             await _Client(self._host, self._make_cluster, frames).run()
-        except* (BadFrame, trio.BrokenResourceError, trio.TooSlowError) as problems:
+        except* (BadFrame, *GONE) as problems:
             reasons = [str(problem) or type(problem).__name__ for problem in leaves(problems)]
             log_event("daemon", "control.ended", "debug", {"reason": "; ".join(reasons)})
         finally:
@@ -143,7 +143,7 @@ class _Client:
             except SwarmError as error:
                 answer = [Op.FAIL, number, encode_error(error)]
             except Exception as problem:  # a mistake of ours costs its caller the answer, no more
-                logger.exception("control.failed")
+                log_event("daemon", "control.failed", "error", {"exc": problem})
                 internal = Internal(f"{type(problem).__name__}: {problem}")
                 answer = [Op.FAIL, number, encode_error(internal)]
         self._running -= 1
@@ -224,11 +224,11 @@ class _Client:
         """The value; of a long list, slice by slice, so that the node goes on meanwhile."""
         if not isinstance(value, list) or len(value) <= ITEMS_MAX:
             return self._wire.encode(value)
-        items: list[Any] = []
+        pieces = []
         for begin in range(0, len(value), ITEMS_MAX):
-            items += [self._wire.encode(one) for one in value[begin : begin + ITEMS_MAX]]
+            pieces.append(self._wire.packed(value[begin : begin + ITEMS_MAX]))
             await trio.lowlevel.checkpoint()
-        return ["l", items]
+        return ["packed", pieces]
 
     # -- what the client knows without asking
 

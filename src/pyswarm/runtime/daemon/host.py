@@ -45,7 +45,7 @@ from pyswarm.api.hosting import (
     SwarmLocked,
     WrongKey,
 )
-from pyswarm.errors import InvalidArgument, SwarmError
+from pyswarm.errors import InvalidArgument, SwarmError, Unavailable
 from pyswarm.model import NodeDescription
 from pyswarm.model.defaults import DATA_PATH_PORT
 from pyswarm.raft import RaftConfig
@@ -100,8 +100,10 @@ class Host:
         self._state = HostState.INACTIVE
         self._error: SwarmError | None = None
         self._life: Life | None = None
+        self._description: NodeDescription | None = None
         self._knows_swarm = False
         """Whether this life has had a word from its swarm: before, a join is pending."""
+        self._idle: Executor | None = None
 
     # -- looking
 
@@ -156,8 +158,31 @@ class Host:
         """What this host is, in a swarm or not."""
         if (member := self.node()) is not None:
             return member.node.machine.agent.description
-        settings = self._settings(Addresses())
-        return described(settings, settings.executor or default_executor(settings))
+        if self._description is None:
+            self._description = described(self._settings(Addresses()), self._asked())
+        return self._description
+
+    def executor(self) -> Executor:
+        """What runs tasks here: the node's, or outside a swarm one to be asked. Raises
+        ``Unavailable`` while a node begins."""
+        if (member := self.node()) is not None:
+            return member.node.bridge.executor
+        if self._life is not None and not self._life.reason:
+            raise Unavailable("this host's node is starting")
+        return self._asked()
+
+    def _asked(self) -> Executor:
+        if self._idle is None:
+            settings = self._settings(Addresses())
+            self._idle = settings.executor or default_executor(settings)
+        return self._idle
+
+    async def close_idle(self) -> None:
+        """Let go of the executor that was asked outside a swarm: a node makes its own."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            with trio.CancelScope(shield=True):
+                await idle.aclose()
 
     # -- verbs
 
@@ -277,8 +302,9 @@ class Host:
         def began(member: front.Member) -> None:
             self._addresses = _as_taken(found, member)
             self._memory.save(self._addresses)
-            self._say("host.node_began", node_id=member.node_id, addr=member.addr)
+            self._say("node.began", node_id=member.node_id, addr=member.addr)
 
+        await self.close_idle()
         self._life = Life(settings, prepare, on_begin=began, on_end=self._ended)
         self._set(state)
         self._knows_swarm = state is HostState.ACTIVE
@@ -290,7 +316,7 @@ class Host:
         """A manager that lost its quorum goes on alone, with all that it has."""
         member = self.member()
         found = self._checked(wish)
-        if wish.listen_addr == addresses.DEFAULT_LISTEN:  # not asked for: as before
+        if wish.listen_addr == addresses.DEFAULT_LISTEN:  # nothing was asked for: as before
             found = attrs.evolve(found, listen=self._addresses.listen)
             found = attrs.evolve(found, advertise=found.advertise or self._addresses.advertise)
         settings = self._settings(found, wish.availability)
@@ -319,7 +345,7 @@ class Host:
         else:
             self._set(HostState.ERROR, life.error)
         if life.has_begun:
-            self._say("host.node_ended", "warning", reason=life.reason, error=str(life.error or ""))
+            self._say("node.ended", "warning", reason=life.reason, error=str(life.error or ""))
 
     async def _forget(self) -> None:
         """No node, and nothing of one on the disk."""
@@ -438,5 +464,6 @@ async def open_host(config: HostConfig) -> AsyncIterator[Host]:
                     yield host
                 finally:
                     nursery.cancel_scope.cancel()
+                    await host.close_idle()
     finally:
         os.close(lock)

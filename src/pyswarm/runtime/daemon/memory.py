@@ -7,13 +7,13 @@ written when a swarm is entered and removed when it is left.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from pyswarm.errors import InvalidArgument
+from pyswarm.runtime.storage.errors import disk_errors
 from pyswarm.runtime.storage.files import SystemFiles, remove_file, replace_file
 
 FILE = "host.json"
@@ -56,9 +56,10 @@ class Memory:
     def save(self, addresses: Addresses) -> None:
         """Write it; on disk when this returns."""
         data = json.dumps({"format": FORMAT, **attrs.asdict(addresses)}).encode()
-        os.makedirs(self._path.parent, mode=0o700, exist_ok=True)
-        replace_file(self._files, self._path, data)
+        with disk_errors(FILE):
+            replace_file(self._files, self._path, data)
 
     def forget(self) -> None:
         """Remove it."""
-        remove_file(self._files, self._path)
+        with disk_errors(FILE):
+            remove_file(self._files, self._path)

@@ -95,4 +95,4 @@ def notify(text: str) -> None:
         try:
             sock.sendto(text.encode(), address)
         except OSError as problem:
-            log_event("daemon", "daemon.not_notified", "warning", {"problem": str(problem)})
+            log_event("daemon", "daemon.unnotified", "warning", {"problem": str(problem)})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgpack
 
 from pyswarm.errors import InvalidArgument, SwarmError, from_wire
 from pyswarm.model import wire as model_wire
@@ -90,6 +91,11 @@ class Wire:
             return ["d", [[self.encode(key), self.encode(value[key])] for key in value]]
         return self._encode_object(value)
 
+    def packed(self, items: list[Any]) -> bytes:
+        """A slice of a long list, so that no frame is packed in one go."""
+        data: bytes = msgpack.packb([self.encode(item) for item in items])
+        return data
+
     def _encode_object(self, value: Any) -> Any:
         cls = type(value)
         if isinstance(value, Handle):
@@ -150,6 +156,9 @@ class Wire:
                 if hasattr(type(handle), "warnings"):
                     handle.warnings = tuple(content[2])
                 return handle
+            case "packed":
+                slices = [msgpack.unpackb(one, strict_map_key=False) for one in content[0]]
+                return [self._decode(item, depth + 1) for items in slices for item in items]
             case "change":
                 return Change(*[self._decode(part, depth + 1) for part in content[0]])
             case "plan":
