@@ -18,6 +18,12 @@ def update_swarm(tx: Transaction, request: UpdateSwarm, context: Context) -> Swa
     if spec.name != swarm.spec.name:
         raise InvalidArgument("modification of cluster name is not allowed")
     validate_swarm_spec(spec)
+    asks = spec.ca.signing_ca_cert or spec.ca.signing_ca_key
+    if asks or (spec.ca.force_rotate != swarm.spec.ca.force_rotate and request.root_ca is None):
+        raise InvalidArgument(
+            "a new root comes with the request that asks for it, and does not stay in the settings",
+            hint="cluster.rotate_ca()",
+        )
     root = request.root_ca or swarm.root_ca
     if request.rotate_worker_token:
         root = replace(root, worker_token=request.rotate_worker_token)

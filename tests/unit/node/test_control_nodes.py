@@ -268,6 +268,14 @@ def settings(**changes: Any) -> SwarmSpec:
             settings(raft=RaftSettings(heartbeat_tick=10, election_tick=10)),
             "election tick must be greater than heartbeat tick",
         ),
+        (
+            settings(ca=CAConfig(force_rotate=1)),
+            "a new root comes with the request that asks for it, and does not stay in the settings",
+        ),
+        (
+            settings(ca=CAConfig(signing_ca_cert=b"root", signing_ca_key=b"key")),
+            "a new root comes with the request that asks for it, and does not stay in the settings",
+        ),
     ],
 )
 def test_settings_are_refused(spec: SwarmSpec, text: str) -> None:

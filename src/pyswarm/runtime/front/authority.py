@@ -15,7 +15,7 @@ from pyswarm.ca import RootCA
 from pyswarm.ca.authority import decided
 from pyswarm.ca.rotation import check_desired_root
 from pyswarm.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
-from pyswarm.model import Swarm, SwarmSpec
+from pyswarm.model import Swarm
 from pyswarm.model.requests import UpdateSwarm
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.front.locking import change_swarm
@@ -137,21 +137,43 @@ async def rotate_ca(
         await _check_external(member, external, wanted)
 
     def make(swarm: Swarm) -> UpdateSwarm:
-        root = decided(
-            swarm.root_ca,
-            cert_pem=wanted,
-            key_pem=with_key or None,
-            force=not wanted,
-            external=external is not None,
-            cross_signed_pem=bridge,
-            now=SystemClock().realtime(),
+        ca = attrs.evolve(
+            swarm.spec.ca,
+            signing_ca_cert=wanted,
+            signing_ca_key=with_key,
+            force_rotate=swarm.spec.ca.force_rotate + (not wanted),
         )
-        spec = swarm.spec if wanted else _forced(swarm.spec)
-        return UpdateSwarm(swarm.version, spec, root_ca=root)
+        request = UpdateSwarm(swarm.version, attrs.evolve(swarm.spec, ca=ca))
+        return with_root(request, swarm, is_external=external is not None, cross_signed=bridge)
 
     written = await change_swarm(member, make)
     rotation = written.root_ca.rotation
     return Rotation(member, written.root_ca.cert if rotation is None else rotation.cert)
+
+
+def with_root(
+    request: UpdateSwarm, swarm: Swarm, *, is_external: bool = False, cross_signed: bytes = b""
+) -> UpdateSwarm:
+    """The request, with the root that its settings ask for: Docker asks in settings, by a counter
+    that was raised (``force_rotate``) or by the root itself, which does not stay in them.
+
+    ``is_external``: this manager has an external CA. Raises ``InvalidArgument``.
+    """
+    ca = request.spec.ca
+    forced = ca.force_rotate != swarm.spec.ca.force_rotate
+    if not (forced or ca.signing_ca_cert or ca.signing_ca_key):
+        return request
+    root = decided(
+        swarm.root_ca,
+        cert_pem=ca.signing_ca_cert,
+        key_pem=ca.signing_ca_key or None,
+        force=forced,
+        external=is_external,
+        cross_signed_pem=cross_signed,
+        now=SystemClock().realtime(),
+    )
+    ca = attrs.evolve(ca, signing_ca_cert=b"", signing_ca_key=b"")
+    return attrs.evolve(request, spec=attrs.evolve(request.spec, ca=ca), root_ca=root)
 
 
 def _pem(text: Pem | None, name: str) -> bytes:
@@ -160,11 +182,6 @@ def _pem(text: Pem | None, name: str) -> bytes:
     if not isinstance(text, (bytes, str)) or not text:
         raise InvalidArgument(f"{name} is PEM text")
     return text.encode() if isinstance(text, str) else text
-
-
-def _forced(spec: SwarmSpec) -> SwarmSpec:
-    """Docker's counter of forced rotations."""
-    return attrs.evolve(spec, ca=attrs.evolve(spec.ca, force_rotate=spec.ca.force_rotate + 1))
 
 
 async def _check_external(member: Member, external: ExternalCA, cert: bytes) -> None:
