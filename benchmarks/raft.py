@@ -183,9 +183,9 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
         half = len(long) // 2
         grown = sum(long[half:]) / (len(long) - half) / (sum(long[:half]) / half)
         found["p99 of a long log/of a short one"] = round(grown, 2)
-    parts = [p50.get(("disk", 1)), p50.get(("round-trip", 1)), p50.get(("pyswarm", 1))]
-    if all(parts):
-        found["single/(fdatasync+round-trip)"] = round(parts[2] / (parts[0] + parts[1]), 2)
+    sync, trip, ours = (p50.get((name, 1)) for name in ("disk", "round-trip", "pyswarm"))
+    if sync and trip and ours:
+        found["single/(fdatasync+round-trip)"] = round(ours / (sync + trip), 2)
     return found
 
 

@@ -377,9 +377,8 @@ class RaftNode:
             self._expire(now)
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
-                for ready in self._unsynced:
-                    if ready.must_sync:
-                        self._write(ready)
+                for ready in [one for one in self._unsynced if one.must_sync]:
+                    self._write(ready)
             self._pump()
             if self._news or self._stopped.is_set():
                 self._bell.ring()

@@ -96,6 +96,22 @@ def test_nobody_is_overtaken(tmp_path) -> None:
     assert order == [1, 2]
 
 
+def test_answers_come_in_order(tmp_path) -> None:
+    """What the thread has written and nobody has heard of yet is still before."""
+    desk = Desk(tmp_path).quick()
+    desk.told.clear()
+    desk.storage.submit(batch(entry(1)), desk.answers.append)
+    assert desk.told.wait(20)
+    while desk.disk._finished != desk.disk._submitted:
+        time.sleep(0.001)
+    before = len(desk.answers)
+    desk.told.clear()
+    desk.storage.submit(batch(entry(2)), desk.answers.append, prompt=True)
+    assert len(desk.answers) == before
+    assert desk.told.wait(20)
+    assert desk.indexes() == [1, 2]
+
+
 @pytest.mark.parametrize(
     "item",
     [

@@ -116,6 +116,7 @@ class DiskThread:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._submitted = self._finished = 0  # items: counted on the loop, and on the thread
+        self._heard = self._answers = 0  # answers: the same
         self.times = SyncTimes()
         self.pace = Pace()
 
@@ -127,13 +128,18 @@ class DiskThread:
         """
         assert not self._closed, "the disk is closed"
         started = perf_counter()
-        if self._submitted != self._finished or self._background or not self.pace.is_quick(started):
+        if not (self._is_idle() and self.pace.is_quick(started)):
             return False
         error = self._write(writer, [item], started)
         ended = perf_counter()
         self.pace.felt(ended - started, ended)
         done(error)
         return True
+
+    def _is_idle(self) -> bool:
+        """True if all that was submitted is done, and its answers have been heard."""
+        done = self._finished == self._submitted and not self._background
+        return done and self._heard == self._answers
 
     def submit(self, writer: Writer, item: Any, done: Done | None = None) -> None:
         """Have ``writer`` write ``item``, after all that was submitted to it before."""
@@ -248,9 +254,11 @@ class DiskThread:
         assert self._deliver is not None
 
         def tell() -> None:
+            self._heard += 1
             for done in dones:
                 done(error)
 
+        self._answers += 1
         with contextlib.suppress(trio.RunFinishedError):  # then nobody is left to hear it
             self._deliver(tell)
 
