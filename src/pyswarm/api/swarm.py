@@ -35,6 +35,11 @@ DEFAULT_POOLS = ("10.0.0.0/8",)
 SUBNET_SIZE = 24
 AVAILABILITIES = ("", "active", "pause", "drain")
 
+NO_ROOT_AT_INIT = (
+    "a root of your own cannot be given to a new swarm: hand it in afterwards, with docker swarm "
+    "ca --rotate --ca-cert"
+)
+
 INIT = Struct(
     "swarm.InitRequest",
     ListenAddr=STRING,
@@ -77,6 +82,8 @@ def init(request: HttpRequest) -> Conversation:
     if body.get("AutoLockManagers"):
         encryption = {**spec.get("EncryptionConfig", {}), "AutoLockManagers": True}
         spec = {**spec, "EncryptionConfig": encryption}
+    if spec.get("CAConfig", {}).get("SigningCACert"):
+        raise Refused(400, NO_ROOT_AT_INIT)
     node_id = yield Host(
         "init",
         InitSwarm(

@@ -110,7 +110,7 @@ def _external(body: dict[str, Any]) -> ExternalCA:
 
 
 def spec_json(spec: SwarmSpec) -> dict[str, Any]:
-    """The settings as the API shows them; a signing key never."""
+    """The settings as the API shows them; a root that was handed in, never."""
     raft = spec.raft
     return {
         "Name": spec.name,
@@ -142,8 +142,6 @@ def _ca_json(ca: CAConfig) -> dict[str, Any]:
             }
             for one in ca.external_cas
         ]
-    if ca.signing_ca_cert:
-        shown["SigningCACert"] = ca.signing_ca_cert.decode("ascii", "replace")
     if ca.force_rotate:
         shown["ForceRotate"] = ca.force_rotate
     return shown

@@ -245,6 +245,13 @@ def test_init_passes_everything_on() -> None:
         ("init", {}, 400, 'invalid ListenAddr "": invalid empty address'),
         ("join", {}, 400, 'invalid ListenAddr "": invalid empty address'),
         ("join", {"ListenAddr": "x"}, 400, "at least 1 RemoteAddr is required to join"),
+        (
+            "init",
+            {"ListenAddr": "x", "Spec": {"CAConfig": {"SigningCACert": "PEM"}}},
+            400,
+            "a root of your own cannot be given to a new swarm: hand it in afterwards, with docker "
+            "swarm ca --rotate --ca-cert",
+        ),
         ("init", {"ListenAddr": "x", "Availability": "y"}, 500, 'invalid Availability: "y"'),
         (
             "init",
