@@ -8,13 +8,14 @@ of the swarm raise what a node outside a swarm, on a worker or locked answers: a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from pyswarm.api.local import LogWish
 from pyswarm.api.rendering import Rendered
-from pyswarm.model import ServiceSpec, SwarmSpec
+from pyswarm.model import ServiceSpec, SwarmSpec, Task
 from pyswarm.store import Reader
 
 
@@ -112,6 +113,73 @@ class Follow:
     kinds: Collection[str]
     since: float | None = None
     until: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ReadLogs:
+    """Lines that tasks wrote, wherever they run, as the source of a ``Streamed``: values with
+    ``stream``, ``time``, ``data``, ``task_id``, ``service_id`` and ``node_id``.
+
+    Raises nothing: it ends where nobody can say more.
+    """
+
+    tasks: Callable[[Reader], Iterable[Task]]
+    """Those wanted, as of now; asked again while following."""
+    task_id: str = ""
+    """The only one, if it is one."""
+    wish: LogWish
+
+
+# -- of this node alone, swarm or not
+
+
+LocalVerb: TypeAlias = Literal[
+    "containers",
+    "signal",
+    "stop",
+    "remove",
+    "images",
+    "volumes",
+    "create_volume",
+    "remove_volume",
+]
+
+
+@attrs.frozen
+class Local:
+    """Something of this node's executor. Values are those of :mod:`pyswarm.api.local`.
+
+    ============== ======================================= ===========================
+    verb           arguments                               answered with
+    ============== ======================================= ===========================
+    containers     none                                    ``Containers``
+    signal         task id, signal's name ("": end it)     None
+    stop           task id, seconds (None: its own grace)  None
+    remove         task id                                 None; what runs is ended
+    images         none                                    ``Image`` s by name
+    volumes        none                                    ``Volume`` s by name
+    create_volume  name, labels                            the ``Volume``
+    remove_volume  name                                    None
+    ============== ======================================= ===========================
+    """
+
+    verb: LocalVerb
+    arguments: tuple[Any, ...] = ()
+
+
+@attrs.frozen
+class ReadLocalLogs:
+    """Lines that one task of this node wrote, as the source of a ``Streamed``."""
+
+    task_id: str
+    wish: LogWish
+
+
+@attrs.frozen
+class AwaitEnd:
+    """The exit code of a task of this node, once it has ended, as the source of a ``Streamed``."""
+
+    task_id: str
 
 
 # -- of the host

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyswarm.api.asks import Live
 from pyswarm.api.convert import show_network
+from pyswarm.api.local import container_id
 from pyswarm.api.messages import ApiVersion
 from pyswarm.model import Network, Node, Service, Task, TaskState
 from pyswarm.store import Reader
@@ -84,7 +85,7 @@ def _running_on(network: Network, tasks: list[Task]) -> list[tuple[Task, str]]:
 def _containers(network: Network, node: Node, reader: Reader) -> dict[str, Any]:
     """This node's tasks on the network, and its load balancer."""
     shown = {
-        task.container_id or task.id: _endpoint(task.name, task.id, network.id, address)
+        container_id(task.id, task.container_id): _endpoint(task.name, task.id, network.id, address)
         for task, address in _running_on(network, reader.tasks_of_node(node.id))
     }
     if network.spec.ingress:

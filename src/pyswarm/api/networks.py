@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import attrs
@@ -19,15 +21,18 @@ from pyswarm.api.convert import Said, network_spec_of, show_network
 from pyswarm.api.convert.networks import PREDEFINED_LABEL, SCOPE, network_resource
 from pyswarm.api.convert.shapes import NETWORK_CONNECT, NETWORK_CREATE
 from pyswarm.api.errors import Refused
+from pyswarm.api.facts import Facts
 from pyswarm.api.filters import Filters, filters_of, strict_bool
 from pyswarm.api.hosting import NEVER_JOINED, HostRefusal, HostState, HostStatus
+from pyswarm.api.local import container_id
 from pyswarm.api.lookup import flag, in_order, labels_match
 from pyswarm.api.messages import ApiVersion, Conversation, HttpRequest, Response, Route
 from pyswarm.api.netview import show_network_here
 from pyswarm.api.rendering import ZERO_TIME, answer, array, fragment
 from pyswarm.api.versions import as_recorded
-from pyswarm.errors import FailedPrecondition, SwarmError
+from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError
 from pyswarm.model import Network, NetworkSpec
+from pyswarm.model.parse import parse_duration
 from pyswarm.model.requests import CreateNetwork, RemoveNetwork
 from pyswarm.store import Reader
 
@@ -154,17 +159,16 @@ def _local(name: str, driver: str, node_id: str, version: ApiVersion) -> Shown:
 
 
 def _check_filters(filters: Filters) -> None:
-    for name, words in (("type", ("custom", "builtin")), ("scope", ("swarm", "local", "global"))):
-        for word in filters.get(name, ()):
-            if name == "type" and word not in words:
-                raise Refused(400, f"invalid filter: 'type'='{word}'")
+    for word in filters.get("type", ()):
+        if word not in ("custom", "builtin"):
+            raise Refused(400, f"invalid filter 'type=[{word}]'")
     for word in filters.get("dangling", ()):
-        if strict_bool(word) is None and word not in ("yes", "no"):
+        if strict_bool(word) is None:
             raise Refused(400, f"invalid filter 'dangling=[{word}]'")
 
 
 def _is_wanted(one: Shown, filters: Filters) -> bool:
-    dangling = [word in ("1", "true", "yes") for word in filters.get("dangling", ())]
+    dangling = [strict_bool(word) for word in filters.get("dangling", ())]
     kind = "builtin" if one.name in PREDEFINED else "custom"
     return (
         _matches(filters, "driver", one.driver)
@@ -299,10 +303,15 @@ def remove(request: HttpRequest, reference: str) -> Conversation:
 def prune(request: HttpRequest) -> Conversation:
     """Remove the swarm's networks that nothing uses; ``ingress`` stays."""
     filters = filters_of(request, PRUNE_FILTERS)
-    networks: list[Network] = yield Read(lambda reader, _: in_order(reader.networks()))
+    facts: Facts = yield Host("facts")
+    until = min((_until(word, facts.now) for word in filters.get("until", ())), default=inf)
+    try:
+        networks: list[Network] = yield Read(lambda reader, _: in_order(reader.networks()))
+    except HostRefusal:
+        networks = []  # this node has none of its own
     gone = []
     for network in networks:
-        if not _is_prunable(network, filters):
+        if not _is_prunable(network, filters) or network.created_at > until:
             continue
         try:
             yield Do(RemoveNetwork(network.id))
@@ -310,6 +319,19 @@ def prune(request: HttpRequest) -> Conversation:
             continue  # in use
         gone.append(network.spec.name)
     return answer({"NetworksDeleted": gone or None})
+
+
+def _until(text: str, now: float) -> float:
+    """A moment: seconds since the epoch, a date, or how long ago."""
+    try:
+        if text.replace(".", "", 1).isdigit():
+            return float(text)
+        if "T" in text:
+            at = datetime.fromisoformat(text)
+            return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+        return now - parse_duration(text)
+    except (ValueError, InvalidArgument):
+        raise Refused(400, f"invalid filter 'until=[{text}]'") from None
 
 
 def _is_prunable(network: Network, filters: Filters) -> bool:
@@ -344,7 +366,10 @@ def _refuse_container(request: HttpRequest, reference: str, status: int, text: s
 
     def question(reader: Reader, live: Live) -> bool:
         tasks = reader.tasks_of_node(live.node_id)
-        return any(wanted and wanted in (task.container_id, task.name) for task in tasks)
+        return any(
+            wanted and wanted in (container_id(task.id, task.container_id), task.name)
+            for task in tasks
+        )
 
     is_task: bool = yield Read(question)
     raise Refused(status, text) if is_task else Refused(404, f"No such container: {wanted}")

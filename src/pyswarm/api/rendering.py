@@ -56,6 +56,12 @@ def time_text(seconds: float) -> str:
     return f"{text}.{fraction}Z" if fraction else f"{text}Z"
 
 
+def log_time_text(seconds: float) -> str:
+    """A time as it stands before a line of a log: with all nine digits."""
+    at = _EPOCH + timedelta(microseconds=round(seconds * 1e6))
+    return at.strftime("%Y-%m-%dT%H:%M:%S") + f".{at.microsecond:06}000Z"
+
+
 def nanoseconds(seconds: float) -> int:
     """A duration, or a time since the epoch, in Go's unit; exact to the microsecond."""
     return round(seconds * 1e6) * 1000

@@ -12,7 +12,22 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
-from pyswarm.api import distribution, networks, nodes, payloads, services, swarm, system, tasks
+from pyswarm.api import (
+    containers,
+    distribution,
+    images,
+    logs,
+    networks,
+    nodes,
+    payloads,
+    plugins,
+    services,
+    swarm,
+    system,
+    tasks,
+    usage,
+    volumes,
+)
 from pyswarm.api.errors import Refused
 from pyswarm.api.messages import ApiVersion, Handler, HttpRequest, Route
 from pyswarm.api.versions import MAX_VERSION, supported
@@ -26,6 +41,12 @@ TABLES: tuple[tuple[Route, ...], ...] = (
     payloads.ROUTES,
     networks.ROUTES,
     distribution.ROUTES,
+    logs.ROUTES,
+    containers.ROUTES,
+    images.ROUTES,
+    volumes.ROUTES,
+    plugins.ROUTES,
+    usage.ROUTES,
 )
 
 NOT_HERE = frozenset(
@@ -93,8 +114,8 @@ class Router:
         if _head(path) in NOT_HERE:
             raise Refused(
                 501,
-                f"{method} {path}: this node runs tasks, it has no such containers, "
-                "images or volumes",
+                f"{method} {path}: this node runs tasks of services and nothing else; it makes no "
+                "containers, images or plugins",
             )
         raise Refused(404, PAGE_NOT_FOUND)
 

@@ -1,4 +1,4 @@
-"""The host as a whole: ping, version, info, disk usage. All of it answers in every state."""
+"""The host as a whole: ping, version, info. All of it answers in every state."""
 
 from __future__ import annotations
 
@@ -224,29 +224,10 @@ def generic_resources(found: tuple[GenericResource, ...]) -> list[dict[str, Any]
     return entries or None
 
 
-# -- disk usage
-
-
-def disk_usage(request: HttpRequest) -> Conversation:
-    """Nothing is kept here that could be pruned."""
-    yield from ()
-    return answer(
-        {
-            "LayersSize": 0,
-            "Images": [],
-            "Containers": [],
-            "Volumes": [],
-            "BuildCache": [],
-            "BuilderSize": 0,
-        }
-    )
-
-
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
-    Route("GET", "/system/df", disk_usage),
     Route("GET", "/events", events),
 )

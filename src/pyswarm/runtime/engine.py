@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from pyswarm import __version__
+from pyswarm.agent import Executor
 from pyswarm.api import asks
 from pyswarm.api.errors import answer_to
 from pyswarm.api.facts import Described
@@ -35,12 +36,14 @@ from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.facts import read_facts
 from pyswarm.runtime.following import Following
 from pyswarm.runtime.front.locking import unlock_key
+from pyswarm.runtime.front.logs import LogOptions, read_logs
 from pyswarm.runtime.front.pinning import prepared
 from pyswarm.runtime.front.replacing import replace_settings
 from pyswarm.runtime.front.status import managers_of
 from pyswarm.runtime.http import CONNECTIONS_MAX, Headers, HttpServer, Streaming
 from pyswarm.runtime.images import ImageResolver
 from pyswarm.runtime.listen import accept_all, listening, parse_address
+from pyswarm.runtime.local import LocalNode
 from pyswarm.store import Store
 
 logger = logging.getLogger("pyswarm.api")
@@ -65,6 +68,14 @@ class Host(Protocol):
 
     def member(self) -> front.Member:
         """The node as a manager of its swarm; raises why the swarm cannot be asked here."""
+        ...
+
+    def node(self) -> front.Member | None:
+        """The node that runs now, whatever its role."""
+        ...
+
+    def executor(self) -> Executor:
+        """What runs tasks here, or would."""
         ...
 
     def describe(self) -> NodeDescription:
@@ -94,6 +105,7 @@ class Engine:
         self.images = images
         self.clock = clock or SystemClock()
         self._rendered = Rendered()
+        self._local = LocalNode(host.node, host.executor, self.clock)
         self._answers: dict[type, Callable[[Any], Awaitable[Any]]] = {
             asks.Do: self._do,
             asks.Seal: self._seal,
@@ -103,9 +115,13 @@ class Engine:
             asks.ShowUnlockKey: self._show_unlock_key,
             asks.ResolveImage: self._resolve_image,
             asks.Host: self._ask_host,
+            asks.Local: self._local.answer,
         }
         self._sources: dict[type, Callable[[Any], AsyncIterator[Any]]] = {
             asks.Follow: self._follow,
+            asks.ReadLogs: self._read_logs,
+            asks.ReadLocalLogs: self._local.lines,
+            asks.AwaitEnd: self._local.end,
         }
 
     async def respond(
@@ -205,6 +221,17 @@ class Engine:
     def _follow(self, ask: asks.Follow) -> AsyncIterator[Any]:
         return Following(self.host.member, ask, self.clock)
 
+    def _read_logs(self, ask: asks.ReadLogs) -> AsyncIterator[Any]:
+        wish = ask.wish
+        options: LogOptions = {
+            "follow": wish.follow,
+            "tail": wish.tail,
+            "since": wish.since,
+            "stdout": wish.stdout,
+            "stderr": wish.stderr,
+        }
+        return read_logs(self.host.member(), ask.tasks, options, task_id=ask.task_id)
+
     # -- of the host
 
     async def _resolve_image(self, ask: asks.ResolveImage) -> Described:
@@ -221,7 +248,8 @@ class Engine:
                 return host.state()
             case "facts":
                 root = host.config.state_dir
-                return read_facts(host.describe(), root, __version__, self.clock)
+                facts = read_facts(host.describe(), root, __version__, self.clock)
+                return self._local.counted(facts)
             case "init":
                 return await host.init(wish)
             case "join":
@@ -244,7 +272,8 @@ def _is_relayed(ask: Any, error: SwarmError) -> bool:
     """Whether the managers said so. A host speaks for itself, but for a token they refused."""
     if isinstance(ask, asks.Host):
         return ask.verb == "join" and error.message == TOKEN_ERROR
-    return not isinstance(ask, asks.ResolveImage) and not isinstance(error, HostRefusal)
+    own = isinstance(ask, asks.ResolveImage | asks.Local) or isinstance(error, HostRefusal)
+    return not own
 
 
 class _Reachability(Mapping[str, str]):

@@ -23,6 +23,7 @@ from pyswarm.api.convert.parts import (
     seconds_or_none,
     version,
 )
+from pyswarm.api.local import container_id
 from pyswarm.api.rendering import fragment, time_text
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import (
@@ -52,6 +53,9 @@ RESOURCES, LIMITS, RESERVATIONS = "Resources", "Resources.Limits", "Resources.Re
 PLACEMENT, WINDOW = "Placement", "RestartPolicy.Window"
 """What ``TaskSpec.given`` may hold."""
 
+NO_RESOURCES = ResourceRequirements()
+NO_PLACEMENT = Placement()
+
 MISMATCHED = "mismatched Runtime and *Spec fields"
 
 
@@ -60,19 +64,22 @@ def task_spec_of(data: Said, networks: list[Said]) -> TaskSpec:
 
     Raises ``InvalidArgument`` for what Docker refuses to convert.
     """
-    resources = data.pointer("Resources")
-    limits = resources.pointer("Limits") if resources is not None else None
-    attachments = data.each("Networks") or networks
-    runtime = _runtime_of(data, limits.number("Pids") if limits is not None else 0)
+    said, placing = data.pointer("Resources"), data.pointer("Placement")
+    resources = _resources_of(said) if said is not None else NO_RESOURCES
+    placement = _placement_of(placing) if placing is not None else NO_PLACEMENT
+    restart = data.pointer("RestartPolicy")
+    given = _empty_resources(said, resources) if said is not None else []
+    given += [PLACEMENT] if placing is not None and placement == NO_PLACEMENT else []
+    given += [WINDOW] if restart is not None and restart.given("Window") == 0 else []
     return TaskSpec(
-        **runtime,
-        resources=_resources_of(resources),
-        restart=_restart_of(data.pointer("RestartPolicy")),
-        placement=_placement_of(data.pointer("Placement")),
+        **_runtime_of(data, resources.limits.pids),
+        resources=resources,
+        restart=_restart_of(restart),
+        placement=placement,
         log_driver=log_driver_of(data.pointer("LogDriver")),
-        networks=tuple(_attachment_of(one) for one in attachments),
+        networks=tuple(_attachment_of(one) for one in data.each("Networks") or networks),
         force_update=data.number("ForceUpdate"),
-        given=_given(data),
+        given=tuple(given),
     )
 
 
@@ -97,22 +104,18 @@ def show_task_spec(spec: TaskSpec, *, runtime: bool = True) -> dict[str, Any]:
     }
 
 
-def _given(data: Said) -> tuple[str, ...]:
-    """The parts that were said without content."""
+def _empty_resources(said: Said, resources: ResourceRequirements) -> list[str]:
+    """The parts of the resources that were said without content."""
     found = []
-    if (resources := data.pointer("Resources")) is not None:
-        limits, reservations = resources.pointer("Limits"), resources.pointer("Reservations")
-        if limits is not None and _limits_of(limits) == Limits():
-            found.append(LIMITS)
-        if reservations is not None and _reservations_of(reservations) == Resources():
-            found.append(RESERVATIONS)
-        if not found and _resources_of(resources) == ResourceRequirements():
-            found.append(RESOURCES)
-    if (placement := data.pointer("Placement")) is not None:
-        found += [PLACEMENT] if _placement_of(placement) == Placement() else []
-    if (restart := data.pointer("RestartPolicy")) is not None:
-        found += [WINDOW] if restart.given("Window") == 0 else []
-    return tuple(found)
+    if said.pointer("Limits") is not None and resources.limits == NO_RESOURCES.limits:
+        found.append(LIMITS)
+    if said.pointer("Reservations") is not None and (
+        resources.reservations == NO_RESOURCES.reservations
+    ):
+        found.append(RESERVATIONS)
+    if not found and resources == NO_RESOURCES:
+        found.append(RESOURCES)
+    return found
 
 
 # -- what runs
@@ -160,16 +163,16 @@ def _show_plugin(spec: GenericSpec | None) -> dict[str, Any] | None:
 # -- resources
 
 
-def _resources_of(data: Said | None) -> ResourceRequirements:
-    if data is None:
-        return ResourceRequirements()
+def _resources_of(data: Said) -> ResourceRequirements:
     limits, reservations = data.pointer("Limits"), data.pointer("Reservations")
     swap = data.given("SwapBytes")
     if swap and not (limits is not None and limits.number("MemoryBytes")):
         raise InvalidArgument("memory swap provided, but no memory-limit was set")
     return ResourceRequirements(
-        limits=_limits_of(limits) if limits is not None else Limits(),
-        reservations=_reservations_of(reservations) if reservations is not None else Resources(),
+        limits=_limits_of(limits) if limits is not None else NO_RESOURCES.limits,
+        reservations=_reservations_of(reservations)
+        if reservations is not None
+        else NO_RESOURCES.reservations,
         swap_bytes=swap,
         memory_swappiness=data.given("MemorySwappiness"),
     )
@@ -271,9 +274,7 @@ def _show_restart(spec: TaskSpec) -> dict[str, Any] | None:
     )
 
 
-def _placement_of(data: Said | None) -> Placement:
-    if data is None:
-        return Placement()
+def _placement_of(data: Said) -> Placement:
     spreads = [one.pointer("Spread") for one in data.each("Preferences")]
     return Placement(
         constraints=data.texts("Constraints"),
@@ -353,7 +354,7 @@ def show_task_end(task: Task) -> dict[str, Any]:
 
 def _show_status(task: Task) -> dict[str, Any]:
     container = {
-        "ContainerID": task.container_id,
+        "ContainerID": container_id(task.id, task.container_id) if task.container_id else "",
         "PID": task.pid,
         "ExitCode": task.exit_code,
     }

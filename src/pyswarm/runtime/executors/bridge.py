@@ -42,7 +42,9 @@ from pyswarm.agent import (
 from pyswarm.errors import SwarmError
 from pyswarm.model.objects import NodeDescription, Sealed, Task
 from pyswarm.model.session import Driven, Plain
+from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.executors.health import HealthWatch
+from pyswarm.runtime.executors.lives import Lives
 from pyswarm.runtime.executors.templates import expand_file
 from pyswarm.templating import expand_task
 
@@ -101,7 +103,8 @@ class ExecutorBridge:
         self._expand_file = expand_file
         self._fetch = fetch
         self._pending: dict[str, dict[Operation, _Pending]] = {}
-        self._health = HealthWatch(executor)
+        self.health = HealthWatch(executor)
+        self.lives = Lives(SystemClock())
 
     @property
     def busy(self) -> int:
@@ -136,6 +139,7 @@ class ExecutorBridge:
                 self._pending.pop(effect.task.id, None)
             own.ended.set()
         if answer is not None:
+            self.lives.note(answer)
             self._post(answer)
 
     async def _do(self, effect: Perform) -> OperationDone:
@@ -159,9 +163,9 @@ class ExecutorBridge:
             case Operation.PREPARE:
                 await executor.prepare(self.context(await self._fetched(effect)))
             case Operation.START:
-                return await self._health.start(effect.task)
+                return await self.health.start(effect.task)
             case Operation.WAIT:
-                return await self._health.wait(
+                return await self.health.wait(
                     effect.task,
                     is_stopping=lambda: self._is_stopping(task_id),
                     tell=lambda: self._post(TaskUnhealthy(task_id)),
@@ -171,7 +175,7 @@ class ExecutorBridge:
             case Operation.TERMINATE:
                 await executor.terminate(task_id)
             case Operation.REMOVE:
-                self._health.forget(task_id)
+                self.health.forget(task_id)
                 await executor.remove(task_id)
         return None
 

@@ -45,7 +45,7 @@ from pyswarm.agent.health import healthcheck_of
 from pyswarm.model.objects import NodeDescription, Plugin
 from pyswarm.model.resources import NANO, GenericResource, Platform, Resources
 from pyswarm.runtime.executors.honours import FUNCTIONS, Honour, refuse
-from pyswarm.runtime.executors.images import find_image
+from pyswarm.runtime.executors.images import Image, find_image
 
 logger = logging.getLogger("pyswarm.executor")
 
@@ -142,6 +142,10 @@ class CallableExecutor:
     def register(self, image: str, function: TaskFunction) -> None:
         """Add a function, or put another in its place for tasks to come."""
         self._images[image] = function
+
+    def images(self) -> Mapping[str, Image]:
+        """What services may name here."""
+        return dict.fromkeys(self._images, Image())
 
     def register_check(self, name: str, function: TaskFunction) -> None:
         """Add a function that health checks may name."""

@@ -42,6 +42,10 @@ class HealthWatch:
         self._executor = executor
         self._known: dict[str, Health] = {}
 
+    def of(self, task_id: str) -> Health | None:
+        """How a task that is watched is."""
+        return self._known.get(task_id)
+
     def forget(self, task_id: str) -> None:
         """The task is removed."""
         self._known.pop(task_id, None)

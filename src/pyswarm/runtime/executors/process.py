@@ -42,7 +42,7 @@ from pyswarm.model.resources import (
     ResourceRequirements,
     Resources,
 )
-from pyswarm.model.specs import Healthcheck
+from pyswarm.model.specs import Healthcheck, VolumeOptions
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
@@ -163,6 +163,15 @@ class ProcessExecutor:
         """Run the health check as the task runs: its user, directory, environment and limits."""
         return await self._process(task_id).probe()
 
+    def images(self) -> Mapping[str, Image]:
+        """What services may name here."""
+        return self._images
+
+    def signal(self, task_id: str, name: str) -> None:
+        """Send a signal (``SIGHUP``, ``HUP`` or a number) to a task's main process. Raises
+        :class:`TaskRejected` for an unknown one."""
+        self._process(task_id).signal(stop_signal(name))
+
     def image_healthcheck(self, name: str) -> Healthcheck | None:
         """The check of an image, for tasks whose service says nothing of one."""
         return find_image(self._images, name).healthcheck
@@ -226,16 +235,23 @@ class ProcessExecutor:
         """The volumes of this node, by name."""
         return await self._files.run(self._directories.volumes.all)
 
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a volume; one that is there stays as it is. Raises :class:`TaskRejected`."""
+        options = VolumeOptions(labels=labels)
+        await self._files.run(self._directories.volumes.ensure, name, options)
+
+    @property
+    def volumes_in_use(self) -> tuple[str, ...]:
+        """The names of those that tasks here have."""
+        return tuple(name for task in self._tasks.values() for name in task.volumes)
+
     async def remove_volume(self, name: str) -> None:
         """Raises ``NotFound``, and ``FailedPrecondition`` while a task here has it."""
-        await self._files.run(self._directories.volumes.remove, name, self._volumes_in_use())
+        await self._files.run(self._directories.volumes.remove, name, self.volumes_in_use)
 
     async def prune_volumes(self) -> list[str]:
         """Remove every volume that no task here has; their names."""
-        return await self._files.run(self._directories.volumes.prune, self._volumes_in_use())
-
-    def _volumes_in_use(self) -> tuple[str, ...]:
-        return tuple(name for task in self._tasks.values() for name in task.volumes)
+        return await self._files.run(self._directories.volumes.prune, self.volumes_in_use)
 
     async def aclose(self) -> None:
         """Kill what still runs; return when no process, thread or temporary file is left."""

@@ -33,6 +33,8 @@ class Volume:
     path: str
     labels: Mapping[str, str]
     driver: str = "local"
+    created_at: float = 0.0
+    """Seconds since the epoch."""
 
 
 class Volumes:
@@ -85,7 +87,15 @@ class Volumes:
         if not self._root.is_dir():
             return []
         names = sorted(path.name for path in self._root.iterdir() if (path / "data").is_dir())
-        return [Volume(name, str(self._root / name / "data"), self._labels(name)) for name in names]
+        return [self._volume(name) for name in names]
+
+    def _volume(self, name: str) -> Volume:
+        place = self._root / name
+        try:
+            created = (place / "volume.json").stat().st_mtime
+        except OSError:
+            created = 0.0
+        return Volume(name, str(place / "data"), self._labels(name), created_at=created)
 
     def _labels(self, name: str) -> dict[str, str]:
         try:

@@ -1,0 +1,216 @@
+"""``/containers``: this node's tasks, as the containers that clients look for.
+
+They are looked at, their logs read, and they can be ended: the task then fails as if its process
+had been killed, and the swarm sees to the rest. What makes or enters a container is not for a node
+that runs tasks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from pyswarm.api.asks import AwaitEnd, Live, Local, Read, ReadLocalLogs
+from pyswarm.api.containerview import Names, inspected, labels_of, listed, state_of
+from pyswarm.api.errors import Refused
+from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
+from pyswarm.api.local import Container, Containers
+from pyswarm.api.logs import check_streams, streamed, wish_of
+from pyswarm.api.messages import Conversation, HttpRequest, Response, Route, Streamed
+from pyswarm.api.patterns import matches
+from pyswarm.api.rendering import answer, document
+from pyswarm.api.versions import as_recorded
+from pyswarm.errors import SwarmError
+from pyswarm.store import Reader
+
+FILTERS = (
+    *("ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label"),
+    *("name", "network", "publish", "since", "status", "volume"),
+)
+STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+HEALTHS = ("starting", "healthy", "unhealthy", "none")
+
+
+# -- finding
+
+
+def _find(reference: str) -> Generator[Any, Any, Container]:
+    """A container by id, name or the beginning of its id; a task's own id does as well."""
+    found: Containers = yield Local("containers")
+    name = reference.removeprefix("/")
+    for one in found.all:
+        if reference in (one.id, one.task.id) or name == one.task.name:
+            return one
+    begun = [one for one in found.all if one.id.startswith(reference)]
+    if len(begun) > 1:
+        raise Refused(400, f"multiple IDs found with provided prefix: {reference}")
+    if not begun:
+        raise Refused(404, f"No such container: {reference}")
+    return begun[0]
+
+
+def _networks() -> Generator[Any, Any, Names]:
+    """Networks' names by id, where this node is a manager and knows them."""
+
+    def question(reader: Reader, live: Live) -> dict[str, str]:
+        return {network.id: network.spec.name for network in reader.networks()}
+
+    try:
+        names: Names = yield Read(question, stale=True)
+    except SwarmError:
+        return {}
+    return names
+
+
+# -- looking
+
+
+def list_containers(request: HttpRequest) -> Conversation:
+    """The running ones, or with ``all`` those that ended too."""
+    filters = filters_of(request, FILTERS)
+    _check(filters, "status", STATUSES)
+    _check(filters, "health", HEALTHS)
+    found: Containers = yield Local("containers")
+    networks = yield from _networks()
+    asked = {"status", "exited", "before", "since"}.intersection(filters)
+    everything = is_true(request.param("all")) or bool(asked)
+    chosen = [
+        one
+        for one in _between(found.all, filters)
+        if (everything or state_of(one) == "running") and _is_wanted(one, filters, networks)
+    ]
+    limit = request.param("limit")
+    if limit.isascii() and limit.isdigit() and int(limit[:9]):
+        chosen = chosen[: int(limit[:9])]
+    return answer([listed(one, networks, found.now) for one in chosen])
+
+
+def _check(filters: Filters, name: str, words: Sequence[str]) -> None:
+    for word in filters.get(name, ()):
+        if word not in words:
+            raise Refused(400, f"Unrecognised filter value for {name}: {word}")
+
+
+def _between(containers: Sequence[Container], filters: Filters) -> Sequence[Container]:
+    """The part of the list (newest first) that ``before`` and ``since`` leave."""
+    for reference in filters.get("before", ()):
+        containers = containers[_place(containers, reference) + 1 :]
+    for reference in filters.get("since", ()):
+        containers = containers[: _place(containers, reference)]
+    return containers
+
+
+def _place(containers: Sequence[Container], reference: str) -> int:
+    for place, one in enumerate(containers):
+        if one.task.name == reference or one.id.startswith(reference):
+            return place
+    raise Refused(404, f"No such container: {reference}")
+
+
+_TESTS: Mapping[str, Callable[[Container, str], bool]] = {
+    "id": lambda one, value: value in one.id,
+    "name": lambda one, value: matches(value, one.task.name),
+    "status": lambda one, value: value == state_of(one),
+    "exited": lambda one, value: state_of(one) == "exited" and value == str(one.task.exit_code),
+    "health": lambda one, value: value == (one.health or "none"),
+    "ancestor": lambda one, value: value in (_image(one), _image(one).partition(":")[0]),
+    "volume": lambda one, value: any(value in (m.source, m.target) for m in _mounts(one)),
+    "is-task": lambda one, value: is_true(value),
+}
+
+
+def _is_wanted(one: Container, filters: Filters, networks: Names) -> bool:
+    for name, test in _TESTS.items():
+        if name in filters and not any(test(one, value) for value in filters[name]):
+            return False
+    attached = [network.network_id for network in one.task.networks]
+    attached += [networks[id] for id in attached if id in networks]
+    wanted = filters.get("network", ())
+    if wanted and not any(value in attached for value in wanted):
+        return False
+    return has_labels(labels_of(one), filters.get("label", ()))
+
+
+def _image(one: Container) -> str:
+    container = one.task.spec.container
+    return container.image if container is not None else ""
+
+
+def _mounts(one: Container) -> Sequence[Any]:
+    container = one.task.spec.container
+    return container.mounts if container is not None else ()
+
+
+def inspect(request: HttpRequest, reference: str) -> Conversation:
+    """One of them."""
+    one = yield from _find(reference)
+    networks = yield from _networks()
+    return answer(inspected(one, networks))
+
+
+def read_logs(request: HttpRequest, reference: str) -> Conversation:
+    """What its task wrote."""
+    check_streams(request)
+    one = yield from _find(reference)
+    container = one.task.spec.container
+    source = ReadLocalLogs(one.task.id, wish_of(request))
+    return streamed(request, source, tty=container is not None and container.tty)
+
+
+# -- ending
+
+
+def kill(request: HttpRequest, reference: str) -> Conversation:
+    """Send a signal; without one, end it at once."""
+    one = yield from _find(reference)
+    if state_of(one) != "running":
+        why = f"ontainer {one.id} is not running"
+        cannot, c = ("Cannot", "C") if as_recorded(request.version) else ("cannot", "c")
+        raise Refused(409, f"{cannot} kill container: {reference}: {c}{why}")
+    yield Local("signal", (one.task.id, request.param("signal")))
+    return Response(204)
+
+
+def stop(request: HttpRequest, reference: str) -> Conversation:
+    """Ask it to stop, and end it after ``t`` seconds."""
+    one = yield from _find(reference)
+    if state_of(one) != "running":
+        return Response(304)
+    text = request.param("t")
+    seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
+    yield Local("stop", (one.task.id, seconds))
+    return Response(204)
+
+
+def remove(request: HttpRequest, reference: str) -> Conversation:
+    """Remove it with its log; one that runs needs ``force``, and its task fails."""
+    one = yield from _find(reference)
+    if state_of(one) == "running" and not is_true(request.param("force")):
+        raise Refused(
+            409,
+            f"cannot remove container {reference!r}: container is running: stop the container "
+            "before removing or force remove",
+        )
+    yield Local("remove", (one.task.id,))
+    return Response(204)
+
+
+def await_end(request: HttpRequest, reference: str) -> Conversation:
+    """The exit code, once there is one."""
+    one = yield from _find(reference)
+
+    def encode(code: int) -> bytes:
+        return document({"StatusCode": code})
+
+    return Streamed(AwaitEnd(one.task.id), encode)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/containers/json", list_containers),
+    Route("GET", "/containers/{id}/json", inspect),
+    Route("GET", "/containers/{id}/logs", read_logs),
+    Route("POST", "/containers/{id}/kill", kill),
+    Route("POST", "/containers/{id}/stop", stop),
+    Route("POST", "/containers/{id}/wait", await_end),
+    Route("DELETE", "/containers/{id}", remove),
+)

@@ -1,0 +1,227 @@
+"""What the Engine API is told of this node alone: its tasks, images, volumes and logs.
+
+It works on any node, and outside a swarm as far as there is an executor to ask. What an executor
+cannot say (an embedder's own may know no images or volumes) is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+import attrs
+import trio
+
+from pyswarm.agent import Executor, LogLine, TaskGone
+from pyswarm.api import asks, local
+from pyswarm.api.facts import Facts
+from pyswarm.env import Clock
+from pyswarm.errors import InvalidArgument, SwarmError, Unavailable, Unimplemented
+from pyswarm.model import Task, TaskState, replace
+from pyswarm.runtime import front
+from pyswarm.runtime.node import RunningNode
+from pyswarm.templating import expand_task
+
+HIDDEN = (TaskState.REJECTED, TaskState.ORPHANED)
+"""States of tasks that never became anything on their node."""
+
+
+class LocalNode:
+    """Answers ``Local``, and the streams of one task here."""
+
+    def __init__(
+        self,
+        node: Callable[[], front.Member | None],
+        executor: Callable[[], Executor],
+        clock: Clock,
+    ) -> None:
+        self._node = node
+        self._executor = executor
+        self._clock = clock
+
+    async def answer(self, ask: asks.Local) -> Any:
+        """What ``ask`` asks for. Raises what the executor raises."""
+        executor: Any = self._executor()
+        match ask.verb, ask.arguments:
+            case "containers", ():
+                return local.Containers(self._clock.realtime(), self.containers())
+            case "signal", (task_id, name):
+                await self._signal(executor, task_id, name)
+            case "stop", (task_id, seconds):
+                await self._stop(executor, task_id, seconds)
+            case "remove", (task_id,):
+                await self._remove(executor, task_id)
+            case "images", ():
+                return images_of(executor)
+            case "volumes", ():
+                return await volumes_of(executor)
+            case "create_volume", (name, labels):
+                return await self._create_volume(executor, name, labels)
+            case "remove_volume", (name,):
+                await _volumes_needed(executor).remove_volume(name)
+        return None
+
+    # -- containers
+
+    def counted(self, facts: Facts) -> Facts:
+        """The facts with the numbers of ``info``."""
+        found = self.containers()
+        running = sum(1 for one in found if one.task.state is TaskState.RUNNING)
+        try:
+            images = len(images_of(self._executor()))
+        except Unavailable:
+            images = 0
+        return attrs.evolve(facts, running=running, stopped=len(found) - running, images=images)
+
+    def containers(self) -> tuple[local.Container, ...]:
+        """This node's tasks that were made ready, newest first."""
+        member = self._node()
+        if member is None:
+            return ()
+        node = member.node
+        agent = node.machine.agent
+        found = []
+        for task_id, status in agent.tasks():
+            task = agent.task(task_id)
+            life = node.bridge.lives.of(task_id)
+            if task is None or task.spec.container is None or life.is_removed:
+                continue
+            if status.state >= TaskState.READY and status.state not in HIDDEN:
+                found.append(_container(node, _filled(node, task, status)))
+        found.sort(key=lambda one: (one.created_at, one.task.created_at, one.task.id), reverse=True)
+        return tuple(found)
+
+    async def _signal(self, executor: Any, task_id: str, name: str) -> None:
+        if not name or name.upper().removeprefix("SIG") in ("KILL", "9"):
+            await executor.terminate(task_id)
+            return
+        send = getattr(executor, "signal", None)
+        if send is None:
+            raise Unimplemented("tasks of this node take no signals")
+        try:
+            send(task_id, name)
+        except SwarmError as problem:
+            raise InvalidArgument(problem.message) from None
+
+    async def _stop(self, executor: Executor, task_id: str, seconds: float | None) -> None:
+        with trio.move_on_after(math.inf if seconds is None else seconds) as waiting:
+            await executor.shutdown(task_id)
+        if waiting.cancelled_caught:
+            await executor.terminate(task_id)
+
+    async def _remove(self, executor: Executor, task_id: str) -> None:
+        with suppress(TaskGone):
+            await executor.terminate(task_id)
+        member = self._node()
+        if member is not None:
+            member.node.bridge.lives.removed(task_id)
+
+    # -- volumes
+
+    async def _create_volume(
+        self, executor: Any, name: str, labels: Mapping[str, str]
+    ) -> local.Volume:
+        try:
+            await _volumes_needed(executor).create_volume(name, labels)
+        except SwarmError as problem:
+            raise InvalidArgument(problem.message) from None
+        return next(one for one in await volumes_of(executor) if one.name == name)
+
+    # -- streams
+
+    async def lines(self, ask: asks.ReadLocalLogs) -> AsyncGenerator[LogLine, None]:
+        """What a task here wrote."""
+        wish = ask.wish
+        lines = self._executor().logs(
+            ask.task_id, since=wish.since, follow=wish.follow, tail=wish.tail
+        )
+        with suppress(TaskGone):
+            async with aclosing(lines) as open_lines:
+                async for line in open_lines:
+                    if wish.until is not None and line.time > wish.until:
+                        break
+                    if wish.stderr if line.stream == "stderr" else wish.stdout:
+                        yield line
+
+    async def end(self, ask: asks.AwaitEnd) -> AsyncGenerator[int, None]:
+        """The exit code of a task here, once it has ended."""
+        member = self._node()
+        status = member.node.machine.agent.status(ask.task_id) if member is not None else None
+        try:
+            yield (await self._executor().wait(ask.task_id)).code
+        except TaskGone:
+            yield status.exit_code if status is not None else 0
+
+
+def _filled(node: RunningNode, task: Task, status: Any) -> Task:
+    """The task with its placeholders filled in, and its status as this node knows it."""
+    with suppress(SwarmError):
+        task = expand_task(task, node.machine.agent.description)
+    return replace(
+        task,
+        state=status.state,
+        message=status.message,
+        err=status.err,
+        container_id=status.container_id,
+        pid=status.pid,
+        exit_code=status.exit_code,
+        port_status=status.ports,
+    )
+
+
+def _container(node: RunningNode, task: Task) -> local.Container:
+    life, health = node.bridge.lives.of(task.id), node.bridge.health.of(task.id)
+    return local.Container(
+        task=task,
+        node_id=node.machine.node_id,
+        created_at=life.created_at or task.created_at,
+        started_at=life.started_at,
+        ended_at=life.ended_at,
+        health=str(health.state) if health is not None else "",
+        failures=health.failures if health is not None else 0,
+    )
+
+
+def images_of(executor: Any) -> dict[str, local.Image]:
+    """What services may name on the node of this executor."""
+    listed = getattr(executor, "images", None)
+    if listed is None:
+        return {}
+    return {
+        name: local.Image(
+            name=name,
+            entrypoint=image.entrypoint,
+            command=image.command,
+            env=image.env,
+            dir=image.dir,
+            user=image.user,
+            stop_signal=image.stop_signal,
+        )
+        for name, image in listed().items()
+    }
+
+
+async def volumes_of(executor: Any) -> tuple[local.Volume, ...]:
+    """The volumes of an executor that has any."""
+    if not hasattr(executor, "volumes"):
+        return ()
+    in_use = executor.volumes_in_use
+    return tuple(
+        local.Volume(
+            name=one.name,
+            path=one.path,
+            labels=one.labels,
+            driver=one.driver,
+            created_at=one.created_at,
+            in_use=one.name in in_use,
+        )
+        for one in await executor.volumes()
+    )
+
+
+def _volumes_needed(executor: Any) -> Any:
+    if not hasattr(executor, "volumes"):
+        raise Unimplemented("tasks of this node have no volumes")
+    return executor
