@@ -34,45 +34,52 @@ from pyswarm.model import (
     Ulimit,
 )
 
-ISOLATIONS = ("default", "process", "hyperv")
+ISOLATIONS = ("process", "hyperv")
+"""Any other word is Docker's ``default``."""
+
+
+PLAIN = {
+    "Image": "image",
+    "Command": "command",
+    "Args": "args",
+    "Env": "env",
+    "Dir": "dir",
+    "User": "user",
+    "Groups": "groups",
+    "Hostname": "hostname",
+    "Labels": "labels",
+    "StopSignal": "stop_signal",
+    "TTY": "tty",
+    "OpenStdin": "open_stdin",
+    "ReadOnly": "read_only",
+    "Init": "init",
+    "Hosts": "hosts",
+    "Sysctls": "sysctls",
+    "CapabilityAdd": "capability_add",
+    "CapabilityDrop": "capability_drop",
+    "OomScoreAdj": "oom_score_adj",
+}
+"""Fields that are the model's as they are."""
 
 
 def container_of(data: Said, pids: int) -> ContainerSpec:
     """The container spec of a decoded body; ``pids`` comes from the resources' limits."""
     isolation = data.text("Isolation").lower()
     return ContainerSpec(
-        image=data.text("Image"),
-        command=data.texts("Command"),
-        args=data.texts("Args"),
-        env=data.texts("Env"),
-        dir=data.text("Dir"),
-        user=data.text("User"),
-        groups=data.texts("Groups"),
-        hostname=data.text("Hostname"),
-        labels=data.map("Labels"),
+        **{"image": "", **data.plain(PLAIN)},
         mounts=tuple(mount_of(one) for one in data.each("Mounts")),
         secrets=tuple(_secret_of(one) for one in data.each("Secrets")),
         configs=tuple(_config_of(one) for one in data.each("Configs")),
-        stop_signal=data.text("StopSignal"),
         stop_grace_period=seconds_or_none(data.given("StopGracePeriod")),
         healthcheck=_health_of(data.pointer("Healthcheck")),
-        tty=data.flag("TTY"),
-        open_stdin=data.flag("OpenStdin"),
-        read_only=data.flag("ReadOnly"),
-        init=data.given("Init"),
-        hosts=data.texts("Hosts"),
         dns=_dns_of(data.pointer("DNSConfig")),
         privileges=_privileges_of(data.pointer("Privileges")),
-        isolation=isolation if isolation in ISOLATIONS[1:] else "",
+        isolation=isolation if isolation in ISOLATIONS else "",
         pids_limit=pids,
-        sysctls=data.map("Sysctls"),
-        capability_add=data.texts("CapabilityAdd"),
-        capability_drop=data.texts("CapabilityDrop"),
         ulimits=tuple(
             Ulimit(one.text("Name"), one.number("Soft"), one.number("Hard"))
             for one in data.each("Ulimits")
         ),
-        oom_score_adj=data.number("OomScoreAdj"),
     )
 
 

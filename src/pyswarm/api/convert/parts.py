@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from pyswarm.api.rendering import time_text
-from pyswarm.model import Labels
+from pyswarm.model.labels import Labels, no_labels
 
 E = TypeVar("E", bound=Enum)
 
@@ -94,6 +94,11 @@ def text_map(content: Mapping[str, str]) -> dict[str, str]:
     return dict(sorted(content.items()))
 
 
+def _without_null(content: Any) -> Any:
+    """A null in a list of strings is the empty one."""
+    return [one or "" for one in content] if isinstance(content, list) else content
+
+
 class Said:
     """A decoded struct of a body: what it says of a field, or the zero of the field's type."""
 
@@ -123,16 +128,22 @@ class Said:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings."""
-        return tuple(one or "" for one in self._fields.get(key, ()))
+        found = self._fields.get(key)
+        return tuple(one or "" for one in found) if found else ()
 
     def map(self, key: str) -> Mapping[str, str]:
         """A map of strings."""
-        found: Mapping[str, str] = self._fields.get(key, {})
-        return found
+        return self._fields.get(key) or no_labels
+
+    def plain(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """What was said of the fields in ``names``, by the names that these give them."""
+        fields = self._fields
+        return {name: _without_null(fields[key]) for key, name in names.items() if key in fields}
 
     def each(self, key: str) -> list[Said]:
         """A list of structs."""
-        return [Said(one or {}) for one in self._fields.get(key, ())]
+        found = self._fields.get(key)
+        return [Said(one or {}) for one in found] if found else []
 
     def struct(self, key: str) -> Said:
         """A struct by value: never nil."""

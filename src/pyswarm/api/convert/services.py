@@ -132,9 +132,8 @@ def show_service_status(service: Service, tasks: Sequence[Task]) -> dict[str, An
     match service.spec.mode:
         case Replicated(replicas=replicas):
             desired, completed = replicas, 0
-        case ReplicatedJob() as job:
-            total = total_completions(job)
-            desired = min(job.max_concurrent, max(total - completed, 0))
+        case ReplicatedJob(max_concurrent=at_once):
+            desired = at_once  # as Docker counts, when all is done too
         case GlobalJob():
             desired = sum(
                 one.desired_state is TaskState.COMPLETE and one.state < TaskState.COMPLETE
