@@ -17,6 +17,7 @@ from pyswarm.errors import FailedPrecondition, InvalidArgument, Locked
 from pyswarm.model import NodeDescription
 from pyswarm.runtime import TlsNetwork
 from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.disk import open_disk
 from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.front import Converged
 from pyswarm.runtime.front.fips import FipsRequired
@@ -231,3 +232,11 @@ async def test_a_swarm_in_fips_mode_takes_no_other_nodes() -> None:
             async with joined(founder, token, "lax"):
                 pass
         assert len(await founder.nodes.list()) == 1
+
+
+async def test_a_hot_backup_has_the_certificate(tmp_path: Path) -> None:
+    async with founded(state_dir=tmp_path / "founder") as founder:
+        await founder.backup(tmp_path / "backup")
+        disk, _ = open_disk(tmp_path / "backup")
+        assert disk.certificates.load() == credentials(founder)
+        await disk.aclose()

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from pyswarm import Cluster
-from pyswarm.ca import JoinToken
+from pyswarm.ca import JoinToken, renewal
 from pyswarm.errors import FailedPrecondition, InvalidArgument, Unavailable
 from pyswarm.model import NodeDescription, Role
 from pyswarm.runtime import Counters, MemoryNetwork, TlsNetwork
@@ -143,7 +143,7 @@ async def test_behind_an_address_of_another_name() -> None:
 async def test_certificates_are_renewed_in_time_and_the_lines_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registrar, "renewal_time", lambda *_: time.time() + 0.5)
+    monkeypatch.setattr(renewal, "renewal_time", lambda *_: time.time() + 0.5)
     async with founded() as founder:
         token = await founder.join_token("worker")
         async with joined(founder.addr, token) as worker:
@@ -167,8 +167,8 @@ async def test_a_renewal_that_fails_is_said_and_tried_again(
             if name == "certificate.late":
                 said.append(fields)
 
-    monkeypatch.setattr(registrar, "renewal_time", lambda *_: time.time() + 0.2)
-    monkeypatch.setattr(registrar, "retry_delay", lambda failures, rng: 0.1)
+    monkeypatch.setattr(renewal, "renewal_time", lambda *_: time.time() + 0.2)
+    monkeypatch.setattr(renewal, "retry_delay", lambda failures, rng: 0.1)
     monkeypatch.setattr(registrar, "RENEW_ANSWER_S", 0.5)
     async with founded() as founder:
         token = await founder.join_token("worker")
@@ -187,7 +187,7 @@ async def test_the_key_is_kept_and_never_in_clear_while_locked(tmp_path: Path) -
         unlock_key = await founder.unlock_key()
         credentials = door(founder).credentials
     stored = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    assert b"PRIVATE KEY" not in stored
+    assert b"BEGIN PRIVATE KEY" not in stored
     assert credentials.key_pem.splitlines()[1] not in stored
     async with Cluster.open(
         tmp_path, unlock_key=unlock_key, network=TlsNetwork(), executor=executor()
