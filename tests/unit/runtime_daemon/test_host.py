@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,6 +181,20 @@ async def test_an_address_that_is_taken(tmp_path: Path) -> None:
         assert isinstance(await refused(other.init, taken), AlreadyExists)
         assert other.state().state is HostState.INACTIVE
         await other.init(INIT)
+
+
+async def test_an_address_that_comes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that starts before its address is there says so, and tries again."""
+    monkeypatch.setattr(host, "RESUME_S", 0.02)
+    async with hosted(tmp_path / "a", TlsNetwork()) as one:
+        await one.init(INIT)
+        addr, port = one.member().addr.split(":")
+    with socket.create_server((addr, int(port)), reuse_port=False) as other:
+        async with hosted(tmp_path / "a", TlsNetwork()) as one:
+            assert one.state().state is HostState.ERROR
+            assert "address already in use" in one.state().error
+            other.close()
+            await until(lambda: manages(one))
 
 
 async def test_locked(tmp_path: Path) -> None:

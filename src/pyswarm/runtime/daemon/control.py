@@ -41,11 +41,14 @@ from pyswarm.runtime.daemon.wire import Wire, encode_error
 from pyswarm.runtime.listen import Address, SocketStream, accept_all, listening
 from pyswarm.runtime.observe import log_event
 
-CONNECTIONS_MAX = 64
+CONNECTIONS_MAX = 32
 """More wait until one ends: people and scripts, not traffic."""
 
 CALLS_MAX = 64
 """Calls and streams under way on one connection."""
+
+QUESTIONS_BYTES_MAX = 2 * QUESTION_BYTES_MAX
+"""Of the questions under way on one connection."""
 
 ITEMS_MAX = 500
 """Items of a list that are encoded, or of a stream that are sent, without a pause for others."""
@@ -88,6 +91,7 @@ class _Client:
         self._wire = Wire(self._handle, trusted=False)
         self._calls: dict[int, trio.CancelScope] = {}
         self._running = 0
+        self._bytes = 0
         self._streams: dict[int, front.Stream[Any]] = {}
         self._told: Any = None
 
@@ -124,15 +128,22 @@ class _Client:
                 raise BadFrame("more questions than anybody answers")
             scope = self._calls[number] = trio.CancelScope()
             self._running += 1
+            size = self._frames.size
+            self._bytes += size
             job = {Op.CALL: self._call, Op.OPEN: self._open, Op.TAKE: self._next}[Op(op)]
-            if op != Op.TAKE and self._running + len(self._streams) > CALLS_MAX:
-                job = self._refuse
-            nursery.start_soon(self._answer, scope, number, job, rest)
+            if op != Op.TAKE and not self._has_room():
+                job, rest = self._refuse, []
+            nursery.start_soon(self._answer, scope, number, job, rest, size)
         else:
             raise BadFrame(f"an unknown question: {op!r}")
 
+    def _has_room(self) -> bool:
+        """Whether another question is taken; the one that was just read is counted."""
+        calls = self._running + len(self._streams)
+        return calls <= CALLS_MAX and self._bytes <= QUESTIONS_BYTES_MAX
+
     async def _answer(
-        self, scope: trio.CancelScope, number: int, job: Any, rest: list[Any]
+        self, scope: trio.CancelScope, number: int, job: Any, rest: list[Any], size: int
     ) -> None:
         """Do it, and say how it went; nothing, where the caller does not want to know any more."""
         answer: list[Any] = []
@@ -146,7 +157,7 @@ class _Client:
                 log_event("daemon", "control.failed", "error", {"exc": problem})
                 internal = Internal(f"{type(problem).__name__}: {problem}")
                 answer = [Op.FAIL, number, encode_error(internal)]
-        self._running -= 1
+        self._running, self._bytes = self._running - 1, self._bytes - size
         if self._calls.get(number) is scope:
             del self._calls[number]
         if answer:
@@ -156,7 +167,11 @@ class _Client:
     # -- verbs
 
     async def _refuse(self, number: int, *rest: Any) -> list[Any]:
-        raise ResourceExhausted(f"more than {CALLS_MAX} calls and streams on one connection")
+        raise ResourceExhausted(
+            f"more than {CALLS_MAX} calls and streams, or {QUESTIONS_BYTES_MAX} bytes of questions, "
+            "are under way on one connection",
+            hint="wait for an answer, or connect once more",
+        )
 
     async def _call(
         self, number: int, target: Any, verb: Any, own: Any, args: Any, kwargs: Any

@@ -75,6 +75,8 @@ class Frames:
     def __init__(self, stream: ByteStream, *, bytes_max: int) -> None:
         self._stream = stream
         self._bytes_max = bytes_max
+        self.size = 0
+        """Of the frame that was read last, in bytes."""
         self._buffer = bytearray()
 
     async def read(self) -> list[Any] | None:
@@ -84,6 +86,7 @@ class Frames:
         with trio.move_on_after(FRAME_S):
             head = await self._take(HEAD.size)
             (size,) = HEAD.unpack(head)
+            self.size = size
             if size > self._bytes_max:
                 raise BadFrame(f"a frame of {size} bytes; at most {self._bytes_max} are read")
             return _unpacked(await self._take(size))

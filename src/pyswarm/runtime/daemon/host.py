@@ -5,7 +5,7 @@ A host has at most one node. It is in one of five states::
     inactive ──init──────────────▶ active ──leave──▶ inactive
     inactive ──join──▶ pending ──▶ active ──(removed by the swarm)──▶ pending ──leave──▶ inactive
     (start)  ──▶ locked ──unlock──▶ active             any ──leave by force──▶ inactive
-    (start)  ──▶ error: the disk cannot be used; the sentence says why
+    (start)  ──▶ error: the disk or the address cannot be used; the sentence says why
 
 One verb at a time; what can be checked is checked before anything is done, and a verb that fails
 leaves the host as it was. A caller that goes away stops nothing that has begun.
@@ -45,13 +45,13 @@ from pyswarm.api.hosting import (
     SwarmLocked,
     WrongKey,
 )
-from pyswarm.errors import InvalidArgument, SwarmError, Unavailable
+from pyswarm.errors import AlreadyExists, InvalidArgument, SwarmError, Unavailable
 from pyswarm.model import NodeDescription
 from pyswarm.model.defaults import DATA_PATH_PORT
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime import front
 from pyswarm.runtime.clock import SystemClock
-from pyswarm.runtime.daemon.life import LEFT, STOPPED, Life, insisting
+from pyswarm.runtime.daemon.life import FAILED, LEFT, STOPPED, Life, insisting
 from pyswarm.runtime.daemon.memory import Addresses, Memory
 from pyswarm.runtime.front.entering import plain_errors
 from pyswarm.runtime.front.founding import NoNodeHere, default_executor, described
@@ -69,6 +69,9 @@ from pyswarm.secretstore import UnlockKey
 
 JOIN_WAIT_S = 20.0
 """How long a caller of ``join`` waits; joining goes on. Docker's own limit."""
+
+RESUME_S = 5.0
+"""Between two tries to start a node whose address could not be taken."""
 
 LOCK = "host.lock"
 
@@ -274,21 +277,36 @@ class Host:
     # -- one node after the other
 
     async def start(self) -> None:
-        """Go on where the state directory left off."""
+        """Go on where the state directory left off. Raises ``DirectoryInUse``."""
         async with self._verb:
-            try:
-                self._addresses = self._memory.load()
-                if FileDirectory.is_locked(self.config.state_dir):
-                    self._set(HostState.LOCKED, SwarmLocked())
-                    return
-                settings = self._settings(self._addresses)
-                await self._begin(settings, front.reopen(settings, Resuming()), self._addresses)
-            except NoNodeHere:
-                self._set(HostState.INACTIVE)
-            except DirectoryInUse:
-                raise
-            except SwarmError as error:
-                self._set(HostState.ERROR, error)
+            await self._resume()
+        if isinstance(self._error, (AlreadyExists, InvalidArgument)):
+            self._nursery.start_soon(self._resume_later)
+
+    async def _resume(self) -> None:
+        try:
+            self._addresses = self._memory.load()
+            if FileDirectory.is_locked(self.config.state_dir):
+                self._set(HostState.LOCKED, SwarmLocked())
+                return
+            settings = self._settings(self._addresses)
+            await self._begin(settings, front.reopen(settings, Resuming()), self._addresses)
+        except NoNodeHere:
+            self._set(HostState.INACTIVE)
+        except DirectoryInUse:
+            raise
+        except SwarmError as error:
+            self._set(HostState.ERROR, error)
+            self._say("node.ended", "warning", reason=FAILED, error=str(error))
+
+    async def _resume_later(self) -> None:
+        """An address may come later than the daemon, as an interface does at boot; or it is free
+        again when another process has ended."""
+        while self._state is HostState.ERROR:
+            await trio.sleep(RESUME_S)
+            async with self._verb:
+                if self._state is HostState.ERROR:  # and nobody left meanwhile
+                    await self._resume()
 
     async def _begin(
         self,

@@ -11,6 +11,7 @@ secrets' payloads and the swarm's keys are blanked.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ OTHERS = (
 """Modules whose values go field by field."""
 
 
+@functools.cache
 def _classes(modules: tuple[str, ...]) -> dict[str, type]:
     found: dict[str, type] = {}
     for name in modules:
