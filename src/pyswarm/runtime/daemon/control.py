@@ -168,7 +168,7 @@ class _Client:
 
     async def _refuse(self, number: int, *rest: Any) -> list[Any]:
         raise ResourceExhausted(
-            f"more than {CALLS_MAX} calls and streams, or {QUESTIONS_BYTES_MAX} bytes of questions, "
+            f"more than {CALLS_MAX} calls and streams, or {QUESTIONS_BYTES_MAX} bytes of questions "
             "are under way on one connection",
             hint="wait for an answer, or connect once more",
         )
