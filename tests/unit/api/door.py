@@ -11,6 +11,7 @@ import attrs
 
 from pyswarm.api import asks
 from pyswarm.api.errors import answer_to
+from pyswarm.api.facts import Facts
 from pyswarm.api.hosting import HostRefusal, HostState, HostStatus
 from pyswarm.api.messages import Response
 from pyswarm.api.rendering import Rendered
@@ -88,8 +89,8 @@ class Door:
 
     def _answer(self, ask: Any) -> Any:
         if isinstance(ask, asks.Host):
-            assert ask.verb == "status"
-            return self.status
+            assert ask.verb in ("status", "facts")
+            return self.status if ask.verb == "status" else Facts(now=self.desk.now)
         if self.refusal is not None:
             raise self.refusal
         match ask:

@@ -176,6 +176,7 @@ def test_local_networks_are_there_outside_a_swarm() -> None:
     door = Door(refusal=NoManager(NEVER_JOINED))
     door.status = HostStatus()
     assert names(door) == ["bridge", "host", "none"]
+    assert door.post("/networks/prune") == {"NetworksDeleted": None}
 
 
 def test_remove_and_prune(door: Door) -> None:
@@ -194,13 +195,26 @@ def test_remove_and_prune(door: Door) -> None:
     assert names(door, scope=["swarm"]) == ["b", "c", "ingress"]
 
 
+@pytest.mark.parametrize(
+    ("until", "gone"),
+    [("1h", None), ("0s", ["my-network"]), ("99999999999", ["my-network"]), ("1", None)],
+)
+def test_prune_spares_what_is_younger(door: Door, until: str, gone: Any) -> None:
+    query = f'/networks/prune?filters={{"until":["{until}"]}}'
+    assert door.post(query) == {"NetworksDeleted": gone}
+    assert door.told("POST", query.replace(until, "soon")) == (
+        400,
+        "invalid filter 'until=[soon]'",
+    )
+
+
 def test_containers_are_tasks_and_stay_where_they_are(door: Door) -> None:
     spec = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "x"}}}
     service = door.desk.store.service(door.post("/services/create", spec)["ID"])
     assert service is not None
-    door.desk.put(task_of(service, "t1", node_id=SELF, container_id="cafe"))
+    door.desk.put(task_of(service, "t1", node_id=SELF, container_id="c" * 64))
     told = {
-        verb: door.told("POST", f"/networks/my-network/{verb}", {"Container": "cafe"})[0]
+        verb: door.told("POST", f"/networks/my-network/{verb}", {"Container": "c" * 64})[0]
         for verb in ("connect", "disconnect")
     }
     assert told == {"connect": 501, "disconnect": 403}
