@@ -75,6 +75,33 @@ def test_tcp_is_for_loopback_addresses() -> None:
             parse_address(text)
 
 
+PAGES = [
+    ("127.0.0.1:2375", "", 200),
+    ("localhost", "", 200),
+    ("[::1]:99", "", 200),
+    ("evil.example:2375", "", 403),
+    ("", "", 403),
+    ("[", "", 403),
+    ("127.0.0.1", "Origin: http://evil.example\r\n", 403),
+]
+
+
+async def test_over_tcp_no_web_page_is_answered(tmp_path: Path) -> None:
+    address = "127.0.0.77"  # nobody else's, so the port stays free
+    with socket.socket() as free:
+        free.bind((address, 0))
+        port = free.getsockname()[1]
+    async with hosted(tmp_path) as one, trio.open_nursery() as nursery:
+        await nursery.start(serve, one, [f"tcp://{address}:{port}"])
+        async with await trio.open_tcp_stream(address, port) as stream:
+            for host, more, status in PAGES:
+                head = f"GET /_ping HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"
+                await stream.send_all(head.encode())
+                said = await stream.receive_some(4096)
+                assert said.startswith(b"HTTP/1.1 %d " % status), host
+        nursery.cancel_scope.cancel()
+
+
 async def test_docker_py_drives_the_swarm(tmp_path: Path) -> None:
     async with served(tmp_path) as path:
         await trio.to_thread.run_sync(_drive, f"unix://{path}")

@@ -18,7 +18,7 @@ import trio
 from pyswarm import __version__
 from pyswarm.agent import Executor
 from pyswarm.api import asks
-from pyswarm.api.errors import answer_to
+from pyswarm.api.errors import answer_to, failure
 from pyswarm.api.facts import Described
 from pyswarm.api.hosting import HostRefusal, HostStatus, InitSwarm, JoinSwarm
 from pyswarm.api.messages import Conversation, Response, Streamed
@@ -40,9 +40,9 @@ from pyswarm.runtime.front.logs import LogOptions, read_logs
 from pyswarm.runtime.front.pinning import prepared
 from pyswarm.runtime.front.replacing import replace_settings
 from pyswarm.runtime.front.status import managers_of
-from pyswarm.runtime.http import CONNECTIONS_MAX, Headers, HttpServer, Streaming
+from pyswarm.runtime.http import CONNECTIONS_MAX, Headers, HttpServer, Respond, Streaming
 from pyswarm.runtime.images import ImageResolver
-from pyswarm.runtime.listen import accept_all, listening, parse_address
+from pyswarm.runtime.listen import accept_all, listening, names_loopback, parse_address
 from pyswarm.runtime.local import LocalNode
 from pyswarm.store import Store
 
@@ -312,6 +312,23 @@ def standing_headers() -> Headers:
     )
 
 
+NO_BROWSERS = "requests that a web page may have made are not answered over TCP"
+
+
+def without_browsers(respond: Respond) -> Respond:
+    """For TCP: any page that a browser on this host shows can reach a loopback address, under a
+    name of its own (which ``Host`` tells) or across origins (which ``Origin`` tells)."""
+
+    async def guarded(
+        method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Response | Streaming:
+        if "origin" in headers or not names_loopback(headers.get("host", "")):
+            return failure(403, NO_BROWSERS)
+        return await respond(method, target, headers, body)
+
+    return guarded
+
+
 async def serve(
     host: Host,
     addresses: Sequence[str],
@@ -326,9 +343,12 @@ async def serve(
     """
     places = [parse_address(one) for one in addresses]
     engine = Engine(host, images=images)
-    server = HttpServer(engine.respond, standing_headers(), clock=engine.clock.realtime)
+    standing, clock = standing_headers(), engine.clock.realtime
+    local = HttpServer(engine.respond, standing, clock=clock)
+    remote = HttpServer(without_browsers(engine.respond), standing, clock=clock)
     limit = trio.CapacityLimiter(CONNECTIONS_MAX)
     async with listening(places) as sockets, trio.open_nursery() as nursery:
-        for sock in sockets:
+        for sock, place in zip(sockets, places, strict=True):
+            server = local if place.path else remote
             nursery.start_soon(accept_all, sock, server.serve, limit)
         task_status.started()

@@ -76,6 +76,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def names_loopback(host: str) -> bool:
+    """Whether a ``Host`` header means this very host: ``localhost:2375``, ``[::1]``."""
+    try:
+        return _is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
+
+
 class SocketStream:
     """A connected socket: one turn of the loop per receive, none per send that fits."""
 
