@@ -261,6 +261,33 @@ async def test_a_worker_joins_is_promoted_and_leaves(tmp_path: Path) -> None:
         assert other.state() == hosting.HostStatus()
 
 
+async def test_what_a_manager_that_leaves_is_warned_of(tmp_path: Path) -> None:
+    """The sentences recorded of a real swarm, with three managers and with two of them left."""
+    network = MemoryNetwork()
+    begins = "You are attempting to leave the swarm on a node that is participating as a manager. "
+    ends = (
+        "The only way to restore a swarm that has lost consensus is to reinitialize it with "
+        "`--force-new-cluster`. Use `--force` to suppress this message."
+    )
+    async with hosted(tmp_path / "a", network) as one, hosted(tmp_path / "b", network) as other:
+        await one.init(INIT)
+        token = await token_of(one, "manager")
+        await other.join(join(one, token))
+        async with hosted(tmp_path / "c", network) as third:
+            await third.join(join(one, token))
+            for manager in (one, other):
+                assert str(await refused(manager.leave)) == begins + ends
+        warning = begins + (
+            "Removing this node leaves 1 managers out of 3. Without a Raft quorum your swarm will "
+            "be inaccessible. "
+        )
+
+        async def is_warned() -> bool:
+            return str(await refused(one.leave)) == warning + ends
+
+        await until(is_warned)
+
+
 async def test_a_removed_node_is_pending_until_it_leaves(tmp_path: Path) -> None:
     network = MemoryNetwork()
     async with hosted(tmp_path / "a", network) as one, hosted(tmp_path / "b", network) as other:

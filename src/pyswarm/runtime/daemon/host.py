@@ -177,7 +177,7 @@ class Host:
     def _asked(self) -> Executor:
         if self._idle is None:
             settings = self._settings(Addresses())
-            self._idle = settings.executor or default_executor(settings)
+            self._idle = default_executor(settings)
         return self._idle
 
     async def close_idle(self) -> None:
@@ -413,7 +413,7 @@ class Host:
             {
                 "state_dir": config.state_dir,
                 "network": config.network,
-                "executor": config.executor() if config.executor is not None else None,
+                "make_executor": config.executor,
                 "listen_addr": (found.listen or None) if has_sockets else None,
                 "advertise_addr": found.advertise or None,
                 "availability": availability,

@@ -84,6 +84,8 @@ class Settings:
     state_dir: StateDir | None = None
     network: Network = attrs.field(factory=MemoryNetwork)
     executor: Executor | None = None
+    make_executor: Callable[[], Executor] | None = None
+    """In its place: one that is made when the node is sure to begin."""
     advertise_addr: str | None = None
     listen_addr: str | None = None
     availability: Availability = Availability.ACTIVE
@@ -136,6 +138,8 @@ Prepare = Callable[[], Awaitable[Prepared]]
 
 def default_executor(settings: Settings) -> Executor:
     """Processes where there are any (Linux), async functions elsewhere."""
+    if settings.make_executor is not None:
+        return settings.make_executor()
     if sys.platform.startswith("linux"):
         from pyswarm.runtime.executors import ProcessExecutor
 
