@@ -24,7 +24,7 @@ from pyswarm.errors import FailedPrecondition
 
 T = TypeVar("T")
 
-_SHADOWED = ("Handle", "Collection", "Cluster", "Daemon", "LocalSwarm")
+_SHADOWED = ("Handle", "Collection", "Cluster", "Daemon", "LocalSwarm", "Rotation")
 """Classes whose objects have verbs: they are shadowed wherever they come out."""
 
 

@@ -11,11 +11,11 @@ import attrs
 import pytest
 import trio
 
-from pyswarm import Cluster
+from pyswarm import Cluster, blocking
 from pyswarm.ca import FingerprintMismatch, RootCA
 from pyswarm.errors import FailedPrecondition, InvalidArgument, Locked
 from pyswarm.model import NodeDescription
-from pyswarm.runtime import TlsNetwork
+from pyswarm.runtime import MemoryNetwork, TlsNetwork
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import open_disk
 from pyswarm.runtime.executors import CallableExecutor
@@ -64,7 +64,10 @@ async def test_a_rotation_with_managers_and_a_worker(tmp_path: Path) -> None:
         with trio.fail_after(2 * WAIT_S):
             steps = [progress async for progress in rotation]
         assert steps[-1].is_done
-        assert steps[-1].renewed == steps[-1].total == 3
+        fresh = await founder.join_token("worker")
+        async with joined(founder, fresh, "directly"):
+            pass
+        assert steps[-1].renewed == steps[-1].total == 3, "of those of that time"
 
         now = (await founder.swarm()).root_ca
         assert now.rotation is None
@@ -86,7 +89,7 @@ async def test_a_rotation_with_managers_and_a_worker(tmp_path: Path) -> None:
                 pass
         fresh = await founder.join_token("worker")
         async with joined(founder, fresh, "later"):
-            assert len(await founder.nodes.list()) == 4
+            assert len(await founder.nodes.list()) == 5
 
 
 async def test_one_that_waits_for_a_node_that_is_down(tmp_path: Path) -> None:
@@ -240,3 +243,14 @@ async def test_a_hot_backup_has_the_certificate(tmp_path: Path) -> None:
         disk, _ = open_disk(tmp_path / "backup")
         assert disk.certificates.load() == credentials(founder)
         await disk.aclose()
+
+
+def test_without_await_and_without_certificates() -> None:
+    """Nodes of one process have none, so there is nothing to wait for."""
+    with blocking.Cluster.init(network=MemoryNetwork(), executor=executor()) as cluster:
+        token, old = cluster.join_token("worker"), cluster.swarm().root_ca.cert
+        rotation = cluster.rotate_ca()
+        assert rotation.wait(timeout=WAIT_S).is_done
+        assert [progress.is_done for progress in rotation.steps()] == [True]
+        assert cluster.swarm().root_ca.cert == rotation.cert != old
+        assert cluster.join_token("worker") != token

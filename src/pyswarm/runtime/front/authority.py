@@ -78,7 +78,11 @@ class Rotation:
         await self.progress()  # this member holds the beginning now
         return await self._member.wait_until(done, timeout=timeout, late=late)
 
-    async def __aiter__(self) -> AsyncIterator[RotationProgress]:
+    def __aiter__(self) -> AsyncIterator[RotationProgress]:
+        return self.steps()
+
+    async def steps(self) -> AsyncIterator[RotationProgress]:
+        """How far it is, whenever that changes, until it is done."""
         last = await self.progress()
         yield last
         while not last.is_done:

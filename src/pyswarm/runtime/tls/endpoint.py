@@ -94,6 +94,8 @@ class TlsEndpoint:
         self.is_revoked: Callable[[str], bool] = lambda node_id: False
         """Whether this node's certificate counts no more; a manager's runtime knows."""
         self.on_refused: Callable[[str, dict[str, Any]], None] = lambda reason, fields: None
+        self.present_root: Callable[[], bytes] = lambda: self.credentials.root_pem
+        """The root that join tokens name now; a manager's store knows first."""
         self.external_ca: ExternalCA | None = None
         """Who signs where the swarm's root key is not in the swarm."""
         self._listener = listener
@@ -447,7 +449,7 @@ class TlsEndpoint:
             self._refuse("garbage", addr=connection.addr, error=str(problem))
             raise
         if isinstance(message, RootWanted):
-            connection.put(RootGiven(self.credentials.root_pem))
+            connection.put(RootGiven(self.present_root()))
             return
         self._receive(peer, connection.addr, message)
 

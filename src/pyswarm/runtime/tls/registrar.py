@@ -79,6 +79,7 @@ class Registrar:
         node.taps[JoinWanted] = self._hear
         node.taps[CertificateWanted] = self._hear
         endpoint.is_revoked = self.is_revoked
+        endpoint.present_root = self.present_root
 
     def is_revoked(self, node_id: str) -> bool:
         """Whether the node was removed from the swarm: a manager knows by the log, a worker by what
@@ -91,6 +92,14 @@ class Registrar:
             ids = frozenset(one if isinstance(one, str) else one.node_id for one in listed)
             self._revoked = (listed, ids)
         return node_id in self._revoked[1]
+
+    def present_root(self) -> bytes:
+        """What to tell joiners who ask whose swarm this is: what this swarm's tokens name, also in
+        the moment before this node itself has learnt that a rotation is over."""
+        manager = self._node.machine.manager
+        if manager is None or not manager.store.has_swarm:
+            return self._endpoint.credentials.root_pem
+        return manager.store.swarm.root_ca.cert
 
     def _hear(self, identity: Identity | None, addr: str, message: Any) -> None:
         if self._answering >= ANSWERING_MAX or self._nursery.cancel_scope.cancel_called:
