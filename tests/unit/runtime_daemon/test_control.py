@@ -13,9 +13,11 @@ from typing import Any
 import msgpack
 import pytest
 import trio
+from click.testing import CliRunner
 
 from pyswarm import Cluster, Daemon, blocking
 from pyswarm.api import hosting
+from pyswarm.cli.commands import pyswarm
 from pyswarm.cluster import AddService, Converged, Drain, Scale
 from pyswarm.errors import (
     AlreadyExists,
@@ -31,6 +33,7 @@ from pyswarm.runtime import MemoryNetwork, front
 from pyswarm.runtime.backup import Backup
 from pyswarm.runtime.daemon import Host, HostConfig, control, open_host
 from pyswarm.runtime.daemon.frames import HEAD, MAGIC, QUESTION_BYTES_MAX, VERSION, Op
+from pyswarm.runtime.daemon.process import notify
 from pyswarm.runtime.daemon.verbs import COLLECTIONS, ELSEWHERE, HANDLES, STREAMS, verbs_of
 from pyswarm.runtime.daemon.wire import Wire, decode_error, encode_error
 from swarms import WAIT_S, executor, until
@@ -414,3 +417,35 @@ async def test_the_socket(tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists):
         async with served(tmp_path):
             pass
+
+
+# -- what a process adds
+
+
+def test_a_running_daemon_is_backed_up_by_command(tmp_path: Path) -> None:
+    """By its state directory or its socket; the daemon writes it."""
+
+    async def main() -> None:
+        async with served(tmp_path / "a") as (_, url), Daemon.connect(url) as daemon:
+            await daemon.init()
+            await trio.to_thread.run_sync(back_up)
+
+    def back_up() -> None:
+        for number, source in enumerate((tmp_path / "a", tmp_path / "a" / "control.sock")):
+            target = tmp_path / f"backup-{number}"
+            result = CliRunner().invoke(pyswarm, ["backup", str(source), str(target)])
+            assert (result.exit_code, "files" in result.output) == (0, True), result.output
+            assert (target / "backup.json").exists()
+
+    trio.run(main)
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(path))
+        notify("before anybody asked")
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        notify("READY=1")
+        assert told.recv(100) == b"READY=1"
+    notify("STOPPING=1")  # nobody is there any more: no harm
