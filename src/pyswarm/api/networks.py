@@ -8,14 +8,15 @@ no containers of its own. Lists and inspection answer in every state of the node
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
 import attrs
 
-from pyswarm.api.asks import Do, Host, Live, Read
+from pyswarm.api.asks import Do, Host, Live, Question, Read
 from pyswarm.api.bodies import decode
 from pyswarm.api.convert import Said, network_spec_of, show_network
 from pyswarm.api.convert.networks import PREDEFINED_LABEL, SCOPE, network_resource
@@ -30,7 +31,7 @@ from pyswarm.api.messages import ApiVersion, Conversation, HttpRequest, Response
 from pyswarm.api.netview import show_network_here
 from pyswarm.api.rendering import ZERO_TIME, answer, array, fragment
 from pyswarm.api.versions import as_recorded
-from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError
+from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError, Unavailable
 from pyswarm.model import Network, NetworkSpec
 from pyswarm.model.parse import parse_duration
 from pyswarm.model.requests import CreateNetwork, RemoveNetwork
@@ -96,24 +97,27 @@ def inspect(request: HttpRequest, reference: str) -> Conversation:
             raise Refused(404, f"network {reference} not found")
         return fragment(show_network_here(network, reader, live, request.version, verbose))
 
-    return Response(200, (yield Read(question)) + b"\n")
+    return Response(200, (yield from _answered(question)) + b"\n")
 
 
 def _all(version: ApiVersion) -> Generator[Any, Any, list[Shown]]:
     """The swarm's networks as far as they can be had, and the local ones."""
-    question = _swarm_networks(version)
     swarm: list[Shown] = []
-    for stale in (False, True):
-        try:
-            swarm = yield Read(question, stale=stale)
-            break
-        except SwarmError:  # no manager, or none that leads: what is here can still be shown
-            continue
+    with suppress(SwarmError):  # no manager: the local ones can still be shown
+        swarm = yield from _answered(_swarm_networks(version))
     status: HostStatus = yield Host("status")
     return [*swarm, *_local_networks(status, version)]
 
 
-def _swarm_networks(version: ApiVersion) -> Callable[[Reader, Live], list[Shown]]:
+def _answered(question: Question) -> Generator[Any, Any, Any]:
+    """The answer; where nobody leads, as far as this manager knows."""
+    try:
+        return (yield Read(question))
+    except Unavailable:
+        return (yield Read(question, stale=True))
+
+
+def _swarm_networks(version: ApiVersion) -> Question:
     def question(reader: Reader, live: Live) -> list[Shown]:
         return [
             Shown(

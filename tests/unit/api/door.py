@@ -16,7 +16,7 @@ from pyswarm.api.hosting import HostRefusal, HostState, HostStatus
 from pyswarm.api.messages import Response
 from pyswarm.api.rendering import Rendered
 from pyswarm.api.routes import request_of, route
-from pyswarm.errors import SwarmError
+from pyswarm.errors import SwarmError, Unavailable
 from pyswarm.model import Sealed
 from unit.node.desk import Desk
 
@@ -35,6 +35,7 @@ class Door:
     def __init__(self, desk: Desk | None = None, *, refusal: SwarmError | None = None) -> None:
         self.desk = desk or Desk()
         self.refusal = refusal
+        self.is_manager = isinstance(refusal, Unavailable)  # one that knows no leader
         self.status = ACTIVE
         self.rendered = Rendered()
         self.reachability: dict[str, str] = {}
@@ -91,7 +92,8 @@ class Door:
         if isinstance(ask, asks.Host):
             assert ask.verb in ("status", "facts")
             return self.status if ask.verb == "status" else Facts(now=self.desk.now)
-        if self.refusal is not None:
+        is_stale = isinstance(ask, asks.Read) and ask.stale
+        if self.refusal is not None and not (is_stale and self.is_manager):
             raise self.refusal
         match ask:
             case asks.Read(question=question):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyswarm.api.hosting import NEVER_JOINED, WORKER, HostState, HostStatus, NoManager
+from pyswarm.errors import Unavailable
 from pyswarm.model import NetworkAttachment, Service, TaskState, replace
 from unit.api import golden_objects as made
 from unit.api.door import SELF, Door
@@ -177,6 +178,13 @@ def test_local_networks_are_there_outside_a_swarm() -> None:
     door.status = HostStatus()
     assert names(door) == ["bridge", "host", "none"]
     assert door.post("/networks/prune") == {"NetworksDeleted": None}
+
+
+def test_networks_are_shown_while_nobody_leads(door: Door) -> None:
+    lost = Door(door.desk, refusal=Unavailable("no leader", details={"managers": 3}))
+    assert names(lost) == names(door)
+    assert lost.get("/networks/my-network") == door.get("/networks/my-network")
+    assert lost.told("DELETE", "/networks/my-network")[0] == 500
 
 
 def test_remove_and_prune(door: Door) -> None:
