@@ -86,6 +86,12 @@ def _answers(path: Path) -> bool:
         return False
 
 
+def cpu_s(pid: int) -> float:
+    """What a process has computed so far: unlike a speed, other work beside it changes it little."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def rss_mib(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
     line = next(one for one in text.splitlines() if one.startswith("VmRSS"))
@@ -186,13 +192,20 @@ class Run:
         self._path = path
         self._pid = pid
 
-    def row(self, what: str, value: float, unit: str, workload: str) -> None:
+    def row(self, what: str, value: float, unit: str, workload: str, **more: float) -> None:
         """Keep a figure, and show it."""
-        self.rows.append(
-            {"who": self._who, "what": what, "value": round(value, 2), "unit": unit}
-            | {"workload": workload}
-        )
-        print(f"{self._who:10} {what:36} {value:10.1f} {unit}", file=sys.stderr)
+        row = {"who": self._who, "what": what, "value": round(value, 2), "unit": unit}
+        self.rows.append({**row, "workload": workload, **more})
+        beside = "".join(f"   {name} {amount:.0f}" for name, amount in more.items())
+        print(f"{self._who:10} {what:36} {value:10.1f} {unit}{beside}", file=sys.stderr)
+
+    def _timed(
+        self, what: str, clients: int, requests: list[bytes], status: int, workload: str
+    ) -> None:
+        before = cpu_s(self._pid)
+        speed = per_second(self._path, clients, requests, status)
+        used = (cpu_s(self._pid) - before) / len(requests) * 1e6
+        self.row(f"{what} by {clients}", speed, "/s", workload, daemon_cpu_us=round(used))
 
     def everything(self, count: int, services: int) -> None:
         """All of it, in an order that lets each find what it needs."""
@@ -213,16 +226,14 @@ class Run:
 
     def _speed(self, what: str, requests: list[bytes], status: int, workload: str) -> None:
         for clients in CLIENTS:
-            speed = per_second(self._path, clients, requests, status)
-            self.row(f"{what} by {clients}", speed, "/s", workload)
+            self._timed(what, clients, requests, status, workload)
 
     def _created(self, kind: str, spec: Any, count: int) -> None:
         for clients in CLIENTS:
             bodies = [spec(f"{kind[:-1]}-{clients}-{number}") for number in range(count)]
             requests = [request("POST", f"/{kind}/create", body) for body in bodies]
-            speed = per_second(self._path, clients, requests, 201)
             workload = f"{count} of them, no replicas" if kind == "services" else f"{count} of 64 B"
-            self.row(f"{kind} created by {clients}", speed, "/s", workload)
+            self._timed(f"{kind} created", clients, requests, 201, workload)
 
     def _listed(self, count: int) -> None:
         """A list of so many services, all there are; missing ones are created."""
