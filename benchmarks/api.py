@@ -87,7 +87,7 @@ def _answers(path: Path) -> bool:
 
 
 def cpu_s(pid: int) -> float:
-    """What a process has computed so far: unlike a speed, other work beside it changes it little."""
+    """What a process has computed so far; unlike a speed it bears other work beside it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
