@@ -12,6 +12,7 @@ from typing import Any
 
 from pyswarm.api.asks import Live
 from pyswarm.api.convert import show_network
+from pyswarm.api.convert.parts import host_of
 from pyswarm.api.local import container_id
 from pyswarm.api.messages import ApiVersion
 from pyswarm.model import Network, Node, Service, Task, TaskState
@@ -33,7 +34,7 @@ def show_network_here(
     shown["Containers"] = _containers(network, node, reader)
     shown["Labels"] = dict(network.spec.labels)
     shown["Peers"] = [
-        {"Name": _digest(one.id)[:PEER_DIGITS], "IP": _host(one.addr)}
+        {"Name": _digest(one.id)[:PEER_DIGITS], "IP": host_of(one.addr)}
         for one in reader.nodes()
         if _address(one.attachments, network.id)
     ]
@@ -48,12 +49,6 @@ def _address(attachments: Any, network_id: str) -> str:
         if one.network_id == network_id and one.addresses:
             return str(one.addresses[0])
     return ""
-
-
-def _host(addr: str) -> str:
-    """An address without its port."""
-    host, colon, port = addr.rpartition(":")
-    return host.strip("[]") if colon and port.isdigit() else addr
 
 
 def _digest(*words: str) -> str:
@@ -137,4 +132,4 @@ def _service(
 
 def _node_host(reader: Reader, node_id: str) -> str:
     node = reader.node(node_id)
-    return _host(node.addr) if node is not None else ""
+    return host_of(node.addr) if node is not None else ""

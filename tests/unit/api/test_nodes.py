@@ -71,3 +71,20 @@ def test_remove_takes_force_in_any_form(door: Door) -> None:
     assert door.request("DELETE", "/v1.41/nodes/n3?force=1").status == 200
     assert door.request("DELETE", "/v1.41/nodes/n2").status == 200
     assert ids(door, {}) == [SELF]
+
+
+@pytest.mark.parametrize(
+    ("addr", "shown"),
+    [
+        ("10.0.0.1:2377", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("[fe80::1]:2377", "fe80::1"),
+        ("fe80::1", "fe80::1"),
+        ("manager.example:2377", "manager.example"),
+    ],
+)
+def test_a_nodes_address_has_no_port(door: Door, addr: str, shown: str) -> None:
+    node = door.desk.store.node("n2")
+    assert node is not None
+    door.desk.put(replace(node, addr=addr))
+    assert door.get("/nodes/n2")["Status"]["Addr"] == shown

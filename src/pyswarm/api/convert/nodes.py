@@ -6,7 +6,7 @@ import base64
 from enum import Enum
 from typing import Any, TypeVar
 
-from pyswarm.api.convert.parts import Said, head, labelled, nonnull, omitempty, quoted
+from pyswarm.api.convert.parts import Said, head, host_of, labelled, nonnull, omitempty, quoted
 from pyswarm.api.convert.tasks import show_platform, show_resources
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import (
@@ -60,7 +60,10 @@ def show_node(node: Node, is_leader: bool, reachability: str) -> dict[str, Any]:
             "Availability": str(spec.availability),
         },
         "Description": _show_description(node.description or NodeDescription()),
-        "Status": {"State": str(node.state), **omitempty(Message=node.message, Addr=node.addr)},
+        "Status": {
+            "State": str(node.state),
+            **omitempty(Message=node.message, Addr=host_of(node.addr)),
+        },
         **nonnull(ManagerStatus=_show_manager(node.manager, is_leader, reachability)),
     }
 

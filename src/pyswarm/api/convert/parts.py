@@ -89,6 +89,14 @@ def version(index: int) -> dict[str, int]:
     return {"Index": index} if index else {}
 
 
+def host_of(addr: str) -> str:
+    """An address without its port."""
+    host, colon, port = addr.rpartition(":")
+    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
+        return addr  # no port, or a bare IPv6 address
+    return host.removeprefix("[").removesuffix("]")
+
+
 def text_map(content: Mapping[str, str]) -> dict[str, str]:
     """A map in order of its keys, as Go writes it."""
     return dict(sorted(content.items()))
