@@ -1,8 +1,8 @@
 """Five daemons as OS processes on 127.0.0.2-6, driven through their control sockets.
 
-One story, since starting processes is what costs: a swarm of three managers and two workers loses
-its leader and a worker (``kill -9``), changes roles and tokens, is restarted all at once, loses its
-quorum and is begun anew by force.
+One story, since starting processes is what costs: a swarm of three managers and two workers changes
+roles, tokens and its root, loses its leader and a worker (``kill -9``), is restarted all at once,
+loses its quorum and is begun anew by force.
 """
 
 from __future__ import annotations
@@ -201,6 +201,10 @@ async def roles_and_tokens(n1: Process, n4: Process, n5: Process, old_token: str
         await leaving.join(cluster.addr, new_token, listen_addr=n5.listen)
         n5.id = (await leaving.state()).node_id
         await eventually(lambda: runs(cluster, 5))
+
+        rotation = await cluster.rotate_ca()
+        assert (await rotation.wait(timeout=WAIT_S)).is_done
+        assert await cluster.join_token("worker") != new_token
 
 
 async def the_leader_is_killed(n1: Process, n2: Process) -> None:

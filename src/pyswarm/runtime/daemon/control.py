@@ -38,6 +38,7 @@ from pyswarm.runtime.daemon.verbs import (
     verbs_of,
 )
 from pyswarm.runtime.daemon.wire import Wire, encode_error
+from pyswarm.runtime.front.handles import Handle
 from pyswarm.runtime.listen import Address, SocketStream, accept_all, listening
 from pyswarm.runtime.observe import log_event
 
@@ -178,7 +179,7 @@ class _Client:
     ) -> list[Any]:
         thing, method = self._meant(target, verb, own)
         value = await method(*self._wire.decode(args), **self._wire.decode(kwargs))
-        state = self._wire.encode(thing) if target in HANDLES else None
+        state = self._wire.encode(thing) if isinstance(thing, Handle) else None
         return [await self._encoded(value), state, self._news()]
 
     async def _open(

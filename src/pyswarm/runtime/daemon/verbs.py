@@ -19,7 +19,10 @@ from pyswarm.errors import InvalidArgument
 from pyswarm.model import Availability, SwarmSpec
 from pyswarm.runtime import front
 from pyswarm.runtime.daemon.host import Host
+from pyswarm.runtime.front.authority import Rotation
 from pyswarm.runtime.tls.addresses import DEFAULT_LISTEN
+
+ROTATION = "rotation"
 
 COLLECTIONS: dict[str, type[Any]] = {
     "services": front.Services,
@@ -29,8 +32,12 @@ COLLECTIONS: dict[str, type[Any]] = {
     "secrets": front.Secrets,
     "configs": front.Configs,
 }
-HANDLES: dict[str, type[Any]] = {cls.handle.kind: cls.handle for cls in COLLECTIONS.values()}
-"""By the kind of their object, which is also their target's name."""
+HANDLES: dict[str, type[Any]] = {
+    **{cls.handle.kind: cls.handle for cls in COLLECTIONS.values()},
+    ROTATION: Rotation,
+}
+"""What a verb may be of beside the nouns, and give: made of a member and a value, which travels. By
+its target's name, which is the kind of its object."""
 
 CLUSTER, DAEMON = "cluster", "daemon"
 

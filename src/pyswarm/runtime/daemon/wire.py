@@ -26,6 +26,8 @@ import msgpack
 from pyswarm.errors import InvalidArgument, SwarmError, from_wire
 from pyswarm.model import wire as model_wire
 from pyswarm.model.labels import FrozenDict
+from pyswarm.runtime.daemon.verbs import ROTATION
+from pyswarm.runtime.front.authority import Rotation
 from pyswarm.runtime.front.events import blanked
 from pyswarm.runtime.front.handles import Handle
 from pyswarm.scheduler import Plan
@@ -43,7 +45,8 @@ MODEL = ("model.specs", "model.objects", "model.resources", "model.states")
 
 OTHERS = (
     *("api.hosting", "machine", "node.whatif", "scheduler.explain"),
-    *("runtime.backup", "runtime.front.convergence", "runtime.front.events"),
+    *("runtime.backup", "runtime.front.authority", "runtime.front.convergence"),
+    *("runtime.front.events",),
     *("runtime.front.logs", "runtime.front.logstatus", "runtime.front.position"),
     *("runtime.front.status", "runtime.front.updating", "runtime.raftmetrics", "sim.checkers"),
 )
@@ -102,6 +105,8 @@ class Wire:
         cls = type(value)
         if isinstance(value, Handle):
             return ["h", value.kind, self.encode(value.value), list(getattr(value, "warnings", ()))]
+        if isinstance(value, Rotation):
+            return ["h", ROTATION, value.cert, []]
         if self._model.get(cls.__name__) is cls:
             return ["m", cls.__name__, model_wire.encode(blanked(value))]
         if self._others.get(cls.__name__) is cls:

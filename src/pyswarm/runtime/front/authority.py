@@ -86,13 +86,17 @@ class Rotation:
         last = await self.progress()
         yield last
         while not last.is_done:
-
-            def changed(store: Store, known: RotationProgress = last) -> RotationProgress | None:
-                progress = self._look(store)
-                return progress if progress != known else None
-
-            last = await self._member.wait_until(changed)
+            last = await self.progress_after(last)
             yield last
+
+    async def progress_after(self, known: RotationProgress) -> RotationProgress:
+        """How far it is, as soon as that is not ``known`` any more."""
+
+        def changed(store: Store) -> RotationProgress | None:
+            progress = self._look(store)
+            return progress if progress != known else None
+
+        return await self._member.wait_until(changed)
 
     def _look(self, store: Store) -> RotationProgress:
         progress = progress_of(store)
