@@ -36,7 +36,7 @@ def disk(directory: Path, seconds: float, size: int) -> dict[str, Any]:
         data = os.urandom(size)
         times: list[float] = []
         began = perf_counter()
-        while (now := perf_counter()) - began < seconds:
+        while (now := perf_counter()) - began < seconds or not times:
             os.pwrite(fd, data, len(times) * size % FILE_BYTES)
             os.fdatasync(fd)
             times.append(perf_counter() - now)
@@ -68,7 +68,7 @@ def ping(stream: ssl.SSLSocket, seconds: float, size: int) -> dict[str, Any]:
     data = bytes(size)
     times: list[float] = []
     began = perf_counter()
-    while (now := perf_counter()) - began < seconds:
+    while (now := perf_counter()) - began < seconds or not times:
         stream.sendall(data)
         left = size
         while left:

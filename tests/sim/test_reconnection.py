@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import attrs
 import pytest
 
@@ -75,3 +77,34 @@ def test_leaders_that_are_lost_cost_no_living_node(seed: int, silent: bool) -> N
     survivor = next(host for host in world.managers() if host not in lost)
     living = [host for host in world.up() if host not in lost]
     assert not fallen(survivor, living)
+
+
+def stand_still(world: World, seconds: float) -> None:
+    """The computer that all of them run on does nothing else for so long: whatever was due
+    meanwhile happens afterwards, in its order."""
+    until = world.now + seconds
+    world._queue[:] = [(max(at, until), tie, action) for at, tie, action in world._queue]
+    heapq.heapify(world._queue)
+
+
+@pytest.mark.parametrize("pause_s", [0.5, 1.5, 2.9])
+def test_a_computer_that_stands_still_costs_no_node(pause_s: float) -> None:
+    """Again and again, for longer than an election takes and almost as long as a node's grace;
+    also while agents look for the next leader, which hardly has time to hear them."""
+    world = swarm_of(1, managers=3, workers=2)
+    leader = world.leader()
+    assert leader is not None
+    for _ in range(10):
+        stand_still(world, pause_s)
+        world.run(0.3)
+        assert not fallen(leader, world.up())
+        assert world.leader() is leader
+    world.crash(leader)
+    assert world.run_until(lambda: world.leader() not in (None, leader), 30.0)
+    leader = world.leader()
+    assert leader is not None
+    for _ in range(20):
+        stand_still(world, pause_s)
+        world.run(0.1)
+        nodes = [store_of(leader).node(host.node_id) for host in world.up()]
+        assert not [node.id for node in nodes if node.state is NodeState.DOWN]

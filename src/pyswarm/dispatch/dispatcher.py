@@ -6,8 +6,9 @@ is lost with the office and made anew by the next leader's sessions.
 
 **Silence.** An agent answers within ``period`` (5 s, give or take half a second); three periods
 without a word and its node is down. A new leader first gives everyone twice that time. Silence
-counts while the leader listens: what agents said while its machine was busy with something else is
-still to be read when a deadline is found to be over, so they get the time again that it lost.
+counts while the leader listens: what agents said while its machine was busy with something else, or
+stood still, is still to be read when a deadline is found to be over (and agents beside it stood
+still, too), so they get the time again that it lost.
 
 **Registration** is limited: a node that opens sessions faster than three in eight seconds is told
 to wait, so that a broken agent cannot keep the log busy.
@@ -89,7 +90,9 @@ class Dispatcher:
         self._attempts: dict[str, _Attempts] = {}
         self._reports: dict[str, _Report] = {}
         self._out: list[ToNode] = []
-        self._expected: dict[str, float] = {}
+        self._slept = 0.0
+        self._expected: dict[str, tuple[float, float]] = {}
+        """Node id → its deadline, and ``_slept`` when that was set."""
         self._deadlines: list[tuple[float, int, str]] = []
         self._tie = count()
         self._trust = trust_of(view)
@@ -228,15 +231,23 @@ class Dispatcher:
         """The swarm's settings changed: agents learn with their next answer."""
         self._period = period
 
+    def slept(self, seconds: float) -> None:
+        """The leader's machine was so late for a tick: it did not listen meanwhile."""
+        if seconds > LATE_S:
+            self._slept += seconds
+
     def expired(self, view: Reader, now: float) -> tuple[tuple[str, NodeState, str], ...]:
         """Nodes that went silent: (id, new state, message), to be written in the next turn."""
         silent: list[tuple[str, NodeState, str]] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             at, _, node_id = heapq.heappop(self._deadlines)
-            if self._expected.get(node_id) != at:
+            expected, slept = self._expected.get(node_id, (None, 0.0))
+            if expected != at:
                 continue
-            if (late := now - at) > LATE_S:
-                self._expect(node_id, now + min(late, GRACE_PERIODS * self._period))
+            late = now - at
+            lost = max(self._slept - slept, late if late > LATE_S else 0.0)
+            if lost > 0.0:
+                self._expect(node_id, now + min(lost, GRACE_PERIODS * self._period))
                 continue
             del self._expected[node_id]
             self._sessions.pop(node_id, None)
@@ -250,7 +261,7 @@ class Dispatcher:
         """When the next node has been silent for too long."""
         while self._deadlines:
             at, _, node_id = self._deadlines[0]
-            if self._expected.get(node_id) == at:
+            if self._expected.get(node_id, (None, 0.0))[0] == at:
                 return at
             heapq.heappop(self._deadlines)
         return None
@@ -321,7 +332,7 @@ class Dispatcher:
         return self._rng.uniform(self._period - jitter, self._period + jitter)
 
     def _expect(self, node_id: str, deadline: float) -> None:
-        self._expected[node_id] = deadline
+        self._expected[node_id] = deadline, self._slept
         heapq.heappush(self._deadlines, (deadline, next(self._tie), node_id))
 
 

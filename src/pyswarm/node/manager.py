@@ -111,16 +111,23 @@ class Manager:
     # -- what happens -----------------------------------------------------------------------
 
     def received(self, peer: ManagerAddress, message: Message) -> None:
-        """A Raft message came from a peer."""
+        """A Raft message came from a peer; a member speaks for itself alone."""
+        member = self.replica.configuration.get(message.from_)
+        if member is not None and holder(member).node_id != peer.node_id:
+            self.out.observe("peer.refused", "warning", addr=peer.addr, node=peer.node_id)
+            return
         self._peers[message.from_] = peer
         self._heard[message.from_] = self._now
         self.replica.step(message)
 
     def advance_time(self, now: float) -> None:
-        """Tick as often as time says; a node that slept through ticks does not make up for them."""
+        """Tick as often as time says; a node that slept through ticks does not make up for them,
+        and blames no agent for its silence meanwhile."""
         self._now = now
         tick_s = self.config.tick_s
         if now >= self._next_tick:
+            if self.office is not None and self.office.dispatcher is not None:
+                self.office.dispatcher.slept(now - self._next_tick)
             self._next_tick = max(self._next_tick + tick_s, now + tick_s / 2)
             self.replica.tick()
             self._expire_reads(now)

@@ -198,6 +198,23 @@ def test_a_leader_that_was_busy_gives_the_time_back() -> None:
     assert [id for id, _, _ in desk.dispatcher.expired(desk.store, desk.now)] == ["n"]
 
 
+def test_a_leader_that_stood_still_before_a_deadline_gives_the_time_back() -> None:
+    """In good time for the deadline itself, it heard nobody for most of the time before."""
+    desk = Desk("n")
+    desk.open("n")
+    desk.dispatcher.slept(0.05)  # no more than a busy processor
+    deadline = desk.dispatcher.wake_at()
+    assert deadline is not None
+    for seconds in (1.0, 2.0):
+        desk.dispatcher.slept(seconds)
+    desk.now = deadline
+    assert desk.silent() == ()
+    assert desk.dispatcher.wake_at() == desk.now + 3.0
+    desk.now += 3.0
+    assert [id for id, _, _ in desk.silent()] == ["n"]
+    assert desk.dispatcher.wake_at() is None
+
+
 def test_a_new_leader_gives_twice_the_time() -> None:
     desk = Desk("n", state=NodeState.UNKNOWN)
     assert desk.dispatcher.wake_at() == desk.now + TAKEOVER_PERIODS * PERIOD
