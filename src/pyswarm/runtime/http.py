@@ -50,6 +50,9 @@ SEND_TIMEOUT_S = 60.0
 IDLE_TIMEOUT_S = 600.0
 """Between two requests of a connection."""
 
+LINGER_S = 1.0
+"""After a refusal, how long the client may go on sending what nobody reads."""
+
 CONNECTIONS_MAX = 1024
 """Open connections; further ones wait to be accepted."""
 
@@ -150,6 +153,8 @@ class HttpServer:
             await _Connection(self, stream).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the client went away, or takes nothing
+        except Exception:
+            logger.exception("a connection was given up")  # it must not end the others
         finally:
             with trio.move_on_after(0, shield=True):
                 await stream.aclose()
@@ -198,6 +203,9 @@ class _Connection:
             return False
         except TooLarge as problem:
             await self._refuse(problem.status, "the request's body is too large")
+            return False
+        if request.method == b"CONNECT":
+            await self._refuse(400, "this is no proxy")
             return False
         self._take_time()
         method, target = request.method.decode(), request.target.decode()
@@ -286,6 +294,10 @@ class _Connection:
         """Say what is wrong with a request, and be done with the connection."""
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await self._send(failure(status, text), last=True)
+            # What is closed with unread bytes is reset, and the answer is lost with it.
+            self._within(LINGER_S)
+            while await self._stream.receive_some(CHUNK_BYTES):
+                pass
 
     async def _send_stream(self, answer: Streaming) -> None:
         self._scope.deadline = math.inf

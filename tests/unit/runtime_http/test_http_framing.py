@@ -36,6 +36,8 @@ async def echo(method: str, target: str, headers: Mapping[str, str], body: bytes
         raise LookupError("a bug")
     if target == "/missing":
         return answer_to(NotFound("nothing there"))
+    if target == "/split":
+        return Response(200, headers=(("X", "a\r\nb"),))
     if target == "/empty":
         return Response(204, content_type="")
     return json_answer({"method": method, "target": target, "size": len(body)})
@@ -162,10 +164,35 @@ def test_a_bug_is_told_without_its_story(caplog: pytest.LogCaptureFixture) -> No
     assert "LookupError" in caplog.text
 
 
+def test_an_answer_that_cannot_be_sent_ends_its_connection_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert exchanged(GET.replace(b"/x", b"/split") + GET) == []
+    assert "LocalProtocolError" in caplog.text
+
+
+def test_who_asks_for_another_protocol_is_answered_in_this_one() -> None:
+    first, second = exchanged(GET[:-2] + b"Upgrade: tcp\r\n\r\n" + GET, "GET", "GET")
+    assert (first.status, second.status) == (200, 200)
+
+
+def test_a_client_that_sends_on_still_hears_why_not() -> None:
+    async def talk(stream: Any) -> None:
+        await stream.send_all(b"rubbish\r\n\r\n")
+        assert (await stream.receive_some(65536)).startswith(b"HTTP/1.1 400 ")
+        await stream.send_all(b"more")
+        began = trio.current_time()
+        await rest(stream)
+        assert trio.current_time() - began == pytest.approx(http.LINGER_S)
+
+    serve(talk)
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
         (b"rubbish\r\n\r\n", 400),
+        (b"CONNECT /x HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01", 400),
         (b"GET /x HTTP/1.1\r\n\r\n", 400),
         (b"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400),
