@@ -199,7 +199,9 @@ class Worker:
     def _take(self, now: float, task: Task, out: list[Effect]) -> None:
         work = self._works.get(task.id)
         if work is None:
-            work = Work(task, task.status, resumed=task.state > TaskState.ASSIGNED)
+            # The time is of the assignment; the leader stamps what is reported from here.
+            status = attrs.evolve(task.status, at=0.0)
+            work = Work(task, status, resumed=task.state > TaskState.ASSIGNED)
             self._works[task.id] = work
         elif work.removing:
             work.successor = task

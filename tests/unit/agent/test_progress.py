@@ -78,6 +78,17 @@ def test_a_good_life() -> None:
     assert saved(world.effects)["t1"].status == status
 
 
+def test_what_is_reported_carries_no_time_of_the_assignment() -> None:
+    world = World()
+    world.open()
+    world.assign(make_task(status_at=12.0))
+    run_to(world, S.RUNNING)
+    world.done(Op.WAIT, Exited(1))
+    told = [status.at for report in reports(world.effects) for _, status in report.statuses]
+    assert told
+    assert not any(told)
+
+
 def test_desired_ready_pauses_at_ready() -> None:
     world = World()
     world.open()
