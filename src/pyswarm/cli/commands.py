@@ -84,6 +84,12 @@ def demo() -> None:
     metavar="KIND=N",
     help="What tasks can reserve here: gpu=2, or gpu=NAME for each one (repeatable).",
 )
+@click.option(
+    "--image",
+    multiple=True,
+    metavar="NAME=COMMAND",
+    help="A name that services may use, and what it runs: nginx='sleep infinity' (repeatable).",
+)
 @click.option("--executor", type=click.Choice(["process"]), default="process", show_default=True)
 @click.option("-D", "--debug", is_flag=True, help="Log what is of use when something is wrong.")
 def daemon(**options: Any) -> None:

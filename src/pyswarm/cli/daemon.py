@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pyswarm.cluster import Cluster
 from pyswarm.model import GenericResource
 from pyswarm.runtime.daemon import HostConfig
 from pyswarm.runtime.daemon.process import DaemonConfig, run_daemon
+from pyswarm.runtime.executors import Image
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -52,8 +54,26 @@ def resources(given: tuple[str, ...]) -> tuple[GenericResource, ...]:
     return tuple(found.values())
 
 
+def images(given: tuple[str, ...]) -> dict[str, Image]:
+    """``nginx=sleep infinity``: a name, and what its tasks run by themselves; nothing after the
+    sign for an image without a command. Raises ``click.BadParameter``."""
+    found = {}
+    for text in given:
+        name, equals, command = text.partition("=")
+        try:
+            if not name or not equals:
+                raise ValueError("NAME=COMMAND")
+            found[name] = Image(command=tuple(shlex.split(command)))
+        except ValueError as problem:
+            raise click.BadParameter(f"{text!r}: {problem}", param_hint="--image") from None
+    return found
+
+
 def executor_maker(
-    kind: str, state_dir: Path, generic: tuple[GenericResource, ...]
+    kind: str,
+    state_dir: Path,
+    generic: tuple[GenericResource, ...],
+    images: Mapping[str, Image],
 ) -> Callable[[], Executor]:
     """Makes the executor of each node that the daemon will be."""
     assert kind == "process"
@@ -61,7 +81,7 @@ def executor_maker(
     def make() -> Executor:
         from pyswarm.runtime.executors import ProcessExecutor
 
-        return ProcessExecutor(state_dir / "tasks", generic=generic)
+        return ProcessExecutor(state_dir / "tasks", generic=generic, images=images)
 
     return make
 
@@ -74,7 +94,7 @@ def run(options: dict[str, Any]) -> None:
     generic = resources(options["generic_resource"])
     host = HostConfig(
         state_dir=state_dir,
-        executor=executor_maker(options["executor"], state_dir, generic),
+        executor=executor_maker(options["executor"], state_dir, generic, images(options["image"])),
         name=options["hostname"],
         labels=pairs(options["label"], "--label"),
         tune_gc=True,

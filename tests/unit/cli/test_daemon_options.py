@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pyswarm.cli.commands import pyswarm
-from pyswarm.cli.daemon import executor_maker, pairs, resources
+from pyswarm.cli.daemon import executor_maker, images, pairs, resources
 from pyswarm.model import GenericResource
 
 
@@ -35,7 +35,7 @@ def test_generic_resources_that_are_none(given: tuple[str, ...]) -> None:
 
 
 def test_the_executor_says_what_the_node_has(tmp_path: Path) -> None:
-    executor = executor_maker("process", tmp_path, resources(("gpu=2",)))()
+    executor = executor_maker("process", tmp_path, resources(("gpu=2",)), {})()
     assert executor.describe().resources.generic == (GenericResource("gpu", count=2),)
 
 
@@ -54,3 +54,12 @@ def test_options_that_are_refused(tmp_path: Path, options: list[str], words: str
     assert result.exit_code in (1, 2)
     assert words in result.output
     assert not (tmp_path / "a" / "control.sock").exists()
+
+
+def test_images_are_names_and_what_they_run() -> None:
+    found = images(("nginx=sleep 'a b'", "busybox="))
+    assert found["nginx"].command == ("sleep", "a b")
+    assert found["busybox"].command == ()
+    for wrong in ("nginx", "=sleep", "nginx=sleep 'a"):
+        with pytest.raises(click.BadParameter):
+            images((wrong,))
