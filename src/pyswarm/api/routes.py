@@ -132,6 +132,8 @@ def request_of(
     Raises ``Refused`` for a version that is not spoken here, or a query of too many parts.
     """
     path, _, text = target.partition("?")
+    if not path.startswith("/") and "://" in path:  # the form for proxies names the host again
+        path = "/" + path.partition("://")[2].partition("/")[2]
     found = _VERSIONED.fullmatch(path)
     version = MAX_VERSION
     if found is not None:

@@ -76,6 +76,8 @@ def test_a_request_is_taken_apart() -> None:
     assert (request.path, request.version) == ("/x/a/b", (1, 44))
     assert (request.query["a"], request.param("b"), request.param("c")) == (("1", "2"), "", "{")
     assert request_of("GET", "/_ping", {}).version == (1, 50)
+    assert request_of("GET", "http://docker/v1.41/info?a=://", {}).path == "/info"
+    assert request_of("GET", "/x/http://y", {}).path == "/x/http://y"
     with pytest.raises(Refused):
         request_of("GET", "/x?" + "a=1&" * 1000, {})
 
