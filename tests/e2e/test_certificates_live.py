@@ -65,7 +65,7 @@ async def test_a_rotation_with_managers_and_a_worker(tmp_path: Path) -> None:
             steps = [progress async for progress in rotation]
         assert steps[-1].is_done
         fresh = await founder.join_token("worker")
-        async with joined(founder, fresh, "directly"):
+        async with joined(founder, fresh, "directly", availability="drain"):
             pass
         assert steps[-1].renewed == steps[-1].total == 3, "of those of that time"
 
