@@ -205,9 +205,10 @@ def restore(
 )
 @click.option(
     "--workload",
-    type=click.Choice(["mixed", "life"]),
+    type=click.Choice(["mixed", "life", "members"]),
     default="mixed",
-    help="What people do meanwhile: a little of everything, or services' whole lives.",
+    help="What people do meanwhile: a little of everything, services' whole lives, or members that "
+    "come and go.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(

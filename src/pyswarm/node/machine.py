@@ -31,10 +31,10 @@ from pyswarm.agent import (
 )
 from pyswarm.agent import Stop as StopAgent
 from pyswarm.env import Rng
-from pyswarm.errors import FailedPrecondition, SwarmError, Unavailable
+from pyswarm.errors import FailedPrecondition, PermissionDenied, SwarmError, Unavailable
 from pyswarm.ids import new_id
 from pyswarm.machine import Effect
-from pyswarm.model import Identity, Node, Request, Role
+from pyswarm.model import Identity, ManagerStatus, Node, Request, Role
 from pyswarm.model.requests import JoinNode, LeaveNode, RegisterNode
 from pyswarm.model.session import (
     Heartbeat,
@@ -89,6 +89,9 @@ longer than a deposed leader goes without noticing."""
 
 NEVER_FOUNDED = "This node stopped before its swarm was founded."
 FOUND_AGAIN = "remove its state directory and initialise the swarm again"
+
+JOINED_AND_REMOVED = "Permission denied: this node has joined before, and was removed from swarm"
+"""For one that asks once more under the request id of its first try."""
 
 HAND_OVER_S = 1.0
 """How long a leader that stops waits for a successor, once its tasks have ended."""
@@ -232,6 +235,9 @@ class NodeMachine:
             case RaftPacket(inner):
                 if identity.role is Role.MANAGER and self.manager is not None:
                     self.manager.received(peer, inner)
+                elif identity.role is Role.MANAGER and not self.agent.session_id:
+                    # Wanted as a manager, and does not know it: here is one to ask.
+                    self._tell_agent(ManagersKnown((peer,)))
             case OpenSession() | Heartbeat() | ReportStatus():
                 self._from_agent(identity, addr, message)
             case ForwardRequest(number, request):
@@ -245,7 +251,11 @@ class NodeMachine:
                 pass
             case SessionRefused(session_id, code):
                 self._note_removal(identity, session_id, code)
-                self._from_leader(peer, message)  # a node that lost its seat may still say so
+                # A node that lost its seat may still say so, but nobody else in its place.
+                if identity.is_manager or any(
+                    one.node_id == peer.node_id for one in self._managers
+                ):
+                    self._from_leader(peer, message)
             case _:
                 if identity.role is Role.MANAGER:
                     self._from_leader(peer, message)
@@ -319,7 +329,7 @@ class NodeMachine:
 
         def answer(value: object, error: SwarmError | None) -> None:
             reply = JoinReply(message.request_id, error=error)
-            if error is None and isinstance(value, Node):
+            if isinstance(value, Node):
                 reply = JoinReply(
                     message.request_id,
                     value.id,
@@ -327,6 +337,8 @@ class NodeMachine:
                     self.identity.swarm_id,
                     self._known_managers(),
                 )
+            elif error is None:
+                reply = attrs.evolve(reply, error=PermissionDenied(JOINED_AND_REMOVED))
             self._out.send("", addr, reply)
 
         self._submit(request, answer, None)
@@ -391,6 +403,10 @@ class NodeMachine:
             self._out.observe("peer.refused", "warning", addr=addr, node=identity.node_id)
         elif office is None:
             answer(None, Unavailable("raft: this manager is not the leader"))
+        elif not office.knows_manager(identity.node_id):
+            # Its certificate is older than its demotion, or than the list of removed nodes.
+            self._out.observe("peer.refused", "warning", addr=addr, node=identity.node_id)
+            answer(None, Unavailable(f"node {identity.node_id} is no manager of this swarm"))
         else:
             office.submit(request, answer)
 
@@ -444,6 +460,8 @@ class NodeMachine:
         if managers and managers != self._managers:
             self._managers = managers
             self._save_record()
+            # News that come late are none for a session, but what they name is worth asking.
+            self._tell_agent(ManagersKnown(managers))
 
     def _check_founded(self) -> None:
         """A founder that stopped before its swarm was on disk has nothing to go on with, and there
@@ -462,7 +480,7 @@ class NodeMachine:
             self._leave_seat()
         node = self.agent.node
         seat = node.manager if node is not None else None
-        if node is not None and seat is None and self._holds_nothing():
+        if node is not None and self.agent.session_id and self._has_lost_seat(seat):
             self._leave_seat()
         if self.manager is None and seat is not None and seat.member_id not in self._left_seats:
             self.identity = Identity(self.node_id, Role.MANAGER, self.identity.swarm_id)
@@ -470,9 +488,17 @@ class NodeMachine:
             self._save_record()
             self._out.observe("seat.taken", member=seat.member_id)
 
-    def _holds_nothing(self) -> bool:
-        """A seat that was taken back before the log reached it: nothing was promised in it."""
-        return self.manager is not None and not self.manager.replica.last_index
+    def _has_lost_seat(self, seat: ManagerStatus | None) -> bool:
+        """Whether the leader, with which there is a session, says that this seat was taken away.
+
+        A replica learns it from the log, or by asking the members it knows; unless the log never
+        reached it, or they have all left the swarm since. One that follows a leader of its own log
+        has a seat there, whatever a swarm that was begun anew by force says.
+        """
+        if self.manager is None or self.manager.leader is not None:
+            return False
+        replica = self.manager.replica
+        return seat is None or (seat.member_id != replica.id and seat.epoch == replica.epoch)
 
     def _leave_seat(self) -> None:
         manager, self.manager = self.manager, None

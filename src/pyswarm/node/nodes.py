@@ -91,7 +91,7 @@ def remove_node(tx: Transaction, request: RemoveNode, context: Context) -> None:
     node = tx.node(request.node_id)
     if node is None:
         raise NotFound(f"node {request.node_id} not found")
-    if node.spec.desired_role is Role.MANAGER and node.manager is not None:
+    if node.manager is not None:  # also of one that is being demoted: its vote may be the last
         raise FailedPrecondition(
             f"node {node.id} is a cluster manager and is a member of the raft cluster. "
             "It must be demoted to worker before removal"

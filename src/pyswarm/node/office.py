@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -171,6 +172,12 @@ class Office:
 
         self.do(body, done)
 
+    def knows_manager(self, node_id: str) -> bool:
+        """Whether the node is a manager, or about to be one: what the leader's store says counts,
+        whatever a certificate says."""
+        node = self._store.node(node_id)
+        return node is not None and Role.MANAGER in (node.role, node.spec.desired_role)
+
     def managers(self) -> tuple[Any, ...]:
         """Where the managers listen."""
         return manager_addresses(self._replica.configuration)
@@ -321,14 +328,12 @@ class Office:
             seats = self.seats
             self._queue.appendleft(Work(lambda tx: seats.write(tx, configuration), _nobody))
             return False
-        change = self.seats.next_change(self._store, configuration, self._replica.caught_up())
-        if change is None:
-            return False
-        try:
-            self._membership = self._replica.propose_membership(change)
-        except SwarmError:
-            return False
-        return True
+        caught_up = self._replica.caught_up()
+        for change in self.seats.changes(self._store, configuration, caught_up):
+            with suppress(SwarmError):
+                self._membership = self._replica.propose_membership(change)
+                return True
+        return False
 
     # -- silence and the end ----------------------------------------------------------------
 

@@ -12,7 +12,7 @@ membership change at a time:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from pyswarm.errors import FailedPrecondition
@@ -80,24 +80,31 @@ class Seats:
         """True if nothing has changed since nothing was left to do: asked in every turn."""
         return self._still is configuration
 
-    def next_change(
+    def changes(
         self, view: Reader, configuration: Configuration, caught_up: Iterable[int]
-    ) -> MembershipChange | None:
-        """The next step of the configuration, or None where all is as it should be."""
+    ) -> Iterator[MembershipChange]:
+        """Steps of the configuration that are wanted now, the first one first; none where all is as
+        it should be. The log takes one at a time, and may refuse one that would cost the quorum:
+        who is to vote gets the vote before anybody's seat is taken away, and a seat that must stay
+        for now holds nobody else up."""
         taken = {holder(member).node_id: member for member in configuration.members}
+        ready = tuple(caught_up)
+        found = False
         for node_id in self._wanted:
             node = view.node(node_id)
             if node is not None and node_id not in taken:
-                return AddMember(context(node_id, node.addr))
-        ready = tuple(caught_up)
+                found = True
+                yield AddMember(context(node_id, node.addr))
+        for node_id, member in taken.items():
+            if not member.voter and member.id in ready and node_id in self._wanted:
+                found = True
+                yield PromoteMember(member.id)
         for node_id, member in taken.items():
             if node_id not in self._wanted:
-                return RemoveMember(member.id)
-            if not member.voter and member.id in ready:
-                return PromoteMember(member.id)
-        if all(member.voter for member in configuration.members):
+                found = True
+                yield RemoveMember(member.id)
+        if not found and all(member.voter for member in configuration.members):
             self._still = configuration
-        return None
 
     def behind(self, view: Reader, configuration: Configuration) -> bool:
         """True if nodes do not say yet what the configuration says."""

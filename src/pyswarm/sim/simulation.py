@@ -29,6 +29,7 @@ from pyswarm.sim.checkers import (
 from pyswarm.sim.faults import Faults
 from pyswarm.sim.lifecheckers import SecretsStayHome, UpdatesTakeTheirTime, check_lives
 from pyswarm.sim.lives import LifeWorkload
+from pyswarm.sim.members import MemberWorkload
 from pyswarm.sim.workload import Workload
 from pyswarm.sim.world import Host, World
 
@@ -55,8 +56,13 @@ VIOLATIONS_MAX = 20
 """After so many a history has proved its point."""
 
 
-WORKLOADS: dict[str, type[Workload]] = {"mixed": Workload, "life": LifeWorkload}
-"""What people do meanwhile: a little of everything, or services' whole lives."""
+WORKLOADS: dict[str, type[Workload]] = {
+    "mixed": Workload,
+    "life": LifeWorkload,
+    "members": MemberWorkload,
+}
+"""What people do meanwhile: a little of everything, services' whole lives, or members that come and
+go."""
 
 
 @attrs.frozen
@@ -302,7 +308,7 @@ class Simulation:
         found = []
         for host in self.world.hosts.values():
             if store.node(host.node_id) is None:
-                if host.node_id not in self.workload.removed:
+                if host.node_id not in self.workload.removed and host.disk.record is not None:
                     found.append(f"{host.name} is no member")
             elif host.node_id not in sessions:
                 found.append(f"{host.name} has no session")

@@ -96,7 +96,8 @@ class LogDesk:
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
         self._serving: dict[tuple[str, int], trio.MemorySendChannel[LogsWanted]] = {}
-        self._reading: dict[int, trio.MemorySendChannel[LogsGiven]] = {}
+        self._reading: dict[int, tuple[str, trio.MemorySendChannel[LogsGiven]]] = {}
+        """Stream → the node that was asked, and whoever waits for its answers."""
         # Not from 1: a node that starts again at its old address must not hear old streams.
         self._streams = itertools.count(int.from_bytes(system_entropy(6), "big"))
         for kind in (LogsWanted, LogsEnough, LogsGiven):
@@ -109,11 +110,12 @@ class LogDesk:
         if not isinstance(message, LogsGiven) and not identity.is_manager:
             return
         with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._take, addr, message)
+            self._token.run_sync_soon(self._take, identity.node_id, addr, message)
 
-    def _take(self, addr: str, message: LogsWanted | LogsEnough | LogsGiven) -> None:
+    def _take(self, sender: str, addr: str, message: LogsWanted | LogsEnough | LogsGiven) -> None:
         if isinstance(message, LogsGiven):
-            if (reader := self._reading.get(message.stream)) is not None:
+            asked_of, reader = self._reading.get(message.stream, ("", None))
+            if reader is not None and asked_of == sender:
                 with suppress(trio.WouldBlock):
                     reader.send_nowait(message)
             return
@@ -195,7 +197,7 @@ class LogDesk:
             return
         stream = next(self._streams)
         send, answers = trio.open_memory_channel[LogsGiven](2)
-        self._reading[stream] = send
+        self._reading[stream] = node_id, send
         try:
             for question in itertools.count(1):
                 wanted = LogsWanted(stream, question, wish)

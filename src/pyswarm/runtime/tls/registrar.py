@@ -3,7 +3,8 @@
 A :class:`Registrar` answers nodes that join or renew. A join is an ordinary request to the leader
 (the token decides there); once it is settled, the manager that took it signs. The *request id*
 makes a repeated try find the node of the first one, so it must not be enough by itself: the token
-is looked at again here. A renewal is for the node that the caller's certificate names, in the role
+is looked at again here; and it counts for nothing once the node has shown the certificate that it
+got. A renewal is for the node that the caller's certificate names, in the role
 that the swarm gives it now.
 
 A :class:`Renewer` keeps the node's own certificate fresh: at a random point of its life, as soon as
@@ -27,6 +28,7 @@ from pyswarm.ca.certificate import load_bundle
 from pyswarm.ca.renewal import FORCED_RENEWAL_DELAY_S
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import (
+    AlreadyExists,
     FailedPrecondition,
     NotFound,
     PermissionDenied,
@@ -37,11 +39,11 @@ from pyswarm.model import Identity, Node, NodeDescription, Role, Swarm, TLSInfo
 from pyswarm.model.requests import JoinNode
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import FromExecutor
-from pyswarm.node.machine import NOT_A_MANAGER
+from pyswarm.node.machine import JOINED_AND_REMOVED, NOT_A_MANAGER
 from pyswarm.orchestrator.certificates import ROTATE
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.tls.credentials import Credentials
-from pyswarm.runtime.tls.endpoint import REMOVED, TlsEndpoint
+from pyswarm.runtime.tls.endpoint import TlsEndpoint
 from pyswarm.runtime.tls.exchange import CertificateGiven, CertificateWanted, JoinGiven, JoinWanted
 from pyswarm.runtime.tls.external import issue
 from pyswarm.runtime.tls.joining import check_given, new_request
@@ -132,7 +134,7 @@ class Registrar:
     async def _let_in(self, wanted: JoinWanted) -> JoinGiven:
         if self._node.machine.manager is None:
             raise Unavailable(NOT_A_MANAGER)
-        joined: Node = await self._node.request(
+        joined: Node | None = await self._node.request(
             JoinNode(
                 token=wanted.token,
                 addr=wanted.addr,
@@ -149,12 +151,15 @@ class Registrar:
             manager=JoinToken.parse(root.manager_token),
             worker=JoinToken.parse(root.worker_token),
         )
-        if store.node(joined.id) is None:
-            raise PermissionDenied(f"Permission denied: {REMOVED.format(joined.id)}")
-        identity = Identity(joined.id, role, store.swarm.id)
+        node = store.node(joined.id) if joined is not None else None
+        if node is None:
+            raise PermissionDenied(JOINED_AND_REMOVED)
+        if node.description is not None and node.description.tls not in (None, TLSInfo()):
+            raise AlreadyExists(f"node {node.id} joined with this request, and has a certificate")
+        identity = Identity(node.id, role, store.swarm.id)
         return JoinGiven(
             wanted.request_id,
-            joined.id,
+            node.id,
             role,
             store.swarm.id,
             tuple(
