@@ -48,6 +48,10 @@ NO_LEADER = (
     "Make sure more than half of the managers are online."
 )
 
+MANAGERS = "managers"
+"""The detail of an error that says of how many managers too few can be reached: whoever has it got
+an answer, which will be the same for a while."""
+
 
 @attrs.define
 class _Read:
@@ -387,7 +391,7 @@ class Manager:
         return Unavailable(
             NO_LEADER,
             hint=hint,
-            details={"reachable": reachable, "managers": len(voters)},
+            details={"reachable": reachable, MANAGERS: len(voters)},
         )
 
     def _hears(self, member_id: int) -> bool:

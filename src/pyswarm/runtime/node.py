@@ -58,6 +58,7 @@ from pyswarm.node import (
     WrapKeys,
 )
 from pyswarm.node.calls import HandOver
+from pyswarm.node.manager import MANAGERS
 from pyswarm.raft import RaftConfig, Snapshot
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
@@ -84,9 +85,6 @@ LAG_QUIET_S = 10.0
 
 CRASHED = "crashed"
 """The reason of a node that was stopped as if its process had died."""
-
-HOPELESS_DETAIL = "managers"
-"""The detail of an ``Unavailable`` by which a manager says that there is no leader, and why."""
 
 STOP_SLACK_S = 5.0
 """Beyond the longest grace period: how long a node may take to stop before it is dropped."""
@@ -477,7 +475,7 @@ class _News:
 
 def _is_hopeless(error: Unavailable) -> bool:
     """Too few managers answer to elect anyone: say so at once."""
-    managers = error.details.get(HOPELESS_DETAIL)
+    managers = error.details.get(MANAGERS)
     reachable = error.details.get("reachable")
     if not isinstance(managers, int) or not isinstance(reachable, int):
         return False

@@ -15,13 +15,14 @@ import trio
 from pyswarm.api import hosting
 from pyswarm.api.hosting import HostState, InitSwarm, JoinSwarm
 from pyswarm.ca import InvalidJoinToken, JoinToken, RootCA
-from pyswarm.errors import AlreadyExists, InvalidArgument, SwarmError
+from pyswarm.errors import AlreadyExists, InvalidArgument, SwarmError, Unavailable
 from pyswarm.ipam import InvalidPool
 from pyswarm.model import SwarmSpec
 from pyswarm.runtime import MemoryNetwork, TlsNetwork, front
 from pyswarm.runtime.daemon import Host, HostConfig, host, open_host
 from pyswarm.runtime.front import founding
 from pyswarm.runtime.storage import DirectoryInUse
+from pyswarm.runtime.tls import joining
 from pyswarm.secretstore import InvalidUnlockKey, UnlockKey
 from swarms import WAIT_S, executor, until
 
@@ -309,6 +310,24 @@ async def test_a_refused_join_leaves_nothing(tmp_path: Path) -> None:
         assert isinstance(error, InvalidArgument)
         assert other.state() == hosting.HostStatus()
         await other.join(join(one, await token_of(one)))
+
+
+async def test_a_swarm_without_a_leader_takes_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says so; the joiner is as it was."""
+    monkeypatch.setattr(joining, "NO_LEADER_S", 0.1)
+    async with (
+        hosted(tmp_path / "a", TlsNetwork()) as one,
+        hosted(tmp_path / "c", TlsNetwork()) as third,
+    ):
+        await one.init(INIT)
+        token = await token_of(one)
+        async with hosted(tmp_path / "b", TlsNetwork()) as other:
+            await other.join(join(one, await token_of(one, "manager")))
+        with pytest.raises(Unavailable, match="does not have a leader"):
+            await third.join(join(one, token, listen_addr="127.0.0.4:0"))
+        assert third.state() == hosting.HostStatus()
 
 
 async def test_a_join_that_nobody_answers_goes_on(

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import trio
 
 from pyswarm.errors import SwarmError, Unavailable
+from pyswarm.node.manager import MANAGERS
 from pyswarm.runtime.front.entering import at_once, entered
 from pyswarm.runtime.front.founding import Prepare, Prepared, Settings
 from pyswarm.runtime.front.member import Member
-from pyswarm.runtime.node import HOPELESS_DETAIL
 
 FAILED, LEFT, STOPPED = "failed", "left", "stopped"
 """How a life ends: by an error, by leaving its swarm, because it was told to."""
@@ -108,7 +108,7 @@ def insisting(prepare: Prepare) -> Prepare:
             try:
                 return await prepare()
             except Unavailable as error:
-                if HOPELESS_DETAIL in error.details:
+                if MANAGERS in error.details:
                     raise
             await trio.sleep(RETRY_S)
 

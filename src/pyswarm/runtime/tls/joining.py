@@ -18,6 +18,7 @@ import trio
 from pyswarm.ca import FingerprintMismatch, JoinToken, create_csr, create_key
 from pyswarm.env import system_entropy
 from pyswarm.errors import InvalidArgument, SwarmError, Unauthenticated, Unavailable
+from pyswarm.node.manager import MANAGERS
 from pyswarm.runtime.tls import wire
 from pyswarm.runtime.tls.addresses import split
 from pyswarm.runtime.tls.connection import Broken, Connection, Refused
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 JOIN_TIMEOUT_S = 20.0
 """How long joining is tried: Docker's own limit."""
+
+NO_LEADER_S = 10.0
+"""How long a joiner bears that the swarm has no leader before it says so: Docker's own limit."""
 
 ANSWER_S = 8.0
 """How long one manager may take: it may have to ask a leader that is being elected."""
@@ -136,9 +140,9 @@ async def join(
 ) -> tuple[JoinGiven, Credentials]:
     """Become a member. Raises what the swarm answered, or ``Unavailable`` when nobody did."""
     last: SwarmError = Unavailable(f"no manager answers at {', '.join(remotes)}")
-    context = trusting_context(root_pem)
+    context, began = trusting_context(root_pem), trio.current_time()
     with trio.move_on_after(JOIN_TIMEOUT_S):
-        while True:
+        while MANAGERS not in last.details or trio.current_time() < began + NO_LEADER_S:
             for remote in remotes:
                 try:
                     return await _ask_one(remote, context, wanted, key_pem, root_pem)
