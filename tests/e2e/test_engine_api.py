@@ -140,6 +140,46 @@ def _code(call: Callable[[], Any]) -> int:
     return code
 
 
+async def test_scaling_leaves_tasks_up_to_date(tmp_path: Path) -> None:
+    """The CLI's progress counts the tasks that are as the service wants them now."""
+    async with hosted(tmp_path) as host:
+        await host.init(InitSwarm(listen_addr="x"))
+        engine = Engine(host)
+
+        async def ask(method: str, target: str, body: Any = None) -> Any:
+            raw = b"" if body is None else json.dumps(body).encode()
+            answer = await engine.respond(method, f"/v1.41{target}", {}, raw)
+            assert isinstance(answer, Response) and answer.status < 300, answer
+            return json.loads(answer.body) if answer.body else None
+
+        async def count() -> int:
+            wanted = json.dumps({"service": ["web"], "_up-to-date": ["true"]}).replace(" ", "")
+            return len(await ask("GET", f"/tasks?filters={wanted}"))
+
+        async def update(spec: Any) -> bool:
+            """Whether nobody was faster."""
+            now = await ask("GET", "/services/web")
+            target = f"/v1.41/services/web/update?version={now['Version']['Index']}"
+            answer = await engine.respond("POST", target, {}, json.dumps(spec).encode())
+            assert isinstance(answer, Response)
+            assert answer.status == 200 or b"out of sequence" in answer.body
+            return answer.status == 200
+
+        spec: Any = {
+            "Name": "web",
+            "TaskTemplate": {"ContainerSpec": {"Image": "sleeper"}},
+            "Mode": {"Replicated": {"Replicas": 2}},
+        }
+        await ask("POST", "/services/create", spec)
+        assert await count() == 2
+        spec["Mode"]["Replicated"]["Replicas"] = 3
+        await until(lambda: update(spec))
+        assert await count() == 3
+        spec["TaskTemplate"]["ContainerSpec"]["Env"] = ["A=b"]
+        await until(lambda: update(spec))
+        assert await count() < 3
+
+
 async def test_the_root_is_replaced_by_the_settings(tmp_path: Path) -> None:
     """As `docker swarm ca --rotate` does it: the counter is raised; the swarm shows the rest."""
     async with hosted(tmp_path, TlsNetwork()) as host:

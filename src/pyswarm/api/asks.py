@@ -15,8 +15,12 @@ import attrs
 
 from pyswarm.api.local import LogWish
 from pyswarm.api.rendering import Rendered
-from pyswarm.model import ServiceSpec, SwarmSpec, Task
+from pyswarm.model import Service, ServiceSpec, SwarmSpec, Task
 from pyswarm.store import Reader
+
+
+def _by_version(service: Service) -> Callable[[Task, Reader], bool]:
+    return lambda task, _: task.spec_version != service.spec_version
 
 
 @attrs.frozen
@@ -31,6 +35,9 @@ class Live:
     """Why nobody does, in Docker's sentence."""
     reachability: Mapping[str, str] = attrs.field(factory=dict)
     """Manager's node id → ``reachable``, ``unreachable`` or ``unknown``."""
+    outdated: Callable[[Service], Callable[[Task, Reader], bool]] = _by_version
+    """The orchestrator's judgement: ``outdated(service)(task, reader)`` says whether a task differs
+    from what its service wants now. Another number of replicas is no difference."""
     rendered: Rendered = attrs.field(factory=Rendered, repr=False, eq=False)
     """Objects' JSON as it was made before."""
 

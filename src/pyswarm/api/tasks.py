@@ -51,13 +51,14 @@ def list_tasks(request: HttpRequest) -> Conversation:
     def question(reader: Reader, live: Live) -> bytes:
         services = _ids(reader, live, filters, "service")
         nodes = _ids(reader, live, filters, "node")
+        is_current = _judge(reader, live)
         chosen = [
             task
             for task in in_order(_candidates(reader, services, nodes))
             if _is_wanted(task, filters)
             and (not services or task.service_id in services)
             and (not nodes or task.node_id in nodes)
-            and ("_up-to-date" not in filters or _is_current(task, reader))
+            and ("_up-to-date" not in filters or is_current(task))
         ]
         return array(rendered(task, reader, live) for task in chosen)
 
@@ -98,14 +99,21 @@ def runtime_of(spec: TaskSpec) -> str:
     return "attachment" if spec.attachment is not None else "container"
 
 
-def _is_current(task: Task, reader: Reader) -> bool:
-    """Whether the task is of its service's spec of now (of a job: of its iteration of now)."""
-    service = reader.service(task.service_id)
-    if service is None:
-        return False
-    if service.job_status is not None:
-        return task.job_iteration == service.job_status.iteration
-    return task.spec_version == service.spec_version
+def _judge(reader: Reader, live: Live) -> Callable[[Task], bool]:
+    """Whether a task is as its service wants it now (of a job: of its iteration of now)."""
+    outdated: dict[str, Callable[[Task, Reader], bool]] = {}
+
+    def is_current(task: Task) -> bool:
+        service = reader.service(task.service_id)
+        if service is None:
+            return False
+        if service.job_status is not None:
+            return task.job_iteration == service.job_status.iteration
+        if service.id not in outdated:
+            outdated[service.id] = live.outdated(service)
+        return not outdated[service.id](task, reader)
+
+    return is_current
 
 
 def inspect(request: HttpRequest, reference: str) -> Conversation:

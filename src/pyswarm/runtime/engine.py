@@ -31,6 +31,7 @@ from pyswarm.model import NodeDescription, ServiceSpec
 from pyswarm.model.images import ImageReference
 from pyswarm.node.manager import NO_LEADER
 from pyswarm.node.nodes import TOKEN_ERROR
+from pyswarm.orchestrator.task import Outdated
 from pyswarm.runtime import front
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.facts import read_facts
@@ -185,6 +186,7 @@ class Engine:
             leader_id=leader_id,
             no_leader="" if leader_id else f"rpc error: code = Unknown desc = {NO_LEADER}",
             reachability=_Reachability(member),
+            outdated=Outdated,
             rendered=self._rendered,
         )
 
