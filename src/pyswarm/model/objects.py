@@ -255,6 +255,8 @@ class NodeDescription:
     tls: TLSInfo | None = None
     fips: bool = False
     csi: tuple[CSINode, ...] = ()
+    data_path_addr: str = ""
+    """Where traffic of networks reaches the node; "" for the address that it advertises."""
 
 
 @value

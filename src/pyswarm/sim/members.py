@@ -250,10 +250,12 @@ class MemberWorkload(Workload):
         return [node for node in store.nodes() if node.id in here]
 
     def _is_lost(self, host: Host, store: Store) -> bool:
-        """Whether all managers that a worker knows have left while it was away."""
+        """Whether all managers that a node knows have left while it was away."""
         assert host.machine is not None
         known = {one.addr for one in host.machine.managers}
-        return host.machine.manager is None and not any(
+        node = store.node(host.node_id)
+        has_seat = host.machine.manager is not None and node is not None and node.manager
+        return not has_seat and not any(
             node.manager is not None and node.addr in known and node.id != host.node_id
             for node in store.nodes()
         )

@@ -32,6 +32,7 @@ from pyswarm.sim.lives import LifeWorkload
 from pyswarm.sim.members import MemberWorkload
 from pyswarm.sim.workload import Workload
 from pyswarm.sim.world import Host, World
+from pyswarm.store import Store
 
 FORM_MAX_S = 30.0
 """How long the swarm may take to form, without faults."""
@@ -207,7 +208,8 @@ class Simulation:
         self._check_twins(leader)
         self._check_lives(leader)
         version = leader.machine.store.version
-        if not self.world.run_until(lambda: self._all_hold(version), CATCH_UP_MAX_S):
+        store = leader.machine.store
+        if not self.world.run_until(lambda: self._all_hold(version, store), CATCH_UP_MAX_S):
             self._violated(Violation("convergence", f"a manager never held version {version}"))
         self._check_members(leader)
 
@@ -230,9 +232,11 @@ class Simulation:
             if host.machine is not None
         ]
 
-    def _all_hold(self, version: int) -> bool:
-        hosts = [host.machine for host in self.world.managers() if host.machine is not None]
-        return all(machine.store.version >= version for machine in hosts)
+    def _all_hold(self, version: int, store: Store) -> bool:
+        """Whether every manager does; one that was removed while it was cut off does not count."""
+        members = [host for host in self.world.managers() if store.node(host.node_id) is not None]
+        machines = [host.machine for host in members if host.machine is not None]
+        return all(machine.store.version >= version for machine in machines)
 
     def history(self) -> History:
         """What has been seen so far."""

@@ -416,6 +416,7 @@ class Host:
                 "make_executor": config.executor,
                 "listen_addr": (found.listen or None) if has_sockets else None,
                 "advertise_addr": found.advertise or None,
+                "data_path_addr": found.data_path or None,
                 "availability": availability,
                 "name": config.name,
                 "labels": config.labels,

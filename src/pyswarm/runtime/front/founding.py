@@ -34,7 +34,7 @@ from pyswarm.model.defaults import DATA_PATH_PORT
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import NodeConfig, NodeMachine, RecoveredLog
 from pyswarm.node.messages import JoinReply, JoinRequest
-from pyswarm.node.record import RECORD
+from pyswarm.node.record import RECORD, NodeRecord
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk, Remembered, open_disk
@@ -42,9 +42,12 @@ from pyswarm.runtime.front.fips import check_fips, founded_by
 from pyswarm.runtime.front.places import (
     Place,
     check_addresses,
+    check_not_moved,
+    data_path_address,
     find_place,
     first_credentials,
     join_by_certificate,
+    preferred_address,
 )
 from pyswarm.runtime.front.recovery import Resuming, check_not_backup, make_new_cluster
 from pyswarm.runtime.network import MemoryNetwork, Network
@@ -89,6 +92,7 @@ class Settings:
     advertise_addr: str | None = None
     listen_addr: str | None = None
     availability: Availability = Availability.ACTIVE
+    data_path_addr: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
     own_thread: bool = False
@@ -104,6 +108,8 @@ class Settings:
         check_addresses(self.network, self.listen_addr, self.advertise_addr)
         NodeDescription(hostname=self.name or "", engine_labels=self.labels)
         if self.executor is not None and not isinstance(self.executor, Executor):
+        if self.data_path_addr is not None:
+            data_path_address(self.data_path_addr)
             raise InvalidArgument(
                 f"not an executor: {self.executor!r}", hint="see pyswarm.agent.Executor"
             )
@@ -163,6 +169,7 @@ def described(settings: Settings, executor: Executor) -> NodeDescription:
 
 def _place(settings: Settings, preferred: str | None = None) -> Place:
     """Where the node will be; a free place of the network where none was asked for."""
+        data_path_addr=data_path_address(settings.data_path_addr or ""),
     return find_place(settings.network, settings.listen_addr, settings.advertise_addr, preferred)
 
 
@@ -389,7 +396,7 @@ def reopen(settings: Settings, how: Resuming) -> Prepare:
                     f"{settings.state_dir} holds no node",
                     hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
                 )
-            place = closing.place = _place(settings, remembered.record.addr)
+            place = closing.place = _place(settings, _preferred(settings, remembered.record))
             if how.force_new_cluster:
                 remembered = await make_new_cluster(disk, remembered, place.addr)
             return _reopened(settings, disk, remembered, place)
@@ -407,7 +414,7 @@ def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
             await disk.aclose()
             return await found(settings, swarm)()
         async with _closing(disk) as closing:
-            place = closing.place = _place(settings, remembered.record.addr)
+            place = closing.place = _place(settings, _preferred(settings, remembered.record))
             return _reopened(settings, disk, remembered, place)
 
     return prepare
@@ -420,10 +427,17 @@ def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Pla
     executor = settings.executor or default_executor(settings)
     config = NodeConfig(
         identity=record.identity,
+def _preferred(settings: Settings, record: NodeRecord) -> str:
+    is_asked_for = settings.listen_addr is not None or settings.advertise_addr is not None
+    return preferred_address(settings.network, record, is_asked_for=is_asked_for)
+
+
         addr=place.addr,
         description=described(settings, executor),
         seed=_seed(),
         incarnation=record.incarnation + 1,
+    if record.member_id:
+        check_not_moved(place, record.addr)
         managers=record.managers,
         log=remembered.log,
         saved_tasks=remembered.tasks,

@@ -17,6 +17,7 @@ from pyswarm.ca import JoinToken
 from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import Identity, NodeDescription, Swarm
 from pyswarm.node.messages import JoinReply, JoinRequest
+from pyswarm.node.record import NodeRecord
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.front.logdesk import LogsEnough, LogsGiven, LogsWanted, Wish
@@ -89,6 +90,53 @@ def check_addresses(network: Network, listen: str | None, advertise: str | None)
     found = addresses.listen_address(listen)
     if advertise is not None:
         addresses.advertise_address(advertise, attrs.evolve(found, port=found.port or 1))
+
+
+def data_path_address(text: str) -> str:
+    """Where traffic of networks reaches the node, as an IP address; "" stays. Raises
+    ``InvalidArgument``."""
+    return addresses.data_path_address(text) if text else ""
+
+
+MOVED_HINT = (
+    "let it advertise {} again; or demote it, let it leave and join anew; the only manager begins "
+    "anew by force_new_cluster, and keeps what it has"
+)
+
+
+class ManagerMoved(FailedPrecondition):
+    """A manager was started at another address than the one that its log gives it."""
+
+
+def check_not_moved(place: Place, known_addr: str) -> None:
+    """Raise ``ManagerMoved`` unless a manager is where the others will look for it. Workers may
+    come back anywhere: their next session tells."""
+    if isinstance(place.network, NodeNetwork) and place.addr != known_addr:
+        raise ManagerMoved(
+            f"the swarm knows this manager at {known_addr}, and it would be at {place.addr} now",
+            hint=MOVED_HINT.format(known_addr),
+        )
+
+
+def preferred_address(network: Network, record: NodeRecord, *, is_asked_for: bool) -> str:
+    """Where a node that starts again would like to be: where it was. A worker goes along with the
+    host's address; a manager stays where its log says (it may be behind a NAT), and says what to do
+    if that is wrong."""
+    if is_asked_for or not isinstance(network, TlsNetwork) or addresses.is_here(record.addr):
+        return record.addr
+    if not record.member_id:
+        return addresses.moved_address(record.addr)
+    log_event(
+        record.identity.node_id,
+        "address.foreign",
+        "warning",
+        {
+            "addr": record.addr,
+            "hint": "this host does not have the address that the swarm knows its manager by: fine "
+            "behind a NAT; " + MOVED_HINT.format(record.addr),
+        },
+    )
+    return record.addr
 
 
 def find_place(

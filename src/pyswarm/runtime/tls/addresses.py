@@ -91,6 +91,23 @@ def advertise_address(text: str | None, listen: Address, preferred: str | None =
     return Address(_only_address(system_addresses()), listen.port)
 
 
+def is_here(text: str) -> bool:
+    """Whether this system has the address ``host:port`` itself: not behind a NAT, and not after it
+    was given another one."""
+    return _is_own(split(text).host)
+
+
+def moved_address(text: str) -> str:
+    """Where a node of the address ``text`` is found now that this system does not have it any more:
+    at the only one there is. With several, or none, the old one stays."""
+    if is_here(text):
+        return text
+    try:
+        return str(Address(_only_address(system_addresses()), split(text).port))
+    except InvalidArgument:
+        return text
+
+
 def data_path_address(text: str) -> str:
     """Where a node's traffic of networks is found. Raises ``InvalidArgument``."""
     host = _resolve(text, BAD_DATA_PATH)
