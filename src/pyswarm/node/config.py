@@ -15,6 +15,8 @@ from pyswarm.model import Identity, NodeDescription, Swarm
 from pyswarm.model.session import ManagerAddress
 from pyswarm.model.states import Availability
 from pyswarm.raft import Entry, HardState, RaftConfig, Snapshot
+from pyswarm.scheduler import Scheduler
+from pyswarm.scheduler.policy import MakeScheduler
 
 TICK_S = 0.05
 """Seconds between two Raft ticks; see :class:`~pyswarm.raft.RaftConfig` for what is counted."""
@@ -60,3 +62,5 @@ class NodeConfig:
     tick_s: float = TICK_S
     raft: RaftConfig | None = None
     """Timings to use; its id is replaced by the member's own."""
+    make_scheduler: MakeScheduler = Scheduler
+    """What this node places with while it leads, and answers with when it is asked why."""

@@ -49,7 +49,7 @@ from pyswarm.node.turn import (
     kind_of,
 )
 from pyswarm.orchestrator.leases import Leases
-from pyswarm.orchestrator.order import RECONCILERS, StoreReconciler
+from pyswarm.orchestrator.order import RECONCILERS, StoreReconciler, rebuild
 from pyswarm.raft import Replica
 from pyswarm.store import TURN_CHANGES_MAX, Change, Commit, Store, Transaction, expire_requests
 
@@ -127,7 +127,7 @@ class Office:
         spent = 0
         while self._unbuilt and spent < OBJECTS_PER_STEP:
             cls = self._unbuilt.popleft()
-            rebuilt = cls.rebuild(self._store, self.clock.at(now))
+            rebuilt = rebuild(cls, self._store, self.clock.at(now), self._config.make_scheduler)
             self._reconcilers.append((rebuilt, self._rng.child(cls.__name__)))
             spent += each
         if not self._unbuilt:

@@ -30,10 +30,12 @@ from pyswarm.node.context import Context
 from pyswarm.node.lookup import find
 from pyswarm.node.nodes import set_node_state
 from pyswarm.node.turn import reconcile
-from pyswarm.orchestrator.order import RECONCILERS
+from pyswarm.orchestrator.order import RECONCILERS, rebuild
 from pyswarm.orchestrator.place import Placer
+from pyswarm.scheduler import Scheduler
 from pyswarm.scheduler.constraint import Constraint
 from pyswarm.scheduler.plan import PendingTask, Plan
+from pyswarm.scheduler.policy import MakeScheduler
 from pyswarm.store import Change, Store, Transaction
 
 
@@ -127,14 +129,21 @@ class WhatIf:
 
 
 def what_if(
-    store: Store, changes: Hypothesis | Sequence[Hypothesis], now: float, rng: Rng
+    store: Store,
+    changes: Hypothesis | Sequence[Hypothesis],
+    now: float,
+    rng: Rng,
+    make_scheduler: MakeScheduler = Scheduler,
 ) -> WhatIf:
     """Decide ``changes`` (in order, as one) on a fork of ``store`` at cluster time ``now``.
 
     Raises what the same requests would raise: ``NotFound``, ``InvalidArgument`` …
     """
     tx = store.fork(max(now, store.stamp))
-    reconcilers = [(cls.rebuild(store, tx.now), rng.child(cls.__name__)) for cls in RECONCILERS]
+    reconcilers = [
+        (rebuild(cls, store, tx.now, make_scheduler), rng.child(cls.__name__))
+        for cls in RECONCILERS
+    ]
     listed = [changes] if not isinstance(changes, Sequence) else changes
     context = Context.beside((one for one, _ in reconcilers), rng)
     for change in listed:

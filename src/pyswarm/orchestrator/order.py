@@ -23,6 +23,7 @@ from pyswarm.orchestrator.reaper import Reaper
 from pyswarm.orchestrator.replicated import Replicated
 from pyswarm.orchestrator.restart import Restarts
 from pyswarm.orchestrator.update import Updates
+from pyswarm.scheduler.policy import MakeScheduler
 from pyswarm.store import Change, Reader, Transaction
 
 
@@ -58,3 +59,12 @@ RECONCILERS: tuple[type[StoreReconciler], ...] = (
     Orphans,
     Certificates,
 )
+
+
+def rebuild(
+    cls: type[StoreReconciler], view: Reader, now: float, make_scheduler: MakeScheduler
+) -> StoreReconciler:
+    """One of them from a store; the placer with a scheduler of this manager's making."""
+    if issubclass(cls, Placer):
+        return cls.rebuild(view, now, make_scheduler)
+    return cls.rebuild(view, now)

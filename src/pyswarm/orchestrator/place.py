@@ -14,6 +14,7 @@ from pyswarm.env import Rng
 from pyswarm.model.states import TaskState
 from pyswarm.orchestrator.reasons import because
 from pyswarm.scheduler import Scheduler
+from pyswarm.scheduler.policy import MakeScheduler
 from pyswarm.store import Change, Reader, Transaction
 
 PLACED = because("placed")
@@ -27,15 +28,13 @@ class Placer:
 
     __slots__ = ("scheduler",)
 
-    def __init__(self, scheduler: Scheduler | None = None) -> None:
-        self.scheduler = scheduler or Scheduler()
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
 
     @classmethod
-    def rebuild(cls, view: Reader, now: float, scheduler: Scheduler | None = None) -> Placer:
-        """Taking office: everything that waits is due. ``scheduler``, if it is given, is a new one:
-        with a strategy or filters of one's own."""
-        self = cls(scheduler)
-        scheduler = self.scheduler  # which is empty
+    def rebuild(cls, view: Reader, now: float, make_scheduler: MakeScheduler = Scheduler) -> Placer:
+        """Taking office: everything that waits is due."""
+        scheduler = make_scheduler()
         for network in view.networks():
             scheduler.upsert_network(network)
         for node in view.nodes():
@@ -43,7 +42,7 @@ class Placer:
         for task in view.tasks():
             scheduler.upsert_task(task)
         scheduler.warm()
-        return self
+        return cls(scheduler)
 
     def wake_at(self) -> float | None:
         """Due at once while decisions are left over for lack of room."""

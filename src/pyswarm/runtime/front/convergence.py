@@ -26,7 +26,9 @@ from pyswarm.model import (
 from pyswarm.node.explain import explain_task
 from pyswarm.orchestrator.global_ import is_place
 from pyswarm.orchestrator.task import Outdated, is_job, is_wanted, should_restart, slot_key
+from pyswarm.scheduler import Scheduler
 from pyswarm.scheduler.explain import Explanation
+from pyswarm.scheduler.policy import MakeScheduler
 from pyswarm.store import Reader
 
 Key = tuple[int, str]
@@ -82,7 +84,14 @@ _UNDER_WAY = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 class Watcher:
     """Looks at one service after each commit; :meth:`look` says when it is decided."""
 
-    def __init__(self, seen: Service, *, monitored: bool = False) -> None:
+    def __init__(
+        self,
+        seen: Service,
+        make_scheduler: MakeScheduler = Scheduler,
+        *,
+        monitored: bool = False,
+    ) -> None:
+        self._make_scheduler = make_scheduler
         self._id = seen.id
         self._monitored = monitored
         self._rolled_back = ""
@@ -142,7 +151,7 @@ class Watcher:
             return None
         if not bad:
             return Converged(service, tuple(good))
-        return _stuck(view, service, bad)
+        return _stuck(view, service, bad, self._make_scheduler)
 
     def _job(self, view: Reader, service: Service) -> Outcome | None:
         status = service.job_status
@@ -161,7 +170,7 @@ class Watcher:
         self.progress = Progress(wanted, len(done), _reasons(bad))
         if len(done) >= wanted:
             return Converged(service, tuple(done))
-        return _stuck(view, service, bad) if bad else None
+        return _stuck(view, service, bad, self._make_scheduler) if bad else None
 
 
 def _is_seen_running(view: Reader, task: Task) -> bool:
@@ -202,7 +211,10 @@ def _is_left(tasks: list[Task]) -> bool:
 
 
 def _stuck(
-    view: Reader, service: Service, bad: list[tuple[Task | None, list[Task]]]
+    view: Reader,
+    service: Service,
+    bad: list[tuple[Task | None, list[Task]]],
+    make_scheduler: MakeScheduler,
 ) -> Outcome | None:
     """Blocked if all that is not done waits for a node; failed if it ended for good."""
     if all(task is None and tasks and _is_left(tasks) for task, tasks in bad):
@@ -214,7 +226,7 @@ def _stuck(
     by_reason: dict[str, Task] = {}
     for task in waiting:
         by_reason.setdefault(task.err, task)
-    explanations = tuple(explain_task(view, task) for task in by_reason.values())
+    explanations = tuple(explain_task(view, task, make_scheduler) for task in by_reason.values())
     return Blocked(service, "; ".join(by_reason), tuple(waiting), explanations)
 
 

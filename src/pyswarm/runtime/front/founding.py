@@ -54,6 +54,8 @@ from pyswarm.runtime.network import MemoryNetwork, Network
 from pyswarm.runtime.observe import Observer
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
 from pyswarm.runtime.tls import TlsNetwork
+from pyswarm.scheduler import Scheduler
+from pyswarm.scheduler.policy import MakeScheduler, scheduler_maker
 from pyswarm.secretstore import UnlockKey, new_sealing_key
 
 StateDir = str | os.PathLike[str] | MemoryDirectory
@@ -91,14 +93,15 @@ class Settings:
     """In its place: one that is made when the node is sure to begin."""
     advertise_addr: str | None = None
     listen_addr: str | None = None
-    availability: Availability = Availability.ACTIVE
     data_path_addr: str | None = None
+    availability: Availability = Availability.ACTIVE
     name: str | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
     own_thread: bool = False
     tune_gc: bool = False
     observer: Observer | None = None
     raft: RaftConfig | None = None
+    make_scheduler: MakeScheduler = Scheduler
 
     def __attrs_post_init__(self) -> None:
         if self.name is not None and not self.name:
@@ -106,10 +109,10 @@ class Settings:
         if self.advertise_addr is not None and not self.advertise_addr:
             raise InvalidArgument("the advertised address must not be empty")
         check_addresses(self.network, self.listen_addr, self.advertise_addr)
-        NodeDescription(hostname=self.name or "", engine_labels=self.labels)
-        if self.executor is not None and not isinstance(self.executor, Executor):
         if self.data_path_addr is not None:
             data_path_address(self.data_path_addr)
+        NodeDescription(hostname=self.name or "", engine_labels=self.labels)
+        if self.executor is not None and not isinstance(self.executor, Executor):
             raise InvalidArgument(
                 f"not an executor: {self.executor!r}", hint="see pyswarm.agent.Executor"
             )
@@ -120,6 +123,9 @@ def settings(options: Mapping[str, Any]) -> Settings:
     given = {key: value for key, value in options.items() if value is not None}
     if "listen_addr" in given:
         given.setdefault("network", TlsNetwork())
+    placing = {key: given.pop(key) for key in ("strategy", "filters") if key in given}
+    if placing:
+        given["make_scheduler"] = scheduler_maker(**placing)
     word = given.get("availability")
     if isinstance(word, str):
         if word not in map(str, Availability):
@@ -164,12 +170,12 @@ def described(settings: Settings, executor: Executor) -> NodeDescription:
         found,
         hostname=settings.name or found.hostname,
         engine_labels={**found.engine_labels, **settings.labels},
+        data_path_addr=data_path_address(settings.data_path_addr or ""),
     )
 
 
 def _place(settings: Settings, preferred: str | None = None) -> Place:
     """Where the node will be; a free place of the network where none was asked for."""
-        data_path_addr=data_path_address(settings.data_path_addr or ""),
     return find_place(settings.network, settings.listen_addr, settings.advertise_addr, preferred)
 
 
@@ -202,6 +208,7 @@ def found(settings: Settings, swarm: Swarm) -> Prepare:
                 availability=settings.availability,
                 log=RecoveredLog(1),
                 raft=settings.raft,
+                make_scheduler=settings.make_scheduler,
             )
             return _prepared(config, disk, executor, place)
 
@@ -332,6 +339,7 @@ def join(settings: Settings, remotes: Sequence[str], token: str) -> Prepare:
                 availability=settings.availability,
                 managers=reply.managers or tuple(ManagerAddress("", one) for one in remotes),
                 raft=settings.raft,
+                make_scheduler=settings.make_scheduler,
             )
             return _prepared(config, disk, executor, place)
 
@@ -420,27 +428,28 @@ def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
     return prepare
 
 
-def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Place) -> Prepared:
-    record = remembered.record
-    assert record is not None
-    place.prove_again(disk)
-    executor = settings.executor or default_executor(settings)
-    config = NodeConfig(
-        identity=record.identity,
 def _preferred(settings: Settings, record: NodeRecord) -> str:
     is_asked_for = settings.listen_addr is not None or settings.advertise_addr is not None
     return preferred_address(settings.network, record, is_asked_for=is_asked_for)
 
 
+def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Place) -> Prepared:
+    record = remembered.record
+    assert record is not None
+    place.prove_again(disk)
+    if record.member_id:
+        check_not_moved(place, record.addr)
+    executor = settings.executor or default_executor(settings)
+    config = NodeConfig(
+        identity=record.identity,
         addr=place.addr,
         description=described(settings, executor),
         seed=_seed(),
         incarnation=record.incarnation + 1,
-    if record.member_id:
-        check_not_moved(place, record.addr)
         managers=record.managers,
         log=remembered.log,
         saved_tasks=remembered.tasks,
         raft=settings.raft,
+        make_scheduler=settings.make_scheduler,
     )
     return _prepared(config, disk, executor, place)

@@ -22,6 +22,7 @@ from pyswarm.runtime.front.loops import Loop
 from pyswarm.runtime.images import ImageResolver
 from pyswarm.runtime.node import REQUEST_TIMEOUT_S, RunningNode
 from pyswarm.runtime.storage import StateDirectory
+from pyswarm.scheduler.policy import MakeScheduler
 from pyswarm.store import Store
 
 T = TypeVar("T")
@@ -59,6 +60,11 @@ class Member:
     def is_leader(self) -> bool:
         """Whether this node leads now."""
         return self.node.machine.is_leader
+
+    @property
+    def make_scheduler(self) -> MakeScheduler:
+        """What this node places with."""
+        return self.node.machine.config.make_scheduler
 
     async def crash(self) -> None:
         """Stop at once, as if the process had died: for tests of failure."""

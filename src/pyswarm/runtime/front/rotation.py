@@ -177,7 +177,7 @@ async def _move(
         return
     update = service.spec.update
     careful = update is not None and update.failure_action is FailureAction.ROLLBACK
-    watcher = Watcher(service, monitored=careful)
+    watcher = Watcher(service, member.make_scheduler, monitored=careful)
     try:
         await member.read(lambda view: None)  # this member holds the update now
         outcome: Any = await member.wait_until(watcher.look)

@@ -150,7 +150,7 @@ class ServiceHandle(Handle[Service]):
         as well. Raises ``DeadlineExceeded`` after ``timeout`` seconds, ``NotFound`` if it is gone.
         """
         self._member.check_manager()
-        watcher = Watcher(self.value, monitored=monitored)
+        watcher = Watcher(self.value, self._member.make_scheduler, monitored=monitored)
         await self.refresh()
         outcome: Outcome = await self._member.wait_until(
             watcher.look, timeout=timeout, late=lambda: watcher.late(timeout or 0.0)
@@ -160,7 +160,7 @@ class ServiceHandle(Handle[Service]):
 
     async def progress(self) -> Progress:
         """How far it is: slots wanted and done, and what the others wait for."""
-        watcher = Watcher(self.value)
+        watcher = Watcher(self.value, self._member.make_scheduler)
 
         def look(store: Reader) -> Progress:
             watcher.look(store)
@@ -179,7 +179,8 @@ class ServiceHandle(Handle[Service]):
 
     async def explain(self) -> tuple[Explanation, ...]:
         """For each task it wants: why it is where it is, or has no node. Waiting ones first."""
-        return await self._member.read(lambda store: explain_service(store, self._current(store)))
+        make = self._member.make_scheduler
+        return await self._member.read(lambda s: explain_service(s, self._current(s), make))
 
     def logs(self, **options: Unpack[LogOptions]) -> Stream[TaskLine]:
         """What its tasks wrote, as it comes in from their nodes: ``follow``, ``tail``, ``since``,

@@ -183,7 +183,7 @@ async def plan(member: Member, changes: Hypothesis | Sequence[Hypothesis]) -> Wh
     rng = Rng(int.from_bytes(system_entropy(8), "big"))
 
     def ask(store: Store) -> WhatIf:
-        return what_if(store, changes, SystemClock().realtime(), rng)
+        return what_if(store, changes, SystemClock().realtime(), rng, member.make_scheduler)
 
     return await member.read(ask)
 
@@ -194,8 +194,8 @@ async def explain(member: Member, what: Handle[Any] | Task | Service | str) -> A
 
     def ask(store: Store) -> Explanation | tuple[Explanation, ...]:
         if (task := store.task(id)) is not None:
-            return explain_task(store, task)
-        return explain_service(store, find(store, "service", id))
+            return explain_task(store, task, member.make_scheduler)
+        return explain_service(store, find(store, "service", id), member.make_scheduler)
 
     return await member.read(ask)
 

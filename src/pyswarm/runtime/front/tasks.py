@@ -31,7 +31,8 @@ class TaskHandle(Handle[Task]):
 
     async def explain(self) -> Explanation:
         """Why it is where it is, or why it has no node: filter by filter, node by node."""
-        return await self._member.read(lambda store: explain_task(store, self._current(store)))
+        make = self._member.make_scheduler
+        return await self._member.read(lambda s: explain_task(s, self._current(s), make))
 
     def logs(self, **options: Unpack[LogOptions]) -> Stream[TaskLine]:
         """What it wrote, line by line, from whichever node it runs on: ``follow``, ``tail``,

@@ -75,7 +75,7 @@ class UpdateSource:
     def __init__(self, member: Member, service: Service) -> None:
         self._member = member
         self._id = service.id
-        self._watcher = Watcher(service, monitored=True)
+        self._watcher = Watcher(service, member.make_scheduler, monitored=True)
         self._last: UpdateStep | None = None
 
     async def open(self) -> None:
