@@ -15,9 +15,6 @@ from pyswarm.api.filters import Filters, strict_bool
 from pyswarm.api.messages import HttpRequest
 from pyswarm.store import Reader
 
-SELF = "self"
-"""What the node that is asked may be called."""
-
 
 def find(reader: Reader, live: Live, kind: str, reference: str) -> Any:
     """The one object meant; ``Refused`` with 404 or, where it is ambiguous, 400."""
@@ -26,8 +23,6 @@ def find(reader: Reader, live: Live, kind: str, reference: str) -> Any:
     if not matches:
         ids = reader.ids_with_prefix(kind, reference) if reference else []
         matches = [reader.get(kind, one) for one in ids]
-    if kind == "node" and reference == SELF and not matches:
-        matches = [one for one in (reader.get(kind, live.node_id),) if one is not None]
     matches = [one for one in matches if not getattr(one, "internal", False)]
     if not matches:
         raise Refused(404, f"{kind} {reference} not found")

@@ -13,17 +13,25 @@ from pyswarm.api.filters import Filters, filters_of, is_true, version_of
 from pyswarm.api.lookup import begins, find, found, in_order, labels_match
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route
 from pyswarm.api.rendering import array
-from pyswarm.model import Membership, Node, Role
+from pyswarm.model import Membership, Node, NodeState, Role
 from pyswarm.model.requests import RemoveNode, UpdateNode
 from pyswarm.store import Reader
 
 FILTERS = ("id", "label", "node.label", "name", "membership", "role")
 DONE = Response(200, content_type="")
+UNKNOWN = "unknown"
+_BY_STATE = {NodeState.READY: "reachable", NodeState.DOWN: "unreachable"}
+"""On a follower, which hears of the other followers through the leader alone: a manager whose agent
+the leader hears answers, one that is down does not."""
 
 
 def rendered(node: Node, live: Live) -> bytes:
     """A node's JSON, with what only memory knows of it."""
-    reachability = live.reachability.get(node.id, "unknown") if node.manager is not None else ""
+    reachability = ""
+    if node.manager is not None:
+        reachability = live.reachability.get(node.id, UNKNOWN)
+        if reachability == UNKNOWN:
+            reachability = _BY_STATE.get(node.state, UNKNOWN)
     return live.rendered.of(node, show_node, node.id == live.leader_id, reachability)
 
 

@@ -45,7 +45,7 @@ def test_filters(door: Door, filters: Any, expected: list[str]) -> None:
 
 
 def test_who_leads_and_can_be_reached_is_shown(door: Door) -> None:
-    shown = door.get("/nodes/self")
+    shown = door.get(f"/nodes/{SELF}")
     assert shown["ManagerStatus"] == {
         "Leader": True,
         "Reachability": "reachable",

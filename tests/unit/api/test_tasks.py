@@ -59,7 +59,6 @@ def ids(door: Door, filters: Any) -> list[str]:
         ({"service": ["web"]}, ["t1", "t2"]),
         ({"service": ["web", "s2"]}, ["t1", "t2", "t3"]),
         ({"node": [f"host-{SELF}"]}, ["t1"]),
-        ({"node": ["self"]}, ["t1"]),
         ({"node": ["n2"], "service": ["web"]}, ["t2"]),
         ({"desired-state": ["running"]}, ["t1", "t3"]),
         ({"desired-state": ["shutdown"]}, ["t2"]),

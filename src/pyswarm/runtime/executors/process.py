@@ -67,6 +67,7 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 PLUGINS = (
     *(Plugin("Log", name) for name in ("json-file", "local", "none")),
     *(Plugin("Network", name) for name in ("bridge", "host", "null", "overlay")),
+    Plugin("Volume", "local"),
 )
 
 
