@@ -107,7 +107,8 @@ def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     out, err = program.communicate(timeout=60)
     assert program.returncode == 130, out + err
     assert "no process, no thread and no file is left" in out
-    assert err == ""
+    said = [line for line in err.splitlines() if not line.startswith("loop.late ")]
+    assert said == []  # but that the computer is busy
     assert [pid for pid in pids if runs(pid)] == []
     assert list(tmp_path.iterdir()) == []
 

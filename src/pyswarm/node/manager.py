@@ -329,7 +329,7 @@ class Manager:
         if self._restorer is not None:
             self._restore_on(self._restorer)
             return
-        if self.office is not None:
+        if self.office is not None and self._still_leads():  # else `drain` ends it
             try:
                 self.office.work(now)
             except Exception as problem:

@@ -81,7 +81,11 @@ RETRY_MAX_S = 0.5
 """Back-off between tries of a request while there is no leader."""
 
 LAG_QUIET_S = 10.0
-"""After a warning about a late loop, how long nothing more is said or done about it."""
+"""After a warning about a late loop, how long nothing more is said about it."""
+
+LAG_TIMES = 3
+"""A leader whose loop is late so often within :data:`LAG_QUIET_S` lets another one lead. Once may
+be the computer's doing, which slept or was stopped: that is over when it is noticed."""
 
 CRASHED = "crashed"
 """The reason of a node that was stopped as if its process had died."""
@@ -121,6 +125,7 @@ class RunningNode:
         ticks = (config.raft or RaftConfig(id=1)).election_timeout_ticks
         self._lag_max_s = ticks * config.tick_s / 2
         self._lag_quiet_until = float("-inf")
+        self._late_wakes = 0
         self._rng = Rng(int.from_bytes(entropy(16), "big"))
         self._disk = disk
         self._waiters: dict[int, _Waiter] = {}
@@ -371,19 +376,23 @@ class RunningNode:
     def _note_lag(self, late: float) -> None:
         self.lag_s = max(late, self.lag_s * 0.9)
         self.observer.observe("loop.lag_s", late)
-        if late > self._lag_max_s and self.clock.monotonic() >= self._lag_quiet_until:
-            self._lag_quiet_until = self.clock.monotonic() + LAG_QUIET_S
+        if late <= self._lag_max_s:
+            return
+        now = self.clock.monotonic()
+        self._late_wakes += 1
+        if now >= self._lag_quiet_until:
+            self._lag_quiet_until, self._late_wakes = now + LAG_QUIET_S, 1
             self._warn_of_lag(late)
+        if self._late_wakes == LAG_TIMES and self.machine.is_leader:
+            # A leader that cannot keep time is a danger to its swarm.
+            self.driver.post(Call(0, HandOver()))
 
     def _warn_of_lag(self, late: float) -> None:
-        """A leader that cannot keep time is a danger to its swarm: let another one lead."""
         fields = {
             "late_s": round(late, 3),
             "hint": "something keeps the node's loop busy: move it away, or use own_thread=True",
         }
         self._perform(Observed("loop.late", fields, "warning"))
-        if self.machine.is_leader:
-            self.driver.post(Call(0, HandOver()))
 
     def _end(self, halted: Halted) -> None:
         self.halted = halted

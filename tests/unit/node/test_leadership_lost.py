@@ -9,6 +9,7 @@ import pytest
 from pyswarm.errors import InvalidArgument, SwarmError, Unavailable
 from pyswarm.model import TaskState, service_spec
 from pyswarm.model.requests import CreateService, UpdateService
+from pyswarm.node.inputs import Wake
 from unit.node.bench import Bench, Letter, Station, is_append
 
 WEB = CreateService(service_spec("web", image="web", replicas=2))
@@ -85,6 +86,23 @@ def test_decided_but_not_proposed(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert not list(leader.store.services())
     assert_resigned(leader, office, reconcilers)
     assert_applied_once(bench, "r")
+
+
+def test_an_office_lost_at_a_tick_opens_no_turn(bench: Bench) -> None:
+    """The tick at which the replica steps down may be the moment of something that is due, too."""
+    leader = bench["m1"]
+    office, replica = leader.office, leader.node.manager.replica
+    told: list[Any] = []
+    office.do(WEB, lambda written, error: told.append(error))
+    replica.step_down()
+    bench.step("m1", Wake(bench.wall(leader)))
+    assert not [event for event in leader.events if event.event == "turn.failed"]
+    assert leader.office is not office
+    (error,) = told
+    assert isinstance(error, Unavailable)
+    assert error.outcome == "not_applied"
+    bench.settle()
+    bench.check()
 
 
 @pytest.mark.parametrize("synced", [False, True], ids=["proposed", "persisted locally"])
