@@ -10,8 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyswarm.cluster import AddService as AddService
+    from pyswarm.cluster import Blocked as Blocked
+    from pyswarm.cluster import ChangeService as ChangeService
     from pyswarm.cluster import Cluster as Cluster
+    from pyswarm.cluster import Converged as Converged
     from pyswarm.cluster import Daemon as Daemon
+    from pyswarm.cluster import Drain as Drain
+    from pyswarm.cluster import Event as Event
+    from pyswarm.cluster import Failed as Failed
+    from pyswarm.cluster import Lose as Lose
+    from pyswarm.cluster import Remove as Remove
+    from pyswarm.cluster import Scale as Scale
+    from pyswarm.cluster import Status as Status
+    from pyswarm.cluster import WhatIf as WhatIf
+    from pyswarm.cluster import run_in_asyncio as run_in_asyncio
     from pyswarm.errors import AlreadyExists as AlreadyExists
     from pyswarm.errors import Cancelled as Cancelled
     from pyswarm.errors import Compacted as Compacted
@@ -75,7 +88,11 @@ if TYPE_CHECKING:
     from pyswarm.runtime import TlsNetwork as TlsNetwork
     from pyswarm.runtime.executors import CallableExecutor as CallableExecutor
     from pyswarm.runtime.executors import ProcessExecutor as ProcessExecutor
+    from pyswarm.scheduler import BinPack as BinPack
+    from pyswarm.scheduler import Filter as Filter
     from pyswarm.scheduler import Plan as Plan
+    from pyswarm.scheduler import Spread as Spread
+    from pyswarm.scheduler import Strategy as Strategy
     from pyswarm.scheduler import plan as plan
     from pyswarm.testing import LocalSwarm as LocalSwarm
 
@@ -94,10 +111,13 @@ _NAMES_BY_MODULE = {
         ServiceSpec Swarm SwarmSpec Task TaskSpec TaskState UpdateConfig UpdateOrder
         UpdateState
     """,
-    "pyswarm.scheduler": "Plan plan",
+    "pyswarm.scheduler": "BinPack Filter Plan Spread Strategy plan",
     "pyswarm.runtime": "MemoryNetwork TlsNetwork",
     "pyswarm.runtime.executors": "CallableExecutor ProcessExecutor",
-    "pyswarm.cluster": "Cluster Daemon",
+    "pyswarm.cluster": """
+        AddService Blocked ChangeService Cluster Converged Daemon Drain Event Failed Lose Remove
+        Scale Status WhatIf run_in_asyncio
+    """,
     "pyswarm.testing": "LocalSwarm",
 }
 _HOME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}

@@ -33,6 +33,7 @@ from pyswarm.runtime.front import Scale as Scale
 from pyswarm.runtime.front import Status as Status
 from pyswarm.runtime.front import WhatIf as WhatIf
 from pyswarm.runtime.front import authority
+from pyswarm.scheduler import Filter, Strategy
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class Cluster:
         executor: front.Executor | None = None,
         advertise_addr: str | None = None,
         listen_addr: str | None = None,
+        data_path_addr: str | None = None,
         availability: Availability | str = "active",
         default_addr_pools: Sequence[str] = ("10.0.0.0/8",),
         subnet_size: int = 24,
@@ -70,6 +72,8 @@ class Cluster:
         tune_gc: bool = False,
         observer: front.Observer | None = None,
         raft: front.RaftConfig | None = None,
+        strategy: Strategy | str | None = None,
+        filters: Sequence[Filter] | None = None,
         root_cert: authority.Pem | None = None,
         root_key: authority.Pem | None = None,
     ) -> AbstractAsyncContextManager[Cluster]:
@@ -80,31 +84,20 @@ class Cluster:
         (:class:`~pyswarm.runtime.TlsNetwork`, which listens at ``listen_addr``, by default
         0.0.0.0:2377: see docs/networks.md); None is one of its own in memory, or a ``TlsNetwork``
         if there is a ``listen_addr``. ``executor`` None runs processes on Linux. ``advertise_addr``
-        is where others find this node in the network, None any free address. With ``autolock`` this
-        node's disk is sealed by the swarm's unlock key from the start. ``name`` and ``labels``
+        is where others find this node in the network, None any free address; ``data_path_addr``
+        where the traffic of its networks is to go, if elsewhere. With ``autolock`` this node's disk
+        is sealed by the swarm's unlock key from the start. ``name`` and ``labels``
         (``engine.labels.*``) are what the node says of itself. ``own_thread`` runs it in a trio
         loop of its own. ``tune_gc``: see docs/embedding.md. ``observer`` is told of events and
-        values, ``raft`` overrides timings. ``root_cert`` and ``root_key``, PEM, are the authority
-        of certificates instead of a new one; without the key the network's ``external_ca`` signs.
+        values, ``raft`` overrides timings. ``strategy`` (an object, ``"spread"`` or ``"binpack"``)
+        and ``filters`` place tasks while this node leads: see docs/scheduler.md. ``root_cert`` and
+        ``root_key``, PEM, are the authority of certificates instead of a new one; without the key
+        the network's ``external_ca`` signs.
 
         Raises ``InvalidArgument`` at once, ``FailedPrecondition`` if the directory holds a node.
         """
-        settings = front.settings(
-            {
-                "state_dir": state_dir,
-                "network": network,
-                "executor": executor,
-                "advertise_addr": advertise_addr,
-                "listen_addr": listen_addr,
-                "availability": availability,
-                "name": name,
-                "labels": labels,
-                "own_thread": own_thread,
-                "tune_gc": tune_gc,
-                "observer": observer,
-                "raft": raft,
-            }
-        )
+        given = locals()
+        settings = front.settings({key: given[key] for key in front.OPTIONS})
         swarm = front.new_swarm(
             default_addr_pools=default_addr_pools,
             subnet_size=subnet_size,

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "node": VOCABULARY | RING_0 | RING_1,
     "sim": VOCABULARY | PURE,
     "runtime": VOCABULARY | PURE | {"trio", "cryptography", "msgpack", "h11", "prometheus_client"},
-    "cluster": VOCABULARY | {"runtime", "model", "sim", "trio"},
+    "cluster": VOCABULARY | {"runtime", "model", "scheduler", "sim", "trio"},
     "blocking": VOCABULARY | {"cluster", "model", "trio"},
     "testing": None,
     "cli": None,

@@ -22,7 +22,7 @@ from pyswarm.runtime.front.convergence import Blocked, Converged, Failed, Outcom
 from pyswarm.runtime.front.entering import Wait, at_once, entered, until_joined, until_ready
 from pyswarm.runtime.front.events import After, Event, Position, events
 from pyswarm.runtime.front.founding import (
-    Prepare, Settings, StateDir, checked_token, found, join, new_swarm, remotes, reopen,
+    OPTIONS, Prepare, Settings, StateDir, checked_token, found, join, new_swarm, remotes, reopen,
     reopen_or_found, settings
 )
 from pyswarm.runtime.front.leaving import leave
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AddService", "After", "Backup", "Blocked", "ChangeService", "ConfigHandle", "Configs",
     "Converged", "Drain", "Event", "Executor", "Failed", "Hypothesis", "Lose", "ManagerState",
-    "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes", "Observer", "Outcome",
-    "Position", "Prepare", "Progress", "RaftConfig", "Remove", "Scale", "SecretHandle", "Secrets",
-    "ServiceHandle", "Services", "Settings", "StateDir", "Status", "Stream", "TaskHandle",
-    "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "backup", "check",
+    "Member", "Network", "NetworkHandle", "Networks", "NodeHandle", "Nodes", "OPTIONS", "Observer",
+    "Outcome", "Position", "Prepare", "Progress", "RaftConfig", "Remove", "Scale", "SecretHandle",
+    "Secrets", "ServiceHandle", "Services", "Settings", "StateDir", "Status", "Stream",
+    "TaskHandle", "TaskLine", "Tasks", "Wait", "WhatIf", "at_once", "backup", "check",
     "checked_token", "entered", "events", "explain", "found", "join", "join_token", "leave",
     "new_swarm", "own_node", "plan", "remotes", "reopen", "reopen_or_found", "resuming",
     "rotate_join_token", "rotate_unlock_key", "run_in_asyncio", "settings", "status",

@@ -118,6 +118,14 @@ class Settings:
             )
 
 
+OPTIONS = (
+    *("state_dir", "network", "executor", "advertise_addr", "listen_addr", "data_path_addr"),
+    *("availability", "name", "labels", "own_thread", "tune_gc", "observer", "raft"),
+    *("strategy", "filters"),
+)
+"""What every way into a swarm takes by keyword."""
+
+
 def settings(options: Mapping[str, Any]) -> Settings:
     """Settings from a front door's keyword arguments; None means the default."""
     given = {key: value for key, value in options.items() if value is not None}
