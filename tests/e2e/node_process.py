@@ -35,6 +35,10 @@ async def obey(cluster: Cluster, command: str, argument: str) -> dict[str, Any]:
         case "create":
             await cluster.services.create(argument, image="sleeper", replicas=3)
             return {}
+        case "ensure":
+            if argument not in [service.name for service in await cluster.services.list()]:
+                await cluster.services.create(argument, image="sleeper", replicas=3)
+            return {}
         case "running":
             service = await cluster.services.get(argument)
             return {"nodes": sorted(task.node_id for task in await service.running())}
