@@ -9,9 +9,20 @@ from typing import Any
 
 import pytest
 
-from pyswarm import InvalidArgument, LocalSwarm, NotFound, ServiceSpec
+from pyswarm import (
+    AddService,
+    Blocked,
+    Drain,
+    InvalidArgument,
+    LocalSwarm,
+    Lose,
+    NotFound,
+    Role,
+    Scale,
+    ServiceSpec,
+)
 from pyswarm.model import Replicated, service_spec
-from pyswarm.node.whatif import AddService, Drain, Lose
+from pyswarm.scheduler import NodeInfo, TaskGroup
 from pyswarm.testing.placement import assert_pending, assert_placed
 from swarms import WAIT_S, executor, one_node
 
@@ -84,3 +95,45 @@ async def test_why_a_placed_task_is_where_it_is() -> None:
             keys = [(one.service_tasks, one.tasks) for one in ranking]
             assert keys == sorted(keys)
             assert [one.node for one in ranking if one.chosen] == [explained.node]
+
+
+class WorkersOnly:
+    """Managers run nothing."""
+
+    name = "workers only"
+
+    def check(self, node: NodeInfo, group: TaskGroup) -> bool:
+        return node.node.role is Role.WORKER
+
+    def explain(self, nodes: int) -> str:
+        return f"manages on {nodes} nodes"
+
+    def missing(self, node: NodeInfo, group: TaskGroup) -> str:
+        return f"{node.name} is a manager"
+
+
+async def test_managers_place_by_a_strategy_and_filters_of_ones_own() -> None:
+    """Whoever asks (a what-if, an explanation, an outcome) is answered by the same ones."""
+    async with LocalSwarm(
+        managers=1,
+        workers=2,
+        executor=lambda name: executor(),
+        strategy="binpack",
+        filters=[WorkersOnly()],
+    ) as swarm:
+        cluster = swarm.managers[0]
+        web = await cluster.services.create("web", image="sleeper", replicas=3)
+        await web.wait_converged(timeout=WAIT_S)
+        (packed,) = {task.node_id for task in await cluster.tasks.list(service=web.id)}
+        assert packed in {worker.node_id for worker in swarm.workers}
+        more = await cluster.plan(Scale("web", 5))
+        assert {one.task.node_id for one in more.placement.assignments} == {packed}
+        nowhere = await cluster.plan(Drain(*(worker.node_id for worker in swarm.workers)))
+        (why,) = {task.reason for task in nowhere.unmet}
+        assert "manages on 1 nodes" in why
+        for worker in swarm.workers:
+            await (await cluster.nodes.get(worker.node_id)).drain()
+        outcome = await web.wait_converged(timeout=WAIT_S)
+        assert isinstance(outcome, Blocked) and "manages on 1 nodes" in outcome.reason
+        (rejected,) = outcome.explanations[0].rejections["workers only"]
+        assert rejected.missing == "node-1 is a manager"
