@@ -83,6 +83,9 @@ NOT_A_MANAGER = (
 )
 
 
+REMOVED_CODE = "permission_denied"
+"""By which a manager refuses a session to a node that is on the list of removed ones."""
+
 REMOVED_AFTER_S = 10.0
 """How long leaders must say that they do not know a node, before it takes itself for removed: far
 longer than a deposed leader goes without noticing."""
@@ -298,17 +301,19 @@ class NodeMachine:
             self._tell_agent(FromManager(peer, message))
 
     def _note_removal(self, identity: Identity, session_id: str, code: str) -> None:
-        """The leader does not know this node: it was removed, and stops.
+        """The swarm does not know this node: it was removed, and stops.
 
-        Certain where the leader ended our open session by it. A leader that never knew us may have
-        been deposed without having heard of it; one that still says so later has not.
+        Certain where a manager has it on its list of removed nodes, and where the leader ended our
+        open session by it. A leader that never knew us may have been deposed without having heard
+        of it; one that still says so later has not.
         """
-        if code != "not_found" or not identity.is_manager:
+        if code not in ("not_found", REMOVED_CODE) or not identity.is_manager:
             return  # a manager that does not lead knows nothing about it
         if self._unknown_since is None:
             self._unknown_since = self._now
         is_ours = bool(session_id) and session_id == self.agent.session_id
-        if is_ours or self._now >= self._unknown_since + REMOVED_AFTER_S:
+        is_certain = is_ours or code == REMOVED_CODE
+        if is_certain or self._now >= self._unknown_since + REMOVED_AFTER_S:
             self._halt_reason = "removed"
             self._stop()
 

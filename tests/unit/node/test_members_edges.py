@@ -264,3 +264,14 @@ def test_a_worker_ends_no_session_of_somebody_else() -> None:
         refusal = SessionRefused(session, "unavailable", "go away", "w2")
         bench.step("w1", FromPeer(bench["w2"].identity, addr, refusal))
     assert agent.session_id == session
+
+
+def test_who_is_on_the_list_of_removed_nodes_stops_at_once() -> None:
+    """Any manager may say so, and nobody else."""
+    bench = Bench.formed(2, 2)
+    refusal = SessionRefused("", "permission_denied", "Permission denied: removed from swarm")
+    bench.step("w1", FromPeer(bench["w2"].identity, "w2", refusal))
+    bench.wait(1.0)
+    assert bench["w1"].machine is not None
+    bench.step("w1", FromPeer(bench["m2"].identity, "m2", refusal))
+    bench.wait_until(lambda: bench["w1"].halted == "removed")

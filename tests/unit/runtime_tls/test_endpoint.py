@@ -169,7 +169,8 @@ async def test_a_removed_node_is_told_so_and_not_heard() -> None:
         await until(lambda: bool(worker.heard))
         (refusal,) = worker.messages
         assert isinstance(refusal, SessionRefused)
-        assert (refusal.code, refusal.message) == ("not_found", "node w was removed from swarm")
+        sentence = "Permission denied: node w was removed from swarm"
+        assert (refusal.code, refusal.message) == ("permission_denied", sentence)
         assert a.heard == []
         assert a.door.refused["removed"] == 1
 

@@ -27,6 +27,7 @@ from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import Identity
 from pyswarm.model.session import Heartbeat, OpenSession, ReportStatus, SessionRefused
+from pyswarm.node.machine import REMOVED_CODE
 from pyswarm.runtime.network import Receive
 from pyswarm.runtime.tls import wire
 from pyswarm.runtime.tls.addresses import split
@@ -61,7 +62,7 @@ UNREACHED = (*Broken, Refused, InvalidArgument, ValueError)
 """What becomes of a call: also that an address, which a node may say as it likes, is no host's
 name at all (``ValueError``)."""
 
-REMOVED = "node {} was removed from swarm"
+REMOVED = "Permission denied: node {} was removed from swarm"
 
 
 class Link:
@@ -466,7 +467,7 @@ class TlsEndpoint:
             if kind.cls in (OpenSession, Heartbeat, ReportStatus):
                 message = wire.decode_content(kind, content)
                 sentence = REMOVED.format(peer.node_id)
-                connection.put(SessionRefused(message.session_id, "not_found", sentence))
+                connection.put(SessionRefused(message.session_id, REMOVED_CODE, sentence))
             return False
         if kind.sender is wire.Sender.MANAGER and not peer.is_manager:
             self._refuse("role", node=peer.node_id, kind=kind.cls.__name__)
