@@ -1,0 +1,115 @@
+"""Where the recorded calls and ours differ, and why: the one table.
+
+What differs in every run is taken out before two outputs are compared (:data:`EVERYWHERE`); single
+calls that differ are listed by number, with the reason; raw requests by their own. All of it is
+shown by ``docs/docker-cli.md``; to write that anew: ``pytest tests/recorded --rewrite``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+EVERYWHERE: Mapping[str, str] = {
+    "ids, times, tokens, keys, digests, certificates": "they are drawn anew in every swarm",
+    "addresses": (
+        "`ingress` takes the last subnet of the last pool, so that a user's networks count from "
+        "the start of the first pool; in Docker it takes the first one (the recorded subnets are "
+        "compared on their own)"
+    ),
+    "the default monitoring period": "30 s, as documented; Docker 20.10 takes 5 s",
+    "engine version, plugins, runtimes": "this engine's own: log drivers json-file, local and none",
+    "networks that a node has by itself": "`bridge` is always shown; in Docker flags decide",
+    "on which node a task runs": "equal nodes tie, at random in Docker",
+    "steps on the way to running": "the recording saw tasks on their way; here it takes an instant",
+    "progress between the first line and the last": "depends on timing",
+    "the order of equal rows, and of the services that use a secret": "random in Docker",
+}
+
+
+@attrs.frozen
+class Difference:
+    """Calls that differ for one reason. A range is inclusive."""
+
+    reason: str
+    numbers: tuple[int | tuple[int, int], ...]
+
+    def all(self) -> Iterable[int]:
+        """The numbers, one by one."""
+        for one in self.numbers:
+            first, last = (one, one) if isinstance(one, int) else one
+            yield from range(first, last + 1)
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "an autolocked manager can begin its swarm anew by `--force-new-cluster`; Docker 20.10 "
+        "loses its state over it, and these calls show what was left",
+        (783, (790, 794), 987, (992, 996), (1006, 1007), (1013, 1022)),
+    ),
+    Difference(
+        "right after its start Docker's engine calls itself inactive until its state is read; ours "
+        "knows before it answers",
+        (946, 974),
+    ),
+    Difference("a join that was refused leaves nothing behind that would have to leave", (147,)),
+    Difference(
+        "a role that is changed back before the change was carried out is taken back; in Docker "
+        "that is a race",
+        (211,),
+    ),
+    Difference(
+        "`sleep` as a container's first process ignores SIGTERM and takes its whole grace period; "
+        "as a process of the host it ends at once",
+        (217, 219),
+    ),
+    Difference(
+        "a worker is told its tasks' addresses, not the networks: it does not list swarm networks",
+        (240, 241),
+    ),
+    Difference(
+        "timing: the recording looked earlier or later than the replay does",
+        (
+            *(253, 259, 303, 424, 651, 652, 678, 684, 691, 696, 727, 733, 782, 838, 976, 1000),
+            *(1067, 1077),
+        ),
+    ),
+    Difference(
+        "a task's environment, users and files are those of the host, not of an image",
+        (269, 427, 573, 574),
+    ),
+    Difference(
+        "what a node cannot give a task is refused in its own words, before the task starts",
+        (267, 304, 305, 364, 365),
+    ),
+    Difference("an image is a name here; its digest says nothing", (274,)),
+    Difference(
+        "a network that no pool can serve, or whose subnet overlaps another's, is refused; Docker "
+        "accepts it in silence and never gives it addresses",
+        (46, (71, 72), 77, 78, 92),
+    ),
+    Difference("the same refusal in another sentence", (112,)),
+    Difference(
+        "configs are limited like secrets: to 512,000 bytes, not 1,024,000",
+        (504, (507, 509), 514, 515, 519, 522),
+    ),
+    Difference(
+        "a secret's driver is looked for when a task needs the secret", (561, 566, 567, 600)
+    ),
+    Difference("an address pool that is the default one is not shown", (761, 949)),
+    Difference(
+        "a task that ended with its node fails with `node restarted`; Docker names a container",
+        (954,),
+    ),
+    Difference("`self` is refused by Docker's engine; the label was set by other means", (957,)),
+    Difference(
+        "slots are replaced in an order of their own (random in Docker), so addresses differ",
+        (1040, 1041),
+    ),
+    Difference("a port that nobody asked for is the next one after the last that is free", (1008,)),
+    Difference("of the events the end alone was recorded", (1086,)),
+)
+
+KNOWN: Mapping[int, str] = {number: one.reason for one in DIFFERENCES for number in one.all()}
+"""Reason by number."""
