@@ -96,11 +96,15 @@ async def test_the_life_of_a_service() -> None:
 async def test_an_update_waits_for_its_monitor_period_if_asked() -> None:
     """Converged while the update is still watched; with ``monitored``, once it is completed."""
     async with one_node() as cluster:
+        watched = await cluster.services.create("watched", image="sleeper", update_monitor=3600)
         web = await cluster.services.create("web", image="sleeper", update_monitor=0.3)
-        await converged(web)
-        await web.force_update()
-        await converged(web)
-        assert web.value.update_status.state is UpdateState.UPDATING
+        for service in (watched, web):
+            await converged(service)
+            await service.force_update()
+            await converged(service)
+        assert watched.value.update_status.state is UpdateState.UPDATING
+        with pytest.raises(DeadlineExceeded):
+            await watched.wait_converged(timeout=0.1, monitored=True)
         outcome = await web.wait_converged(timeout=WAIT_S, monitored=True)
         assert isinstance(outcome, Converged)
         assert web.value.update_status.state is UpdateState.COMPLETED
@@ -468,6 +472,5 @@ async def test_a_late_loop_is_warned_of(caplog: pytest.LogCaptureFixture) -> Non
 
     async with one_node() as cluster:
         time.sleep(0.5)  # noqa: ASYNC251 (this is what nobody should do)
-        await trio.sleep(0.1)
-        assert any(record.__dict__.get("event") == "loop.late" for record in caplog.records)
+        await until(lambda: any("loop.late" in str(record.__dict__) for record in caplog.records))
         assert cluster.node.state is NodeState.READY

@@ -53,7 +53,9 @@ async def test_a_process_that_is_never_healthy_fails_while_starting() -> None:
 
 
 async def test_a_process_that_becomes_unhealthy_is_stopped() -> None:
-    container = checked(f"touch well; sleep 0.2; rm well; {FOREVER}", "test -e well", retries=2)
+    ill_once_seen = "touch well; until test -e seen; do sleep 0.02; done; rm well"
+    check = "test -e well && touch seen"
+    container = checked(f"{ill_once_seen}; {FOREVER}", check, retries=2)
     messages = []
     async with open_harness(ProcessExecutor()) as harness:
         harness.assign(make_task(container=container))

@@ -43,7 +43,7 @@ async def shows(service: Any, lines: list[str]) -> None:
         return await lines_of(service) == lines
 
     with suppress(trio.TooSlowError):
-        await until(seen, 5.0)
+        await until(seen)
     assert await lines_of(service) == lines
 
 

@@ -125,19 +125,25 @@ class Manager:
         self.replica.step(message)
 
     def advance_time(self, now: float) -> None:
-        """Tick as often as time says; a node that slept through ticks does not make up for them,
-        and blames no agent for its silence meanwhile."""
+        """Tick as often as time says; a node that slept through ticks does not make up for them."""
         self._now = now
         tick_s = self.config.tick_s
         if now >= self._next_tick:
-            if self.office is not None and self.office.dispatcher is not None:
-                self.office.dispatcher.slept(now - self._next_tick)
+            if (late := now - self._next_tick) > tick_s:
+                self._slept(late)
             self._next_tick = max(self._next_tick + tick_s, now + tick_s / 2)
             self.replica.tick()
             self._expire_reads(now)
         if self._retry_disk_at is not None and now >= self._retry_disk_at:
             self._retry_disk_at = None
             self._submit(self._unsynced)
+
+    def _slept(self, seconds: float) -> None:
+        """Nobody is blamed for a silence that this node slept through."""
+        self._began += seconds
+        self._heard = {id: at + seconds for id, at in self._heard.items()}
+        if self.office is not None and self.office.dispatcher is not None:
+            self.office.dispatcher.slept(seconds)
 
     def wake_at(self) -> float:
         """When the next tick, or a deadline of the office, is due."""

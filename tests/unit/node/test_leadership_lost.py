@@ -105,6 +105,18 @@ def test_an_office_lost_at_a_tick_opens_no_turn(bench: Bench) -> None:
     bench.check()
 
 
+def test_a_follower_that_slept_does_not_take_the_others_for_lost(bench: Bench) -> None:
+    """Else a command would be refused at once, as if no majority were up."""
+    bench.crash("m1")
+    follower = bench["m2"]
+    bench.now += 10.0
+    bench.step("m2", Wake(bench.wall(follower)))
+    assert follower.node.manager.no_leader().details["reachable"] == 3
+    bench.cut_off("m2")
+    bench.wait(3.0)
+    assert follower.node.manager.no_leader().details["reachable"] == 1
+
+
 @pytest.mark.parametrize("synced", [False, True], ids=["proposed", "persisted locally"])
 @pytest.mark.parametrize("crashes", [False, True], ids=["cut off", "crashed"])
 def test_proposed_and_not_replicated(bench: Bench, synced: bool, crashes: bool) -> None:

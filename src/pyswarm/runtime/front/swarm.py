@@ -10,7 +10,7 @@ import trio
 
 from pyswarm.ca import JoinToken
 from pyswarm.env import Rng, system_entropy
-from pyswarm.errors import DeadlineExceeded, InvalidArgument, SwarmError
+from pyswarm.errors import DeadlineExceeded, InvalidArgument, SwarmError, Unavailable
 from pyswarm.model import Node, NodeState, Role, Service, Swarm, SwarmSpec, Task
 from pyswarm.model.requests import UpdateSwarm
 from pyswarm.node.explain import explain_service, explain_task
@@ -59,8 +59,19 @@ async def wait_ready(member: Member, timeout: float | None) -> None:
         while not _is_ready(member.node):
             member.check_alive()
             await trio.sleep(PAUSE_S)
-        if member.is_manager:
+        while member.is_manager and not await hears_a_leader():
+            member.check_alive()
+            await trio.sleep(PAUSE_S)
+
+    async def hears_a_leader() -> bool:
+        try:
             await member.node.barrier()
+        except (
+            Unavailable,
+            DeadlineExceeded,
+        ):  # also where too few managers are known to be up: it may change
+            return False
+        return True
 
     await member.loop.run(limited, wait, timeout, late)
 
