@@ -123,7 +123,6 @@ INT = _Integer("int", -(2**63), 2**63 - 1)
 INT64 = _Integer("int64", -(2**63), 2**63 - 1)
 UINT64 = _Integer("uint64", 0, 2**64 - 1)
 UINT32 = _Integer("uint32", 0, 2**32 - 1)
-UINT16 = _Integer("uint16", 0, 2**16 - 1)
 DURATION = _Integer("time.Duration", -(2**63), 2**63 - 1)
 """Nanoseconds."""
 

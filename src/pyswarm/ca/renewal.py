@@ -22,8 +22,6 @@ RETRY_MAX_S = 3600.0
 FORCED_RENEWAL_DELAY_S = 0.5
 """A changed role is asked for after this pause, so that the managers know of it."""
 FORCED_RETRY_MAX_S = 5.0
-UNREADABLE_RETRY_S = 300.0
-"""How long to wait when one's own certificate cannot be read."""
 
 
 def check_expiry(expiry_s: float) -> None:

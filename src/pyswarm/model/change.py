@@ -36,7 +36,6 @@ from pyswarm.model.specs import (
 )
 
 Path = tuple[str, ...]
-Pairs = Mapping[str, Any] | Sequence[Any]
 
 
 class ChangeForms(TypedDict, total=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyswarm.model.specs import RestartPolicy, SwarmSpec, UpdateConfig
+from pyswarm.model.specs import RestartPolicy, UpdateConfig
 
 RESTART_DELAY = 5.0
 STOP_GRACE_PERIOD = 10.0
@@ -10,16 +10,11 @@ UPDATE_MONITOR = 30.0  # the reference's updater; inspection shows 5 s
 ROLLBACK_MONITOR = 5.0
 OLD_TASK_TIMEOUT = 60.0  # how long a starting task waits for the one it replaces to stop
 TASK_HISTORY = 5  # tasks kept of each slot
-HEARTBEAT_PERIOD = 5.0
-NODE_CERT_EXPIRY = 2160 * 3600.0
-SUBNET_SIZE = 24
-ADDR_POOLS = ("10.0.0.0/8",)
 DATA_PATH_PORT = 4789
 
 RESTART = RestartPolicy(delay=RESTART_DELAY)
 UPDATE = UpdateConfig(monitor=UPDATE_MONITOR)
 ROLLBACK = UpdateConfig(monitor=ROLLBACK_MONITOR)
-SWARM = SwarmSpec()
 
 
 def restart_delay(policy: RestartPolicy | None) -> float:

@@ -33,9 +33,6 @@ T = TypeVar("T")
 Function = Callable[..., Any]
 Names = tuple[str, ...]
 
-WIRE_FORMAT = 1
-"""The version of this layout; whatever carries it (log, snapshot, hello) says which one it is."""
-
 
 def encode(value: Any) -> dict[int, Any]:
     """The plain data of a value: what differs from the defaults of its class."""

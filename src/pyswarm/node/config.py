@@ -27,9 +27,6 @@ FORWARD_TIMEOUT_S = 5.0
 FORWARDED_MAX = 10_000
 """Requests a follower has passed on and waits for; the leader takes no more in its queue either."""
 
-SESSION_PERIOD_S = 5.0
-"""Heartbeat period where the swarm's settings are not known yet."""
-
 
 @attrs.frozen
 class RecoveredLog:

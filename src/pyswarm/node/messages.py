@@ -74,6 +74,3 @@ class Farewell:
 
     request_id: str
     force: bool = False
-
-
-PeerMessage = RaftPacket | ForwardRequest | ForwardReply | JoinRequest | JoinReply | Farewell

@@ -61,7 +61,6 @@ _CRC = struct.Struct("<I")
 _RECORD_BYTES = _RECORD.size + _CRC.size
 _NONCE = struct.Struct("<QI")
 _LAST_OF_GROUP = 1
-_NO_HEADER = bytes(_RECORD_BYTES)
 
 
 class RecordType(IntEnum):

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32  # AES-256
 NONCE_BYTES = 12  # what GCM takes without hashing it first
-TAG_BYTES = 16  # GCM's full tag, at the end of the ciphertext
 _PURPOSE = b"pyswarm payload 1"
 _DIGEST_PURPOSE = b"pyswarm payload digest 1"
 

@@ -14,7 +14,6 @@ from .checkers import Violation as Violation
 from .checkers import check_settled as check_settled
 from .checkers import check_view as check_view
 from .faults import Faults as Faults
-from .recording import Recorder as Recorder
 from .recording import Recording as Recording
 from .recording import replay as replay
 from .simulation import History as History
@@ -26,7 +25,6 @@ __all__ = [
     "Checker",
     "Faults",
     "History",
-    "Recorder",
     "Recording",
     "Simulation",
     "Violation",

@@ -7,7 +7,7 @@ moment, ``check_settled`` those that hold once everything has converged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_interface
 from typing import Any, Protocol
 
@@ -67,11 +67,6 @@ class SameCommits:
         self._commits: dict[int, Commit] = {}
         self._digests: dict[int, str] = {}
         self._digest_every = digest_every
-
-    @property
-    def last_version(self) -> int:
-        """The latest version anybody installed."""
-        return max(self._commits, default=0)
 
     def observe(self, now: float, host: Any, effect: Effect) -> Iterator[Violation]:
         if not isinstance(effect, Published) or effect.commit is None:
@@ -281,6 +276,3 @@ def check_twins(store: Store, now: float, live: Iterable[Any], rng: Rng) -> list
             name = type(twin).__name__
             found.append(Violation("twins", f"{name} wakes at {at}, rebuilt at {rebuilt}"))
     return found
-
-
-CheckView = Callable[[Reader], list[Violation]]

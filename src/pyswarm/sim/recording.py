@@ -31,24 +31,6 @@ class Recording:
         self.effects.append(tuple(effects))
 
 
-class Recorder:
-    """A node machine that writes down what happens to it; use it in the machine's place."""
-
-    def __init__(self, config: NodeConfig, now: float) -> None:
-        self.machine = NodeMachine(config, now)
-        self.recording = Recording(config, now)
-
-    def step(self, now: float, input: Any) -> Sequence[Effect]:
-        """As :meth:`NodeMachine.step`."""
-        effects = self.machine.step(now, input)
-        self.recording.add(now, input, effects)
-        return effects
-
-    def wake_at(self) -> float | None:
-        """As :meth:`NodeMachine.wake_at`."""
-        return self.machine.wake_at()
-
-
 @attrs.frozen
 class Difference:
     """Where a replay went another way."""

@@ -7,7 +7,6 @@ from pyswarm.store.change import Commit as Commit
 from pyswarm.store.reader import Reader as Reader
 from pyswarm.store.records import REQUESTS_MAX as REQUESTS_MAX
 from pyswarm.store.records import expire_requests as expire_requests
-from pyswarm.store.records import next_expiry as next_expiry
 from pyswarm.store.snapshot import SnapshotReader as SnapshotReader
 from pyswarm.store.snapshot import SnapshotWriter as SnapshotWriter
 from pyswarm.store.store import Store as Store
@@ -31,5 +30,4 @@ __all__ = [
     "Transaction",
     "Watch",
     "expire_requests",
-    "next_expiry",
 ]

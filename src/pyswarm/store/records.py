@@ -40,11 +40,5 @@ def expire_requests(tx: Transaction, now: float) -> int:
     return len(expired)
 
 
-def next_expiry(tx: Transaction) -> float | None:
-    """The cluster time at which the oldest record is due, or None."""
-    oldest = next(tx.oldest_requests(), None)
-    return None if oldest is None else oldest.created_at + REQUEST_SECONDS
-
-
 def _is_due(record: RequestRecord, now: float, is_surplus: bool) -> bool:
     return is_surplus or now - record.created_at >= REQUEST_SECONDS

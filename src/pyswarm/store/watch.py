@@ -143,11 +143,6 @@ class Watch:
         assert kinds is not None
         return tuple(change for change in commit.changes if change.kind in kinds)
 
-    @property
-    def has_more(self) -> bool:
-        """Whether :meth:`take` would find something (or raise)."""
-        return self._ended or self._history.since(self._cursor, 1) != []
-
     def close(self) -> None:
         """End the watch; taking from it then raises ``Compacted``."""
         self._ended = True
