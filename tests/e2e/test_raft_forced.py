@@ -93,7 +93,7 @@ async def test_without_room_nothing_is_begun() -> None:
 
 
 async def test_addresses_that_peers_claim_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyswarm.runtime.raftnode.ADDRESSES_MAX", 4)
+    monkeypatch.setattr("pyswarm.runtime.raftaddresses.ADDRESSES_MAX", 4)
     import msgpack
 
     from pyswarm.raft.message import VoteRequest
@@ -103,7 +103,7 @@ async def test_addresses_that_peers_claim_are_few(monkeypatch: pytest.MonkeyPatc
         node = await swarm.leader()
         for id in range(100, 200):
             message = encode(VoteRequest(node.replica.id, id, 1, 0, 0, 0, True, False))
-            node.receive(msgpack.packb((f"claimed {id}", 0, message)))
-            node.receive(msgpack.packb((["no address"], 0, message)))
+            node.receive([msgpack.packb((f"claimed {id}", 0, message))])
+            node.receive([msgpack.packb((["no address"], 0, message))])
         assert len(node._addresses) <= 4
         assert await node.propose(b"1") == 1

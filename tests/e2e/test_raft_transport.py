@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -31,8 +32,8 @@ class Mailbox(list[bytes]):
         super().__init__()
         self.news = trio.Event()
 
-    def __call__(self, frame: bytes) -> None:
-        self.append(frame)
+    def __call__(self, frames: Sequence[bytes]) -> None:
+        self.extend(frames)
         self.news.set()
 
     async def holds(self, count: int) -> None:
@@ -225,6 +226,28 @@ async def test_a_large_state_is_written_in_proportion_to_the_log() -> None:
         for number in range(300):
             await node.propose(b"%d" % number)
     assert node.machine.taken == 1  # the next one when the log has grown by 100,000 bytes, too
+
+
+async def test_what_the_state_machine_raises_ends_the_member() -> None:
+    class Failing(Log):
+        def snapshot(self) -> bytes:
+            raise RuntimeError("no state")
+
+    node = RaftNode(
+        Failing(),
+        MemoryStorage(),
+        MemoryTransport({}, "a"),
+        id=1,
+        founders={1: "a"},
+        tick_seconds=0.01,
+        snapshot_entries=3,
+    )
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="no state")):
+        async with run_raft(node):
+            with pytest.raises(Unavailable, match="stopped"):
+                for _ in range(10):
+                    await node.propose(b"x")
+            await trio.sleep_forever()
 
 
 async def test_followers_learn_of_a_commit_without_another_proposal() -> None:

@@ -197,7 +197,7 @@ async def test_garbage_is_dropped() -> None:
     async with group() as swarm:
         node = swarm.nodes[1]
         for frame in (b"", b"\xff", b"\x93\xa1a\x00\xa1b", b"\x93\xa1a\x02\x01", b"\x01"):
-            node.receive(frame)
+            node.receive((frame,))
         assert await node.propose(b"1") == 1
 
 

@@ -22,7 +22,7 @@ lost in between) raises ``Unavailable`` with ``outcome="unknown"``: it may still
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -49,19 +49,29 @@ from pyswarm.raft.configuration import decode_configuration
 from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
+from pyswarm.runtime.raftaddresses import Addresses
 from pyswarm.runtime.raftclock import TickClock
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
+from pyswarm.runtime.raftsnapshots import SnapshotSchedule
 from pyswarm.runtime.raftstart import begin, written
 from pyswarm.runtime.rafttransport import RaftTransport
-from pyswarm.runtime.raftwaiter import Bell, Waiter, displaced, lost, outcome_of, stopped, too_late
+from pyswarm.runtime.raftwaiter import (
+    Bell,
+    Waiter,
+    displaced,
+    expire,
+    lost,
+    outcome_of,
+    stopped,
+    tell_readers,
+    too_late,
+)
 from pyswarm.runtime.statemachine import StateMachine as StateMachine
 from pyswarm.runtime.storage.errors import DiskFull, WriteFailed
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
 
 SNAPSHOT_ENTRIES = 10_000
 """Entries applied between two snapshots."""
-ENTRY_BYTES = 128
-"""What an entry takes in memory besides its command."""
 DISK_RETRY_SECONDS = 1.0
 """After a write that failed: how long until it is tried again."""
 RECENT_RESULTS = 4096
@@ -71,8 +81,9 @@ PROPOSE_SECONDS = 10.0
 RETRY_SECONDS = 0.05
 """Between two tries while there is no leader."""
 
-ADDRESSES_MAX = 64
-"""Peers of which an address is remembered that the log does not tell."""
+LONE_WAITERS = 4
+"""Proposals under way with which peers are answered at once; with more it is worth a round of the
+loop to hear all that they say."""
 
 PUMP_ENTRIES = 128
 """Proposals that are sent on at once, while more are being made: so with very many callers the
@@ -109,7 +120,6 @@ class RaftNode:
         self.machine = machine
         self.storage = storage
         self.transport = transport
-        self.snapshot_entries = snapshot_entries
         self.failure: DiskFull | WriteFailed | None = None
         """Why this member has stopped by itself."""
         beginning = begin(
@@ -125,9 +135,12 @@ class RaftNode:
         self.notes = beginning.notes
         """What was cut or cleared away on the disk when this member was started."""
         self._unwritten = beginning.unwritten
-        self._addresses: dict[MemberID, str] = dict(founders or {})
+        self._addresses = Addresses(founders or {})
         self._bell = Bell()
+        self._problem: Exception | None = None  # for drive to raise
+        self._is_driven = False
         self._proposed = 0  # since the last pump
+        self._answered = 0  # proposals, by the last entries that were applied
         self._clock = TickClock(self.replica, tick_seconds)
         self._news: dict[MemberID, Heartbeat] = {}
         self._unsynced: deque[Ready] = deque()
@@ -138,10 +151,9 @@ class RaftNode:
         self._recent: dict[int, tuple[int, Any, BaseException | None]] = {}
         self._number = 0
         self._led_by: MemberID | None = None
-        self._snapshot_at = self.replica.applied_index
-        self._snapshot_bytes = self._applied_bytes = 0
-        self._is_saving = False
-        self._proposals = self._snapshots_taken = self._snapshots_installed = 0  # for metrics
+        applied = self.replica.applied_index
+        self._snapshots = SnapshotSchedule(self.replica.id, snapshot_entries, applied)
+        self._proposals = 0  # for metrics
         self._stopped = trio.Event()
 
     # -- for callers
@@ -167,8 +179,8 @@ class RaftNode:
             self.replica.status(),
             histogram_of(timed.sync_times) if timed else None,
             self._proposals,
-            self._snapshots_taken,
-            self._snapshots_installed,
+            self._snapshots.taken,
+            self._snapshots.installed,
         )
 
     async def propose(self, command: bytes, *, timeout: float = PROPOSE_SECONDS) -> Any:
@@ -269,7 +281,8 @@ class RaftNode:
         waiter = Waiter(self.replica.term if term is None else term, deadline)
         self._waiting[index] = waiter
         self._proposed += 1
-        if self._proposed >= PUMP_ENTRIES:
+        is_alone = len(self._waiting) == 1 and self._answered <= 1
+        if is_alone or self._proposed >= PUMP_ENTRIES:
             self._pump()
         elif not self._bell.rung:
             self._bell.ring()
@@ -297,33 +310,28 @@ class RaftNode:
         return self._number, waiter
 
     def _address(self, id: MemberID) -> str | None:
-        member = self.replica.configuration.get(id)
-        if member is not None and member.context:
-            return member.context.decode()
-        return self._addresses.get(id)
-
-    def _note_address(self, id: MemberID, address: object) -> None:
-        """Where a peer says it is. Needed of those the log does not name: a newcomer's leader, and
-        those who ask although they were removed. Raises ``InvalidArgument``."""
-        if not isinstance(address, str):
-            raise InvalidArgument("an address is a text")
-        self._addresses[id] = address
-        if len(self._addresses) > ADDRESSES_MAX:
-            del self._addresses[next(iter(self._addresses))]
+        return self._addresses.of(id, self.replica.configuration)
 
     def _send(self, address: str, kind: int, content: Any) -> None:
         self.transport.send(address, msgpack.packb((self.transport.address, kind, content)))
 
-    def receive(self, frame: bytes) -> None:
-        """A frame has arrived. What is malformed is dropped."""
+    def receive(self, frames: Sequence[bytes]) -> None:
+        """Frames have arrived, all at once. What is malformed is dropped."""
+        self._clock.refresh()
+        for frame in frames:
+            self._take(frame)
+        if len(self._waiting) <= LONE_WAITERS:
+            self._pump()
+        else:
+            self._bell.ring()
+
+    def _take(self, frame: bytes) -> None:
         try:
             address, kind, content = msgpack.unpackb(frame, use_list=False)
             if kind == MESSAGE:
                 message = decode(content)
-                self._note_address(message.from_, address)
-                self._clock.refresh()
+                self._addresses.note(message.from_, address)
                 self.replica.step(message)
-                self._bell.ring()
             elif kind == FORWARD:
                 self._on_forward(address, *content)
             elif kind == ANSWER:
@@ -338,7 +346,6 @@ class RaftNode:
             self._send(address, ANSWER, (number, None, error.to_wire()))
         else:
             self._send(address, ANSWER, (number, (index, self.replica.term), None))
-        self._bell.ring()
 
     def _on_answer(self, number: int, place: tuple[int, int] | None, error: Any) -> None:
         waiter = self._forwarded.get(number)
@@ -357,16 +364,24 @@ class RaftNode:
                 raise error
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tick)
-            self._pump()
-            while not self._stopped.is_set():
-                await self._bell.wait()
-                self._pump()
-                if self._news:
-                    await self._spread_news()
+            self._is_driven = self._bell.rung = True
+            try:
+                await self._heed()
+            finally:
+                self._is_driven = False
             nursery.cancel_scope.cancel()
         self.end()  # it was removed, or has no disk: nobody will be answered any more
-        if self.failure is not None:
-            raise self.failure
+        if (problem := self.failure or self._problem) is not None:
+            raise problem
+
+    async def _heed(self) -> None:
+        while not self._stopped.is_set():
+            if self._bell.rung:
+                self._pump()
+            if self._news:
+                await self._spread_news()
+            else:
+                await self._bell.wait()
 
     async def _tick(self) -> None:
         """The replica's time, and what waits for a time."""
@@ -374,14 +389,12 @@ class RaftNode:
         while True:
             await self._clock.nap(watchful=self._is_watchful())
             now = self._clock.now
-            self._expire(now)
+            expire(self._waiting, now)
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
                 for ready in [one for one in self._unsynced if one.must_sync]:
                     self._write(ready)
             self._pump()
-            if self._news or self._stopped.is_set():
-                self._bell.ring()
 
     def _is_watchful(self) -> bool:
         """True while there is something that may be too late."""
@@ -393,7 +406,6 @@ class RaftNode:
         for _ in range(2):  # the order of tasks within a round of the loop is random
             await trio.lowlevel.cancel_shielded_checkpoint()
             if self._bell.rung:
-                self._bell.rung = False
                 self._pump()
             if not self._news:
                 return
@@ -402,13 +414,21 @@ class RaftNode:
         self._news.clear()
         self.transport.flush()
 
-    def _expire(self, now: float) -> None:
-        """Answer those who have waited long enough."""
-        for waiter in self._waiting.values():
-            if waiter.deadline <= now:
-                waiter.answer(None, too_late())
-
     def _pump(self) -> None:
+        """Have done what the replica wants: by whoever changed something, since another task would
+        have to be woken up first. So what the state machine raises goes to ``drive``."""
+        if not self._is_driven:
+            return
+        self._bell.rung = False
+        try:
+            self._pump_all()
+        except Exception as problem:
+            self._problem = self._problem or problem
+            self._stopped.set()
+        if self._news or self._stopped.is_set():
+            self._bell.wake()
+
+    def _pump_all(self) -> None:
         self._clock.refresh()
         self._clock.hurry(watchful=self._is_watchful())
         self._proposed = 0
@@ -424,7 +444,7 @@ class RaftNode:
                 self._restore(ready.restore)
             if ready.committed:
                 self._apply(ready.committed)
-            self._answer_reads(ready)
+            tell_readers(self._reading, ready)
             if ready.removed:
                 self._stopped.set()
         # The followers first: their work takes longer than that of the disk here, and the disk's
@@ -470,10 +490,10 @@ class RaftNode:
             while self._unsynced and self._unsynced[0].number <= ready.number:
                 self._complete(self._unsynced.popleft())
             self._advance()
-        if not self._unsynced:
-            self._pump()  # nothing else is coming: whoever waits for this waits for nothing more
-        if self._unsynced or self._news or self._stopped.is_set():
+        if self._unsynced:
             self._bell.ring()
+        else:
+            self._pump()  # nothing else is coming: whoever waits for this waits for nothing more
 
     def _advance(self) -> None:
         """Readys that need no disk, and wait for none before them, are done."""
@@ -486,13 +506,12 @@ class RaftNode:
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.machine.restore(b"".join(snapshot.chunks))
-        self._snapshot_at = snapshot.index
-        self._snapshots_installed += 1
+        self._snapshots.received(snapshot.index)
         for index in [index for index in self._waiting if index <= snapshot.index]:
             self._waiting.pop(index).answer(None, lost())
 
     def _apply(self, entries: tuple[Entry, ...]) -> None:
-        waiting, size = self._waiting, 0
+        waiting, size, answered = self._waiting, 0, self._proposals
         for entry in entries:
             index, term, kind, data = entry
             size += len(data)
@@ -514,21 +533,14 @@ class RaftNode:
                 waiter.answer(value, error)
             else:
                 waiter.answer(None, displaced())
-        self._applied_bytes += size + ENTRY_BYTES * len(entries)
+        self._answered = self._proposals - answered
+        self._snapshots.applied(len(entries), size)
 
     def _remember(self, entry: Entry, value: Any, error: BaseException | None) -> None:
         """It may be a proposal of this member's own, of which the leader's answer is on its way."""
         self._recent[entry.index] = (entry.term, value, error)
         if len(self._recent) > RECENT_RESULTS:
             del self._recent[next(iter(self._recent))]
-
-    def _answer_reads(self, ready: Ready) -> None:
-        for number, _ in ready.reads:
-            if (waiter := self._reading.get(number)) is not None:
-                waiter.answer(None)
-        for number in ready.aborted_reads:
-            if (waiter := self._reading.get(number)) is not None:
-                waiter.answer(None, Unavailable("raft: the leader changed"))
 
     def _lose_waiters(self, was_leader: bool) -> None:
         """The leader changed. Proposals on their way to it may be lost; those that have an index
@@ -541,27 +553,16 @@ class RaftNode:
                 waiter.answer(None, lost())
 
     def _maybe_snapshot(self) -> None:
-        """The machine's state at once (it is the caller's to be quick); the disk in slices.
-
-        Not before the log has grown by what the last one had (dissertation, 5.1.3), so that the
-        cost of a commit does not grow with the state; and each member at its own time, so that the
-        disks of a majority are always free of it.
-        """
-        index, every = self.replica.applied_index, self.snapshot_entries
-        phase = self.replica.id * every * 2 // 5
-        due = (index + phase) // every > (self._snapshot_at + phase) // every
-        if not due or self._is_saving or self._applied_bytes < self._snapshot_bytes:
+        """The machine's state at once (it is the caller's to be quick); the disk in slices."""
+        if not self._snapshots.is_due(index := self.replica.applied_index):
             return
-        self._is_saving = True
         data = self.machine.snapshot()
-        self._snapshot_bytes, self._applied_bytes = len(data), 0
+        self._snapshots.begins(len(data))
         snapshot = self.replica.snapshot_at(index, split_chunks(data))
 
         def saved(error: BaseException | None) -> None:
-            self._is_saving = False
-            self._snapshot_at = index
+            self._snapshots.ended(index, saved=error is None)
             if error is None:
-                self._snapshots_taken += 1
                 self.replica.compact(snapshot)
                 self._bell.ring()
 

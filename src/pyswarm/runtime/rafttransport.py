@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -23,7 +23,8 @@ from pyswarm.errors import InvalidArgument
 from pyswarm.raft.wire import MESSAGE_BYTES_MAX
 from pyswarm.runtime.rafttls import Channel, accept_channel, open_channel
 
-Receive = Callable[[bytes], None]
+Receive = Callable[[Sequence[bytes]], None]
+"""Takes the frames that arrived together. Never raises."""
 
 QUEUE_BYTES_MAX = 2 * MESSAGE_BYTES_MAX
 """Waiting for one peer; beyond that frames are dropped, as a network would. It holds a whole window
@@ -58,7 +59,7 @@ class RaftTransport(Protocol):
     async def run(
         self, receive: Receive, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Hand every frame that arrives to ``receive``, until cancelled."""
+        """Hand the frames that arrive to ``receive``, until cancelled."""
         ...
 
 
@@ -78,7 +79,7 @@ class MemoryTransport:
         """See :class:`RaftTransport`."""
         receive = self._hub.get(address)
         if receive is not None and self._address in self._hub:
-            trio.lowlevel.current_trio_token().run_sync_soon(receive, frame)
+            trio.lowlevel.current_trio_token().run_sync_soon(receive, (frame,))
 
     def flush(self) -> None:
         """Nothing: frames have left when they were sent."""
@@ -232,7 +233,8 @@ class TcpTransport:
             with channel:
                 while chunk := await channel.receive():
                     buffer += chunk
-                    take_frames(buffer, receive)
+                    if frames := take_frames(buffer):
+                        receive(frames)
 
     async def _deliver(self, address: str, place: tuple[str, int], link: Link) -> None:
         """Connect, and again while there is something to deliver; what could not be is lost."""
@@ -272,8 +274,10 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def take_frames(buffer: bytearray, receive: Receive) -> None:
-    """Hand over the whole frames at the head of ``buffer`` and remove them."""
+def take_frames(buffer: bytearray) -> list[bytes]:
+    """The whole frames at the head of ``buffer``, which are removed there. Raises
+    ``InvalidArgument``."""
+    frames: list[bytes] = []
     offset = 0
     while len(buffer) - offset >= _LENGTH_BYTES:
         length = int.from_bytes(buffer[offset : offset + _LENGTH_BYTES], "big")
@@ -282,6 +286,7 @@ def take_frames(buffer: bytearray, receive: Receive) -> None:
         end = offset + _LENGTH_BYTES + length
         if end > len(buffer):
             break
-        receive(bytes(buffer[offset + _LENGTH_BYTES : end]))
+        frames.append(bytes(buffer[offset + _LENGTH_BYTES : end]))
         offset = end
     del buffer[:offset]
+    return frames

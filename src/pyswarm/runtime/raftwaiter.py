@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
 import trio
 
 from pyswarm.errors import Unavailable
+from pyswarm.raft import Ready
 
 
 class Waiter:
@@ -58,6 +60,10 @@ class Bell:
     def ring(self) -> None:
         """There is something to do."""
         self.rung = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the task look around, though it is not rung for."""
         task, self.task = self.task, None
         if task is not None:
             trio.lowlevel.reschedule(task)
@@ -67,13 +73,30 @@ class Bell:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait(self) -> None:
-        """Until it is rung; at once if it was since the last time."""
+        """Until it is rung or its task woken; at once while it is ``rung``, which whoever does what
+        it was rung for takes back."""
         if self.rung:
             await trio.lowlevel.checkpoint()
         else:
             self.task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
-        self.rung = False
+
+
+def tell_readers(waiting: Mapping[int, Waiter], ready: Ready) -> None:
+    """Those whose reads are done, or cannot be."""
+    for number, _ in ready.reads:
+        if (waiter := waiting.get(number)) is not None:
+            waiter.answer(None)
+    for number in ready.aborted_reads:
+        if (waiter := waiting.get(number)) is not None:
+            waiter.answer(None, Unavailable("raft: the leader changed"))
+
+
+def expire(waiting: Mapping[int, Waiter], now: float) -> None:
+    """Those who have waited long enough."""
+    for waiter in waiting.values():
+        if waiter.deadline <= now:
+            waiter.answer(None, too_late())
 
 
 def lost() -> Unavailable:
