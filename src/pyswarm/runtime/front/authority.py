@@ -139,10 +139,7 @@ async def rotate_ca(
     member.check_manager()
     wanted, with_key = _pem(cert, "cert"), _pem(key, "key")
     bridge = _pem(cross_signed, "cross_signed")
-    endpoint = member.node.endpoint
-    external = endpoint.external_ca if isinstance(endpoint, TlsEndpoint) else None
-    if wanted and not with_key and external is not None:
-        await _check_external(member, external, wanted)
+    await check_external(member, wanted, with_key)
 
     def make(swarm: Swarm) -> UpdateSwarm:
         ca = attrs.evolve(
@@ -152,7 +149,7 @@ async def rotate_ca(
             force_rotate=swarm.spec.ca.force_rotate + (not wanted),
         )
         request = UpdateSwarm(swarm.version, attrs.evolve(swarm.spec, ca=ca))
-        return with_root(request, swarm, is_external=external is not None, cross_signed=bridge)
+        return with_root(member, request, swarm, cross_signed=bridge)
 
     written = await change_swarm(member, make)
     rotation = written.root_ca.rotation
@@ -160,12 +157,11 @@ async def rotate_ca(
 
 
 def with_root(
-    request: UpdateSwarm, swarm: Swarm, *, is_external: bool = False, cross_signed: bytes = b""
+    member: Member, request: UpdateSwarm, swarm: Swarm, *, cross_signed: bytes = b""
 ) -> UpdateSwarm:
     """The request, with the root that its settings ask for: Docker asks in settings, by a counter
-    that was raised (``force_rotate``) or by the root itself, which does not stay in them.
-
-    ``is_external``: this manager has an external CA. Raises ``InvalidArgument``.
+    that changed (``force_rotate``) or by the root itself, which does not stay in them, since they
+    are shown. Raises ``InvalidArgument``.
     """
     ca = request.spec.ca
     forced = ca.force_rotate != swarm.spec.ca.force_rotate
@@ -176,9 +172,9 @@ def with_root(
         cert_pem=ca.signing_ca_cert,
         key_pem=ca.signing_ca_key or None,
         force=forced,
-        external=is_external,
+        external=_external_ca(member) is not None,
         cross_signed_pem=cross_signed,
-        now=SystemClock().realtime(),
+        now=member.node.clock.realtime(),
     )
     ca = attrs.evolve(ca, signing_ca_cert=b"", signing_ca_key=b"")
     return attrs.evolve(request, spec=attrs.evolve(request.spec, ca=ca), root_ca=root)
@@ -192,12 +188,21 @@ def _pem(text: Pem | None, name: str) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
-async def _check_external(member: Member, external: ExternalCA, cert: bytes) -> None:
-    """The external CA must sign for the wanted root before the swarm depends on it."""
+def _external_ca(member: Member) -> ExternalCA | None:
+    endpoint = member.node.endpoint
+    return endpoint.external_ca if isinstance(endpoint, TlsEndpoint) else None
+
+
+async def check_external(member: Member, cert: bytes, key: bytes) -> None:
+    """Where a root is wanted whose key is kept elsewhere, the external CA must sign for it before
+    the swarm depends on it. Raises ``ExternalCAFailed``."""
+    external = _external_ca(member)
+    if not cert or key or external is None:
+        return
     swarm_id = member.node.machine.identity.swarm_id
 
     async def check() -> None:
-        await probe(external, cert, swarm_id, SystemClock().realtime())
+        await probe(external, cert, swarm_id, member.node.clock.realtime())
 
     await member.loop.run(check)
 

@@ -2,8 +2,7 @@
 
 The way of Docker's API: the caller has read a version, changes it, and says what is to be rotated.
 Whatever is drawn is drawn here, since a turn draws no secrets. A root that the settings bring
-begins a rotation, as does a counter of forced rotations that has changed; the settings do not keep
-it, since they are shown.
+begins a rotation, as does a counter of forced rotations that has changed.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from __future__ import annotations
 import attrs
 
 from pyswarm.ca import JoinToken
-from pyswarm.ca.authority import decided
 from pyswarm.errors import OutOfSequence
-from pyswarm.model import CAConfig, RootCAState, Swarm, SwarmSpec
+from pyswarm.model import Swarm, SwarmSpec
 from pyswarm.model.requests import UpdateSwarm
+from pyswarm.runtime.front.authority import check_external, with_root
 from pyswarm.runtime.front.locking import with_fresh_key, wrapped_here
 from pyswarm.runtime.front.member import Member
-from pyswarm.runtime.tls import TlsEndpoint
 from pyswarm.secretstore import UnlockKey
 
 
@@ -37,10 +35,8 @@ async def replace_settings(
     current = await member.read(lambda store: store.swarm)
     if version != current.version:
         raise OutOfSequence(f"the swarm is at version {current.version}, not {version}")
-    kept = attrs.evolve(spec, ca=attrs.evolve(spec.ca, signing_ca_cert=b"", signing_ca_key=b""))
-    request = with_fresh_key(UpdateSwarm(version, kept), current)
-    if (changed := _root(member, current, spec.ca)) is not None:
-        request = attrs.evolve(request, root_ca=changed)
+    await check_external(member, spec.ca.signing_ca_cert, spec.ca.signing_ca_key)
+    request = with_root(member, with_fresh_key(UpdateSwarm(version, spec), current), current)
     root = current.root_ca
     if rotate_worker_token:
         request = attrs.evolve(request, rotate_worker_token=_fresh(root.worker_token))
@@ -56,19 +52,3 @@ async def replace_settings(
 
 def _fresh(token: str) -> str:
     return str(JoinToken.parse(token).rotated())
-
-
-def _root(member: Member, current: Swarm, wanted: CAConfig) -> RootCAState | None:
-    """The authority with the rotation that the settings ask for; None where they ask for none."""
-    is_forced = wanted.force_rotate != current.spec.ca.force_rotate
-    if not (wanted.signing_ca_cert or wanted.signing_ca_key or is_forced):
-        return None
-    endpoint = member.node.endpoint
-    return decided(
-        current.root_ca,
-        cert_pem=wanted.signing_ca_cert,
-        key_pem=wanted.signing_ca_key or None,
-        force=is_forced,
-        external=isinstance(endpoint, TlsEndpoint) and endpoint.external_ca is not None,
-        now=member.node.clock.realtime(),
-    )
