@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
 
 from pyswarm.model import Role
 from pyswarm.runtime.collector import keep_frozen
-from pyswarm.runtime.front.founding import JOIN_TIMEOUT_S, Prepare, Prepared, Settings
+from pyswarm.runtime.front.describing import keep_described
+from pyswarm.runtime.front.founding import JOIN_TIMEOUT_S, Prepare, Prepared, Settings, described
 from pyswarm.runtime.front.loops import Elsewhere, Here, Loop, own_loop
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.front.places import start_certificates
@@ -85,6 +87,9 @@ async def _running(settings: Settings, prepare: Prepare, loop: Loop) -> AsyncIte
             trio.open_nursery() as nursery,
         ):
             start_certificates(prepared.network, node, prepared.disk, nursery)
+            nursery.start_soon(
+                keep_described, node, partial(described, settings, prepared.executor)
+            )
             if settings.tune_gc:
                 nursery.start_soon(keep_frozen, lambda: prepared.machine.is_leader)
             try:
