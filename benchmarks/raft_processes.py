@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import random
 import selectors
 import socket
 import statistics
@@ -16,12 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 START_SECONDS = 30.0
 TICKS = os.sysconf("SC_CLK_TCK")
+PORTS = range(12_000, 32_000)  # below those that systems give to whoever calls somebody
 
 
 class Unavailable(Exception):
@@ -180,11 +183,14 @@ def answer(value: Any) -> None:
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody uses just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = random.choice(PORTS)
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 def make_certificate(directory: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import trio
@@ -66,3 +68,18 @@ async def until(
             if found is True or (not isinstance(found, bool) and await found):
                 return
             await trio.sleep(0.02)
+
+
+PORTS = range(12_000, 32_000)  # below those that systems give to whoever calls somebody
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody uses just now, and that no connection gets by chance."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = random.choice(PORTS)
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports

@@ -21,8 +21,9 @@ from pyswarm.runtime.storage import (
     MemoryStorage,
     WriteFailed,
 )
+from swarms import free_ports
 
-from .test_storage_raftnode import Log, free_ports, group, tls_contexts, until
+from .test_storage_raftnode import Log, group, tls_contexts, until
 
 
 class Mailbox(list[bytes]):

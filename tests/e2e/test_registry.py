@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator
@@ -36,7 +35,7 @@ from pyswarm.model.images import ImageReference
 from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.registry import Credentials, RegistryClient
 from pyswarm.runtime.registry.http import fetch
-from swarms import WAIT_S, one_node, until
+from swarms import WAIT_S, free_ports, one_node, until
 
 REGISTRY = shutil.which("docker-registry") or ""
 pytestmark = pytest.mark.skipif(not REGISTRY, reason="Debian's docker-registry is not installed")
@@ -45,15 +44,10 @@ SINGLE = "application/vnd.docker.distribution.manifest.v2+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @asynccontextmanager
 async def registry(directory: Path, auth: str = "") -> AsyncIterator[str]:
     """Its address, while it runs."""
-    port = free_port()
+    port = free_ports(1)[0]
     config = directory / "config.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: "
@@ -168,7 +162,7 @@ class TokenServer:
     """Gives a token to whoever shows the password, as the registry's configuration says."""
 
     def __init__(self, directory: Path) -> None:
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.seen: list[str] = []
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tokens")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pyswarm.raft import AddMember, PromoteMember, RemoveMember
 from pyswarm.runtime.raftnode import RaftNode, run_raft
 from pyswarm.runtime.rafttransport import MemoryTransport, TcpTransport
 from pyswarm.runtime.storage import FileDirectory, Identity, MemoryStorage
+from swarms import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "replicated_dict.py"
 TICK = 0.01  # seconds: elections within a quarter of a second
@@ -97,6 +97,16 @@ async def group(**options):
         nursery.cancel_scope.cancel()
 
 
+async def insist(node: RaftNode, command: bytes) -> None:
+    """Again if nobody knows what became of it: on a busy machine another member may lead."""
+    while True:
+        try:
+            await node.propose(command)
+            return
+        except Unavailable as error:
+            assert error.outcome == "unknown"
+
+
 async def until(condition) -> None:
     while not condition():  # noqa: ASYNC110 (what changes it belongs to others)
         await trio.sleep(TICK)
@@ -169,7 +179,8 @@ async def test_snapshots_shorten_the_log_and_bring_up_a_member_that_was_away() -
         await swarm.crash(away)
         swarm.disks[away] = MemoryStorage()  # and it has lost its disk: a new member, in effect
         for number in range(700):
-            await leader.propose(b"%d" % number)
+            await insist(leader, b"%d" % number)
+        leader = await swarm.leader()
         status = leader.status()
         assert status.snapshot_index > 600 and status.first_index > 1
         configuration = await leader.change(AddMember(b"d"))
@@ -177,8 +188,9 @@ async def test_snapshots_shorten_the_log_and_bring_up_a_member_that_was_away() -
         newcomer = await swarm.start(id, address="d")
         await leader.change(PromoteMember(id))  # once it has caught up
         await until(lambda: len(newcomer.machine.commands) >= 700)
+        leader = await swarm.leader()
         await leader.change(RemoveMember(away, force=True))
-        assert await newcomer.propose(b"new") == 701
+        assert await newcomer.propose(b"new") == len(newcomer.machine.commands) >= 701
         again = MemoryStorage.load(swarm.disks[leader.replica.id])
         assert again.snapshot is not None and again.snapshot.index > 600
 
@@ -202,14 +214,6 @@ async def test_garbage_is_dropped() -> None:
 
 
 # -- real sockets, disks and processes
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 async def test_over_tcp_with_tls_and_sealed_disks(tmp_path) -> None:
