@@ -15,7 +15,7 @@ from pyswarm.agent import TaskContext
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.executors import CallableExecutor
 
-WAIT_S = 20.0  # a guard, far above what anything here takes
+WAIT_S = 30.0  # a guard, far above what anything here takes
 
 
 async def sleeper(task: TaskContext) -> None:
