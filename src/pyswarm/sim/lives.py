@@ -61,31 +61,24 @@ class LifeWorkload(Workload):
     def __init__(self, world: World, rng: Rng, *, every_s: float = 0.6) -> None:
         super().__init__(world, rng, every_s=every_s)
 
-    def _body(self, host: Host) -> Any:
-        assert host.machine is not None and host.machine.manager is not None
-        store = host.machine.manager.store
-        if not store.has_swarm:
-            return None
-        make: Callable[[Store], Any] = self._rng.choice(
-            (
-                self._create,
-                self._scale,
-                self._update,
-                self._update,
-                self._update,
-                self._settings,
-                self._rotate,
-                self._rotate,
-                self._roll_back,
-                self._force,
-                self._remove,
-                self._availability,
-                self._create_payload,
-                self._create_payload,
-                self._remove_payload,
-            )
+    def _kinds(self) -> tuple[Callable[[Store], Any], ...]:
+        return (
+            self._create,
+            self._scale,
+            self._update,
+            self._update,
+            self._update,
+            self._settings,
+            self._rotate,
+            self._rotate,
+            self._roll_back,
+            self._force,
+            self._remove,
+            self._availability,
+            self._create_payload,
+            self._create_payload,
+            self._remove_payload,
         )
-        return make(store)
 
     def mend(self, host: Host, store: Store) -> bool:
         """Put right what cannot converge: one request for each node and service that needs it.

@@ -71,31 +71,24 @@ class MemberWorkload(Workload):
             for task_id in host.disk.tasks:
                 host.disk.save_task(task_id, None, None)
 
-    def _body(self, host: Host) -> Any:
-        assert host.machine is not None and host.machine.manager is not None
-        store = host.machine.manager.store
-        if not store.has_swarm:
-            return None
-        make: Callable[[Store], Any] = self._rng.choice(
-            (
-                self._create,
-                self._availability,
-                self._role,
-                self._role,
-                self._several_roles,
-                self._label,
-                self._join,
-                self._join,
-                self._ghost,
-                self._leave,
-                self._leave,
-                self._flap,
-                self._flap,
-                self._remove_node,
-                self._remove_lost,
-            )
+    def _kinds(self) -> tuple[Callable[[Store], Any], ...]:
+        return (
+            self._create,
+            self._availability,
+            self._role,
+            self._role,
+            self._several_roles,
+            self._label,
+            self._join,
+            self._join,
+            self._ghost,
+            self._leave,
+            self._leave,
+            self._flap,
+            self._flap,
+            self._remove_node,
+            self._remove_lost,
         )
-        return make(store)
 
     # -- requests
 

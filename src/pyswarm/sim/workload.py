@@ -119,32 +119,31 @@ class Workload:
     def _body(self, host: Host) -> Any:
         assert host.machine is not None and host.machine.manager is not None
         store = host.machine.manager.store
-        if not store.has_swarm:
-            return None
-        make: Callable[[Store], Any] = self._rng.choice(
-            (
-                self._create,
-                self._create,
-                self._create,
-                self._create,
-                self._scale,
-                self._scale,
-                self._scale,
-                self._update,
-                self._update,
-                self._roll_back,
-                self._remove,
-                self._availability,
-                self._create_network,
-                self._remove_network,
-                self._create_payload,
-                self._remove_payload,
-                self._role,
-                self._remove_node,
-                self._join,
-            )
+        return self._rng.choice(self._kinds())(store) if store.has_swarm else None
+
+    def _kinds(self) -> tuple[Callable[[Store], Any], ...]:
+        """What makes a request, or nothing; as often as each stands here."""
+        return (
+            self._create,
+            self._create,
+            self._create,
+            self._create,
+            self._scale,
+            self._scale,
+            self._scale,
+            self._update,
+            self._update,
+            self._roll_back,
+            self._remove,
+            self._availability,
+            self._create_network,
+            self._remove_network,
+            self._create_payload,
+            self._remove_payload,
+            self._role,
+            self._remove_node,
+            self._join,
         )
-        return make(store)
 
     def _service(self, store: Store) -> Service | None:
         services = list(store.services())
