@@ -18,11 +18,7 @@ import pytest
 from recorded.daemons import Daemons
 
 docker = pytest.importorskip("docker")
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="daemons run on Linux"),
-    # docker-py does not close the socket of a stream that is not read to its end
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="daemons run on Linux")
 
 PATIENCE_S = 60.0
 
@@ -185,8 +181,8 @@ def test_services(here: Any) -> None:
             sorted(b"".join(service.logs(stdout=True)).split()) == sorted(b"I am 1 I am 2".split())
         )
     )
-    first = next(service.logs(stdout=True, follow=True, timestamps=True, details=True))
-    assert b"com.docker.swarm.task.id=" in first
+    following = service.logs(stdout=True, follow=True, timestamps=True, details=True)
+    assert b"com.docker.swarm.task.id=" in next(following)
     service.scale(1)
     eventually(lambda: running(service, 1))
     service.reload()
@@ -201,6 +197,7 @@ def test_services(here: Any) -> None:
     assert containers[0].labels["com.docker.swarm.service.name"] == "web"
     service.remove()
     assert here.services.list() == []
+    assert b"I am 1" in b"".join(following)  # it ends with the service
 
 
 def test_nodes_and_the_swarm(clients: list[Any], here: Any) -> None:

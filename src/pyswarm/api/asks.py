@@ -131,7 +131,7 @@ class ReadLogs:
     """
 
     tasks: Callable[[Reader], Iterable[Task]]
-    """Those wanted, as of now; asked again while following."""
+    """Those wanted, as of now; asked again while following, until it raises ``NotFound``."""
     task_id: str = ""
     """The only one, if it is one."""
     wish: LogWish

@@ -22,6 +22,7 @@ from pyswarm.api.lookup import find
 from pyswarm.api.messages import ApiVersion, Conversation, HttpRequest, Route, Streamed
 from pyswarm.api.rendering import log_time_text
 from pyswarm.api.versions import as_recorded
+from pyswarm.errors import NotFound
 from pyswarm.model import Service, Task
 from pyswarm.store import Reader
 
@@ -146,6 +147,8 @@ def of_service(request: HttpRequest, reference: str) -> Conversation:
     service: Service = yield Read(which)
 
     def tasks(reader: Reader) -> Iterable[Task]:
+        if reader.service(service.id) is None:
+            raise NotFound(f"service {service.id} not found")
         return reader.tasks_of_service(service.id)
 
     container = service.spec.task.container

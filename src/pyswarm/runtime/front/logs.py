@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from pyswarm.agent import LogLine
-from pyswarm.errors import SwarmError, Unavailable
+from pyswarm.errors import NotFound, SwarmError, Unavailable
 from pyswarm.model import Task, TaskState
 from pyswarm.runtime.front.logdesk import Lines, Wish
 from pyswarm.runtime.front.member import Member
@@ -18,7 +18,7 @@ from pyswarm.runtime.front.streams import Stream
 from pyswarm.store import Store
 
 Which = Callable[[Store], Iterable[Task]]
-"""The tasks whose lines are wanted, as of now."""
+"""The tasks whose lines are wanted, as of now; ``NotFound`` once there can be no more."""
 
 BATCHES_AHEAD = 4
 """Batches fetched before the reader asks for them."""
@@ -93,7 +93,11 @@ class _Reading:
         node = self._member.node
         while True:
             pending = False
-            for task in self._which(node.store):
+            try:
+                tasks = self._which(node.store)
+            except NotFound:
+                return  # what was followed is gone: the tasks that are read end too
+            for task in tasks:
                 if task.id in self._seen:
                     continue
                 if not task.node_id or task.state < TaskState.STARTING:

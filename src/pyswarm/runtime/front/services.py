@@ -191,6 +191,8 @@ class ServiceHandle(Handle[Service]):
         """
 
         def those(store: Store) -> Iterable[Task]:
+            if store.service(self.id) is None:
+                raise NotFound(f"service {self.id} not found")
             return store.tasks_of_service(self.id)
 
         return read_logs(self._member, those, options)
