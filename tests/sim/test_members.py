@@ -12,7 +12,7 @@ from pyswarm.node import Halted, Published
 from pyswarm.sim import Simulation
 from pyswarm.sim.campaign import run
 
-SEEDS = 8
+SEEDS = 4
 CHUNK = 2
 
 

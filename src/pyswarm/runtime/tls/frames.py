@@ -29,6 +29,9 @@ FRAGMENT_BYTES_MAX = 64 * 1024
 QUEUE_BYTES_MAX = MESSAGE_BYTES_MAX + 16 * 1024 * 1024
 """Waiting for one peer; beyond that messages are lost, as in any network."""
 
+PULSE_BYTES_MAX = 1024 * 1024
+"""Beyond that limit: heartbeats and votes, which are small, find room where all else is full."""
+
 _HEADER = struct.Struct(">BBBxI")
 _TOTAL = struct.Struct(">I")
 _FIRST, _LAST = 1, 2
@@ -109,7 +112,8 @@ class SendQueue:
 
     def put(self, lane: Lane, message: bytes) -> bool:
         """Queue a message; False if there is no room."""
-        if self.waiting_bytes and self.waiting_bytes + len(message) > self._limit:
+        limit = self._limit + (PULSE_BYTES_MAX if lane is Lane.PULSE else 0)
+        if self.waiting_bytes and self.waiting_bytes + len(message) > limit:
             return False
         self._lanes[lane].append(message)
         self.waiting_bytes += len(message)
