@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -286,12 +287,23 @@ def test_the_readme_gives_the_two_commands() -> None:
     assert [line.strip() for line in lines if line.strip() in README_COMMANDS] == README_COMMANDS
 
 
-def test_without_its_extra_the_command_names_it_in_one_line() -> None:
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("click", ["demo"], "cli"),
+        ("h11", ["daemon", "--state-dir", "state", "-H", "unix:///nowhere/x.sock"], "daemon"),
+    ],
+)
+def test_without_its_extra_the_command_names_it_in_one_line(
+    tmp_path: Path, missing: str, arguments: list[str], extra: str
+) -> None:
     code = (
-        "import sys; sys.modules['click'] = None; sys.argv = ['pyswarm', 'demo']\n"
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['pyswarm', *{arguments!r}]\n"
         "from pyswarm.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
-    assert "pip install 'pyswarm-orchestrator[cli]'" in done.stderr
+    assert f"pip install 'pyswarm-orchestrator[{extra}]'" in done.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing was made"

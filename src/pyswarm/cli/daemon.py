@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def executor_maker(
 
 def run(options: dict[str, Any]) -> None:
     """Run the daemon until a signal ends it."""
+    if options["host"]:
+        import_module("pyswarm.runtime.engine")  # a missing extra is told before anything is made
     level = logging.DEBUG if options["debug"] else logging.INFO
     logging.basicConfig(level=level, format=LOG_FORMAT)
     state_dir: Path = options["state_dir"].absolute()
