@@ -36,6 +36,7 @@ _NORMAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bM[A-Za-z0-9+/]{15,}={0,2}", "<der>"),
         (r"/var/lib/reference/[^\s\"']*", "<path>"),
         (r"(?<=following services: ).*", "<services>"),
+        (r"verify: Service( \S+)? converged", "verify: Service converged"),
         (r"Runtimes: .*", "Runtimes: <runtimes>"),
         (r"docker (28\.\d+\.\d+|20\.10\.\d+\S*)", "docker <version>"),
     )

@@ -207,7 +207,7 @@ def await_end(request: HttpRequest, reference: str) -> Conversation:
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/containers/json", list_containers),
-    Route("GET", "/containers/{id}/json", inspect),
+    Route("GET", "/containers/{id...}/json", inspect),
     Route("GET", "/containers/{id}/logs", read_logs),
     Route("POST", "/containers/{id}/kill", kill),
     Route("POST", "/containers/{id}/stop", stop),

@@ -86,8 +86,8 @@ def inspect(request: HttpRequest, reference: str) -> Conversation:
     """One network; ``verbose`` with the services on it, ``scope`` to say which one is meant."""
     verbose = flag(request, "verbose")
     scope = request.param("scope")
-    networks = [one for one in (yield from _all(request.version)) if scope in ("", one.scope)]
-    chosen = _unique(networks, reference)
+    found = yield from _all(request.version, predefined=scope == SCOPE)
+    chosen = _unique([one for one in found if scope in ("", one.scope)], reference)
     if chosen.scope != SCOPE:
         return Response(200, chosen.json + b"\n")
 
@@ -100,11 +100,12 @@ def inspect(request: HttpRequest, reference: str) -> Conversation:
     return Response(200, (yield from _answered(question)) + b"\n")
 
 
-def _all(version: ApiVersion) -> Generator[Any, Any, list[Shown]]:
-    """The swarm's networks as far as they can be had, and the local ones."""
+def _all(version: ApiVersion, *, predefined: bool = False) -> Generator[Any, Any, list[Shown]]:
+    """The swarm's networks as far as they can be had, and the local ones. ``predefined``: with
+    those through which a service says that it wants a node's own (``--network host``)."""
     swarm: list[Shown] = []
     with suppress(SwarmError):  # no manager: the local ones can still be shown
-        swarm = yield from _answered(_swarm_networks(version))
+        swarm = yield from _answered(_swarm_networks(version, predefined))
     status: HostStatus = yield Host("status")
     return [*swarm, *_local_networks(status, version)]
 
@@ -117,7 +118,7 @@ def _answered(question: Question) -> Generator[Any, Any, Any]:
         return (yield Read(question, stale=True))
 
 
-def _swarm_networks(version: ApiVersion) -> Question:
+def _swarm_networks(version: ApiVersion, predefined: bool) -> Question:
     def question(reader: Reader, live: Live) -> list[Shown]:
         return [
             Shown(
@@ -130,7 +131,7 @@ def _swarm_networks(version: ApiVersion) -> Question:
                 live.rendered.of(network, show_network, version),
             )
             for network in in_order(reader.networks())
-            if PREDEFINED_LABEL not in network.spec.labels
+            if predefined or PREDEFINED_LABEL not in network.spec.labels
         ]
 
     return question

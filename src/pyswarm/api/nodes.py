@@ -30,7 +30,7 @@ def rendered(node: Node, live: Live) -> bytes:
     reachability = ""
     if node.manager is not None:
         reachability = live.reachability.get(node.id, UNKNOWN)
-        if reachability == UNKNOWN:
+        if reachability == UNKNOWN and live.node_id != live.leader_id:
             reachability = _BY_STATE.get(node.state, UNKNOWN)
     return live.rendered.of(node, show_node, node.id == live.leader_id, reachability)
 

@@ -131,6 +131,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/volumes", list_volumes),
     Route("POST", "/volumes/create", create),
     Route("POST", "/volumes/prune", prune),
-    Route("GET", "/volumes/{name}", inspect),
+    Route("GET", "/volumes/{name...}", inspect),
     Route("DELETE", "/volumes/{name}", remove),
 )
