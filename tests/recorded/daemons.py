@@ -13,8 +13,9 @@ from pathlib import Path
 START_S = 60.0
 STOP_S = 30.0
 
-IMAGES = ("busybox=", "nginx=sleep infinity", "redis=sleep infinity")
-"""What the recorded services run; the recorded image of busybox had no command of its own."""
+SLEEPERS = ("nginx", "redis", "mysql", "wordpress")
+IMAGES = ("busybox=", *(f"{name}=sleep infinity" for name in SLEEPERS))
+"""What services run; the recorded image of busybox had no command of its own."""
 
 SIZES = {
     "500k-1": 511_999,
