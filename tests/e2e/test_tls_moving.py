@@ -92,12 +92,15 @@ async def test_a_host_that_lost_its_address(
         with monkeypatch.context() as patched:
             patched.setattr(addresses, "_is_own", lambda host: host == "127.0.0.9")
             patched.setattr(addresses, "system_addresses", lambda: [("eth0", "127.0.0.9")])
-            async with opened(tmp_path / "w") as worker:
-                assert worker.addr == "127.0.0.9:" + old.rpartition(":")[2]
-                await worker.wait_ready(timeout=WAIT_S)
+            for listen in ("0.0.0.0:" + old.rpartition(":")[2], None):
+                async with opened(tmp_path / "w", listen_addr=listen) as worker:
+                    assert worker.addr == "127.0.0.9:" + old.rpartition(":")[2]
+                    await worker.wait_ready(timeout=WAIT_S)
     monkeypatch.setattr(addresses, "DEFAULT_LISTEN", f"0.0.0.0:{port}")
     monkeypatch.setattr(addresses, "_is_own", lambda host: False)
-    with caplog.at_level(logging.WARNING):
-        async with opened(tmp_path / "m") as founder:
-            assert founder.addr == known
-    assert "address.foreign" in caplog.text
+    for listen in (None, f"0.0.0.0:{port}"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            async with opened(tmp_path / "m", listen_addr=listen) as founder:
+                assert founder.addr == known
+        assert "address.foreign" in caplog.text

@@ -437,8 +437,9 @@ def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
 
 
 def _preferred(settings: Settings, record: NodeRecord) -> str:
-    is_asked_for = settings.listen_addr is not None or settings.advertise_addr is not None
-    return preferred_address(settings.network, record, is_asked_for=is_asked_for)
+    if settings.advertise_addr is not None:
+        return record.addr
+    return preferred_address(settings.network, record, settings.listen_addr)
 
 
 def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Place) -> Prepared:

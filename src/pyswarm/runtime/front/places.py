@@ -118,12 +118,14 @@ def check_not_moved(place: Place, known_addr: str) -> None:
         )
 
 
-def preferred_address(network: Network, record: NodeRecord, *, is_asked_for: bool) -> str:
-    """Where a node that starts again would like to be: where it was. A worker goes along with the
-    host's address; a manager stays where its log says (it may be behind a NAT), and says what to do
-    if that is wrong."""
-    if is_asked_for or not isinstance(network, TlsNetwork) or addresses.is_here(record.addr):
+def preferred_address(network: Network, record: NodeRecord, listen: str | None) -> str:
+    """Where a node that starts again, and is not told what to advertise, would like to be: where it
+    was. A worker goes along with the host's address; a manager stays where its log says (it may be
+    behind a NAT), and says what to do if that is wrong."""
+    if not isinstance(network, TlsNetwork) or addresses.is_here(record.addr):
         return record.addr
+    if listen is not None and not addresses.listen_address(listen).is_any:
+        return record.addr  # the listening address says where
     if not record.member_id:
         return addresses.moved_address(record.addr)
     log_event(
