@@ -42,6 +42,14 @@ class Call:
 
 
 @attrs.frozen
+class Together:
+    """Calls that waited at the same time: all are taken in before anything is decided, so that
+    requests share a turn."""
+
+    calls: tuple[Call, ...]
+
+
+@attrs.frozen
 class Persisted:
     """The disk's answer to ``PersistLog`` of ``seat``; ``error`` is the sentence if it could not.
 
@@ -95,6 +103,7 @@ NodeInput = (
     Wake
     | FromPeer
     | Call
+    | Together
     | Persisted
     | SnapshotSaved
     | KeysWrapped

@@ -61,6 +61,7 @@ from pyswarm.node.inputs import (
     SessionBroken,
     SnapshotSaved,
     Stop,
+    Together,
     Wake,
 )
 from pyswarm.node.manager import Manager
@@ -184,6 +185,9 @@ class NodeMachine:
                 self._from_peer(identity, addr, message)
             case Call():
                 self._call(input)
+            case Together(calls):
+                for call in calls:
+                    self._call(call)
             case Persisted() | SnapshotSaved() | KeysWrapped():
                 if self.manager is not None:
                     self.manager.disk_answered(input)

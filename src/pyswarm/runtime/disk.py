@@ -116,7 +116,10 @@ class Disk:
             self._submit(ready, done)
 
     def _submit(self, ready: Ready, done: Done) -> None:
-        self._new_log().submit(Batch(ready.hard_state, ready.entries, ready.snapshot), done)
+        batch = Batch(ready.hard_state, ready.entries, ready.snapshot)
+        # What is for others has not left yet: with their work before them, they do not wait for
+        # this disk.
+        self._new_log().submit(batch, done, prompt=not ready.messages)
 
     def _new_log(self) -> LogStorage:
         if self._log is None:

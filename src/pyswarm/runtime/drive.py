@@ -1,7 +1,8 @@
 """The one driver: time and inputs into a machine, effects out of it.
 
-Whatever happens is put into an inbox, from any thread; the driver takes it out in order, steps
-the machine, and hands each effect to ``perform``, which must not wait. When the inbox is empty it
+Whatever happens is put into an inbox, from any thread; the driver takes it out in order (``gather``
+may make one input of several), steps the machine, and hands each effect to ``perform``, which must
+not wait. When the inbox is empty it
 sleeps until something comes or the machine's next deadline is due.
 
 The swarm shares its host's loop. A loop that is kept busy elsewhere delays heartbeats; the driver
@@ -19,6 +20,7 @@ import trio
 
 from pyswarm.env import Clock
 from pyswarm.machine import Effect
+from pyswarm.runtime.waiter import Bell
 
 INPUTS_PER_BREATH = 64
 """Inputs taken before other tasks of the loop get their turn."""
@@ -47,14 +49,18 @@ class Driver:
         wake: Callable[[], Any],
         perform: Callable[[Effect], None],
         on_lag: Callable[[float], None] | None = None,
+        gather: Callable[[deque[Any]], Any] = deque.popleft,
     ) -> None:
         self._machine = machine
         self._clock = clock
         self._wake = wake
         self._perform = perform
         self._on_lag = on_lag
+        self._gather = gather
         self._inbox: deque[Any] = deque()
-        self._news = trio.Event()
+        self._bell = Bell()
+        self._at: float | None = None
+        """When time alone brings something next, as the machine said after the last step."""
         self._thread: int | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = False
@@ -68,26 +74,23 @@ class Driver:
         """Put an input into the inbox; from any thread, and never waits."""
         self._inbox.append(input)
         if self._thread == threading.get_ident():
-            self._news.set()
+            self._bell.ring()
         elif self._token is not None:
             try:
-                self._token.run_sync_soon(self._hear, idempotent=True)
+                self._token.run_sync_soon(self._bell.ring, idempotent=True)
             except trio.RunFinishedError:
                 self._inbox.clear()
-
-    def _hear(self) -> None:
-        self._news.set()
 
     def stop(self) -> None:
         """Let :meth:`run` return after the input under way."""
         self._stopped = True
-        self._news.set()
+        self._bell.ring()
 
     async def run(self) -> None:
         """Drive until :meth:`stop`. Cancelling it leaves the machine as it stands."""
         self._thread = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
-        self._news.set()
+        self._bell.rung = True
         self._step(self._wake())  # the first step: a machine may have something to say unasked
         while not self._stopped:
             await self._rest()
@@ -95,16 +98,15 @@ class Driver:
 
     def _breathe(self) -> None:
         """A batch of inputs, then what time alone brings."""
-        self._news = trio.Event()
         for _ in range(INPUTS_PER_BREATH):
             if not self._inbox or self._stopped:
                 break
-            self._step(self._inbox.popleft())
-        at = self._machine.wake_at()
-        if at is not None and at <= self._clock.monotonic() and not self._stopped:
+            self._step(self._gather(self._inbox))
+        self._at = self._machine.wake_at()
+        if self._at is not None and self._at <= self._clock.monotonic() and not self._stopped:
             self._step(self._wake())
-        if self._inbox:
-            self._news.set()
+            self._at = self._machine.wake_at()
+        self._bell.rung = bool(self._inbox)
 
     def _step(self, input: Any) -> None:
         for effect in self._machine.step(self._clock.monotonic(), input):
@@ -112,16 +114,16 @@ class Driver:
 
     async def _rest(self) -> None:
         """Until there is news, or the next deadline."""
-        at = self._machine.wake_at()
+        at = self._at
         if at is None:
-            await self._news.wait()
+            await self._bell.wait()
             return
         left = at - self._clock.monotonic()
-        if left <= 0 or self._news.is_set():
+        if left <= 0 or self._bell.rung:
             await trio.lowlevel.checkpoint()
             return
         with trio.move_on_after(left):
-            await self._news.wait()
+            await self._bell.wait()
         late = self._clock.monotonic() - at
         if late > 0 and self._on_lag is not None:
             self._on_lag(late)

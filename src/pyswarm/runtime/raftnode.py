@@ -56,8 +56,6 @@ from pyswarm.runtime.raftsnapshots import SnapshotSchedule
 from pyswarm.runtime.raftstart import begin, written
 from pyswarm.runtime.rafttransport import RaftTransport
 from pyswarm.runtime.raftwaiter import (
-    Bell,
-    Waiter,
     displaced,
     expire,
     lost,
@@ -69,6 +67,7 @@ from pyswarm.runtime.raftwaiter import (
 from pyswarm.runtime.statemachine import StateMachine as StateMachine
 from pyswarm.runtime.storage.errors import DiskFull, WriteFailed
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
+from pyswarm.runtime.waiter import Bell, Waiter
 
 SNAPSHOT_ENTRIES = 10_000
 """Entries applied between two snapshots."""

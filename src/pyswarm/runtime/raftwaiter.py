@@ -3,83 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
 from typing import Any
-
-import trio
 
 from pyswarm.errors import Unavailable
 from pyswarm.raft import Ready
-
-
-class Waiter:
-    """Somebody who waits for an answer. Lighter than an event and a deadline of trio's own, since
-    there is one for every proposal; the tick looks after the deadlines."""
-
-    __slots__ = ("answered", "deadline", "error", "task", "term", "value")
-
-    def __init__(self, term: int = 0, deadline: float = inf) -> None:
-        self.term = term
-        self.deadline = deadline
-        self.answered = False
-        self.task: trio.lowlevel.Task | None = None
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-    def answer(self, value: Any, error: BaseException | None = None) -> None:
-        if not self.answered:
-            self.answered, self.value, self.error = True, value, error
-            task, self.task = self.task, None
-            if task is not None:
-                trio.lowlevel.reschedule(task)
-
-    def _abort(self, _: Any) -> trio.lowlevel.Abort:
-        self.task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    async def wait(self) -> Any:
-        if self.answered:
-            await trio.lowlevel.checkpoint()
-        else:
-            self.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-class Bell:
-    """Wakes one task, however often it is rung. Lighter than an event for every time."""
-
-    __slots__ = ("rung", "task")
-
-    def __init__(self) -> None:
-        self.rung = False
-        self.task: trio.lowlevel.Task | None = None
-
-    def ring(self) -> None:
-        """There is something to do."""
-        self.rung = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the task look around, though it is not rung for."""
-        task, self.task = self.task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    def _abort(self, _: Any) -> trio.lowlevel.Abort:
-        self.task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    async def wait(self) -> None:
-        """Until it is rung or its task woken; at once while it is ``rung``, which whoever does what
-        it was rung for takes back."""
-        if self.rung:
-            await trio.lowlevel.checkpoint()
-        else:
-            self.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
+from pyswarm.runtime.waiter import Waiter
 
 
 def tell_readers(waiting: Mapping[int, Waiter], ready: Ready) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from pyswarm.env import Rng
-from pyswarm.errors import Internal, OutOfSequence, Unavailable
+from pyswarm.errors import AlreadyExists, Internal, OutOfSequence, Unavailable
 from pyswarm.machine import Because
-from pyswarm.model import Availability, TaskState, replace, service_spec
+from pyswarm.model import Availability, Request, TaskState, replace, service_spec
 from pyswarm.model.requests import CreateService, RemoveService, UpdateNode, UpdateService
-from pyswarm.node import Persisted, control, office
+from pyswarm.node import Call, Persisted, control, office
 from pyswarm.node.context import Context
+from pyswarm.node.inputs import Together
 from pyswarm.store import TURN_CHANGES_MAX, Change, Reader, Transaction
 from pyswarm.store.records import REQUEST_SECONDS
 from unit.node.bench import TICK_S, Bench, is_append
@@ -271,3 +272,17 @@ def test_the_disk_s_answer_for_a_former_seat_means_nothing() -> None:
     assert leader.machine.manager.replica.stable_index == before
     bench.step("m1", Persisted(number, leader.seat))
     assert leader.machine.manager.replica.stable_index > before
+
+
+def test_requests_that_waited_together_share_a_turn() -> None:
+    bench = Bench.formed(1)
+    identity, before = bench["m1"].identity, bench["m1"].node.store.version
+    wishes = [(900, "a"), (901, "b"), (902, "a")]
+    calls = [Call(n, Request(f"id {n}", service(name), identity)) for n, name in wishes]
+    bench.step("m1", Together(tuple(calls)))
+    (first, _), (second, _), (third, refused) = (
+        bench.answer("m1", token) for token in (900, 901, 902)
+    )
+    assert first.version == second.version == before + 1
+    assert third is None
+    assert isinstance(refused, AlreadyExists)
