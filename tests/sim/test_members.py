@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import pytest
 
+from pyswarm.model import Role, SwarmSpec, TaskState, service_spec
+from pyswarm.model.requests import CreateService
 from pyswarm.node import Halted, Published
 from pyswarm.sim import Simulation
 from pyswarm.sim.campaign import run
+from pyswarm.sim.world import World
 
 SEEDS = 4
 CHUNK = 2
@@ -52,3 +55,39 @@ def test_much_happens_in_them() -> None:
         if wanted <= set(because):
             break
     assert wanted <= set(because)
+
+
+@pytest.mark.parametrize("hours", [20, 30])
+def test_tasks_of_a_node_that_is_gone_for_a_day_are_orphans(hours: int) -> None:
+    """Its successors run elsewhere all the while; back within the day, it shuts its own down."""
+    world = World(1, tick_s=10.0)
+    manager, worker = world.add_host("manager"), world.add_host("worker")
+    world.found(manager, spec=SwarmSpec(heartbeat_period=120.0))
+    assert world.run_until(lambda: world.leader() is not None, 1000.0)
+    world.join(worker, Role.WORKER, manager)
+    assert manager.machine is not None
+    store = manager.machine.store
+
+    def states(node_id: str) -> list[TaskState]:
+        return [task.state for task in store.tasks_of_node(node_id)]
+
+    def is_spread() -> bool:
+        return states(worker.node_id) == states(manager.node_id) == [TaskState.RUNNING]
+
+    assert world.run_until(lambda: store.count("node") == 2 and worker.is_up, 1000.0)
+    world.run(600.0)
+    spec = service_spec("web", image="simulated", replicas=2)
+    world.request(manager, CreateService(spec), lambda value, error: None)
+    assert world.run_until(is_spread, 1000.0)
+    world.crash(worker)
+    world.run(hours * 3600.0)
+    assert states(manager.node_id) == [TaskState.RUNNING] * 2
+    if hours < 24:
+        assert states(worker.node_id) == [TaskState.RUNNING], "nobody knows better yet"
+        world.start(worker)
+        assert world.run_until(lambda: TaskState.RUNNING not in states(worker.node_id), 3600.0), (
+            "no duplicate remains"
+        )
+    else:
+        assert states(worker.node_id) in ([TaskState.ORPHANED], [])
+    assert states(manager.node_id) == [TaskState.RUNNING] * 2
