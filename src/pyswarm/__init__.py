@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyswarm.agent import TaskContext as TaskContext
     from pyswarm.cluster import AddService as AddService
     from pyswarm.cluster import Blocked as Blocked
     from pyswarm.cluster import ChangeService as ChangeService
@@ -84,6 +85,8 @@ if TYPE_CHECKING:
     from pyswarm.model import UpdateConfig as UpdateConfig
     from pyswarm.model import UpdateOrder as UpdateOrder
     from pyswarm.model import UpdateState as UpdateState
+    from pyswarm.model import service_spec as service_spec
+    from pyswarm.raft import RaftConfig as RaftConfig
     from pyswarm.runtime import MemoryNetwork as MemoryNetwork
     from pyswarm.runtime import TlsNetwork as TlsNetwork
     from pyswarm.runtime.executors import CallableExecutor as CallableExecutor
@@ -109,11 +112,13 @@ _NAMES_BY_MODULE = {
         Preference PublishMode Replicated ReplicatedJob ResourceRequirements Resources
         RestartCondition RestartPolicy Role Secret SecretReference SecretSpec Service
         ServiceSpec Swarm SwarmSpec Task TaskSpec TaskState UpdateConfig UpdateOrder
-        UpdateState
+        UpdateState service_spec
     """,
     "pyswarm.scheduler": "BinPack Filter Plan Spread Strategy plan",
     "pyswarm.runtime": "MemoryNetwork TlsNetwork",
     "pyswarm.runtime.executors": "CallableExecutor ProcessExecutor",
+    "pyswarm.agent": "TaskContext",
+    "pyswarm.raft": "RaftConfig",
     "pyswarm.cluster": """
         AddService Blocked ChangeService Cluster Converged Daemon Drain Event Failed Lose Remove
         Scale Status WhatIf run_in_asyncio
