@@ -52,6 +52,7 @@ _MEANT = tuple(
 
 _DEFAULT_MONITORS = (5_000_000_000, 30_000_000_000)
 _ADDRESSES = ("Addr", "Subnet", "Gateway", "IPv4Address", "MacAddress", "VIP", "EndpointIP")
+_ADDRESS = r"10\.(?!99\.0\.)|172\.30\.|02:42"
 _UNDER_WAY = re.compile(r"\b(Running|Ready) (Assigned|Accepted|Preparing|Ready|Starting|Running) ")
 _INVENTED = re.compile(r"[a-z]+_[a-z]+")
 _RANDOM_NAME = re.compile(r"(^|(?<= ))[a-z]+_[a-z]+(?= replicated )")
@@ -126,7 +127,7 @@ def _documents(text: str) -> list[Any] | None:
 def _plain(value: Any, key: str = "") -> Any:
     if key == "Plugins" and isinstance(value, list):
         return "<plugins>"
-    if key in _ADDRESSES and isinstance(value, str) and re.match(r"10\.|172\.30\.|02:42", value):
+    if key in _ADDRESSES and isinstance(value, str) and re.match(_ADDRESS, value):
         return "<address>"
     if key == "ID" and isinstance(value, str) and len(value) == 12:
         return "<id12>"

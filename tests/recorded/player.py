@@ -22,12 +22,14 @@ import attrs
 
 from recorded.daemons import Daemons
 from recorded.normal import normal
-from recorded.script import AGAIN, BEFORE, STDIN
+from recorded.script import BEFORE, PATIENCE_S, STDIN
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 API_VERSION = "1.41"
-CALL_S = 60.0
+CALL_S = 30.0
 PAUSE_S = 0.2
+OUT_OF_SEQUENCE = "update out of sequence"
+"""An update of before that was still under way: the client reads the service again."""
 
 _LOOKS = re.compile(
     r"(sleep \d+; ?)?docker (\S+ )?"
@@ -104,13 +106,15 @@ class Player:
 
     def play(self, record: Record, *, patience_s: float | None = None) -> Outcome:
         """What was done before, then the call; again while it only looks and does not agree."""
-        patience = self._patience_s if patience_s is None else patience_s
+        patience = PATIENCE_S.get(record.topic, self._patience_s)
+        if patience_s is not None:
+            patience = patience_s
         for step in BEFORE.get(record.number, ()):
             self.do(step)
         deadline = time.monotonic() + patience
         while True:
             outcome = self._once(record)
-            again = _LOOKS.match(record.cmd) or record.number in AGAIN
+            again = _LOOKS.match(record.cmd) or OUT_OF_SEQUENCE in outcome.stderr
             if outcome.agrees or not again or time.monotonic() > deadline:
                 break
             time.sleep(PAUSE_S)

@@ -31,6 +31,8 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     802: ("n7 docker swarm leave --force",),
     946: ("n7 stop",),
     974: ("n7 key", "n7 stop"),
+    989: tuple(f"n1 docker node update --availability active node-{n}" for n in (1, 2)),
+    1087: ("n6 docker swarm leave --force",),
     1119: ("n5 kill",),
     1129: ("n5 start",),
     1141: ("n5 kill",),
@@ -39,7 +41,6 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     1185: ("n5 start",),
     1283: ("n1 kill",),
     1293: ("n1 start",),
-    1295: (),
     1296: ("n1 kill", "n3 kill"),
     1340: ("n3 start",),
     1346: ("n3 kill",),
@@ -48,5 +49,7 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
 STDIN = frozenset({780, 990})
 """Calls that were given the node's unlock key."""
 
-AGAIN = frozenset[int]()
-"""Calls that only work once something else has happened, tried again until they do."""
+PATIENCE_S: Mapping[str, float] = dict.fromkeys(
+    ("node-down", "node-back", "node-removed", "leave", "leader-down", "leader-back"), 25.0
+)
+"""Topics whose calls wait for heartbeats that do not come."""
