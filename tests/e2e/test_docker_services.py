@@ -131,3 +131,25 @@ def test_a_stack(cli: Cli) -> None:
     assert "Removing service wp_wordpress" in gone
     assert "Removing network wp_default" in gone
     assert cli("n2", "stack ls --format '{{.Name}}'") == ""
+
+
+def test_tasks_are_containers(cli: Cli) -> None:
+    trap = "trap 'echo hung up' HUP; echo begun; while :; do sleep 0.05; done"
+    cli("n2", f'service create -d --name boxed --restart-condition none busybox sh -c "{trap}"')
+    id = cli.until("n2", "ps -q --filter name=boxed.1", bool)
+    cli.until("n2", f"logs {id}", lambda text: text == "begun")
+    assert cli("n2", f"kill -s HUP {id}") == id
+    cli.until("n2", f"logs {id}", lambda text: text == "begun\nhung up")
+    waiting = cli.start("n2", "wait", id)
+    assert cli("n2", f"stop -t 10 {id}") == id
+    assert waiting.communicate(timeout=PATIENCE_S)[0].strip() == "143"
+    state = f"inspect {id} --format '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}'"
+    cli.until("n2", state, lambda text: text == "exited 143")
+    assert "Exited (143)" in cli("n2", "ps -a --filter name=boxed --format '{{.Status}}'")
+    cli("n2", f"rm {id}")
+    assert cli("n2", "ps -aq --filter name=boxed") == ""
+    cli("n2", "service rm boxed")
+    assert cli("n2", "volume create kept") == "kept"
+    cli("n2", "volume rm kept")
+    assert "Local Volumes" in cli("n2", "system df")
+    assert "mysql" in cli("n2", "images --format '{{.Repository}}'")
