@@ -62,6 +62,11 @@ class Cli:
             assert time.monotonic() < deadline, f"{node}: docker {line}: {done}"
             time.sleep(0.1)
 
+    def firmly(self, node: str, line: str) -> None:
+        """Again until it succeeds: the CLI reads a version and writes what it made of it, and the
+        swarm itself may be faster."""
+        self.until(node, line, lambda text: True)
+
     def start(self, node: str, *words: str) -> subprocess.Popen[str]:
         """A call that goes on."""
         return subprocess.Popen(

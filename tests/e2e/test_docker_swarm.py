@@ -35,7 +35,7 @@ def ready(count: int, *words: str) -> Callable[[str], bool]:
 
 def promote(cli: Cli, node: str, name: str) -> None:
     """Make it a manager, and wait until it is one and says so itself."""
-    cli("n2", f"node promote {name}")
+    cli.firmly("n2", f"node promote {name}")
     cli.until("n2", NODES, ready(3, f"{name} Ready Active Reachable"))
     cli.until(node, "node ls -q", lambda text: len(text.split()) == 3)
 
@@ -46,13 +46,13 @@ def test_a_swarm_by_the_cli_alone() -> None:
         assert "joined a swarm as a manager" in join(cli, "n3", "manager")
         assert "joined a swarm as a worker" in join(cli, "n4", "worker")
         promote(cli, "n4", "node-4")
-        cli("n2", "node demote node-4")
+        cli.firmly("n2", "node demote node-4")
         cli.until("n4", "info --format '{{.Swarm.ControlAvailable}}'", lambda t: t == "false")
         cli("n2", "service create -d --name web --replicas 3 busybox sleep 100000")
         cli.until("n2", "service ls --format '{{.Replicas}}'", lambda text: text == "3/3")
-        cli("n2", "node update --availability drain node-4")
+        cli.firmly("n2", "node update --availability drain node-4")
         cli.until("n2", "node ps node-4 -f desired-state=running -q", lambda text: text == "")
-        cli("n2", "node update --availability active node-4")
+        cli.firmly("n2", "node update --availability active node-4")
         promote(cli, "n4", "node-4")
 
         leader = cli.until("n3", NODES, lambda text: "Leader" in text)
@@ -60,11 +60,11 @@ def test_a_swarm_by_the_cli_alone() -> None:
         killed = f"n{first[-1]}"
         left = [node for node in HOSTS if node != killed]
         cli.daemons.kill(killed)
-        cli.until(left[0], "service scale -d web=4", lambda text: True)
+        cli.firmly(left[0], "service scale -d web=4")
         cli.until(left[0], "service ls --format '{{.Replicas}}'", lambda text: "/4" in text)
         cli.until(killed, NODES, ready(3))
 
-        cli(left[0], "node demote " + first)
+        cli.firmly(left[0], "node demote " + first)
         cli.until(killed, "info --format '{{.Swarm.ControlAvailable}}'", lambda t: t == "false")
         cli(killed, "swarm leave")
         cli(left[0], f"node rm --force {first}")
@@ -89,7 +89,7 @@ def test_locking_and_beginning_anew() -> None:
         assert cli.try_("n2", "swarm unlock", f"{before}\n").returncode == 1
         cli("n2", "swarm unlock", f"{after}\n")
         cli.until("n2", "service ls -q", bool)
-        cli("n2", "swarm update --autolock=false")
+        cli.firmly("n2", "swarm update --autolock=false")
 
         join(cli, "n3", "manager")
         cli.until("n2", NODES, ready(2))
