@@ -28,8 +28,8 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 API_VERSION = "1.41"
 CALL_S = 30.0
 PAUSE_S = 0.2
-OUT_OF_SEQUENCE = "update out of sequence"
-"""An update of before that was still under way: the client reads the service again."""
+NOT_YET = ("update out of sequence", "requires at least 1 argument")
+"""An update of before was still under way, or what the call is about was not there."""
 
 _LOOKS = re.compile(
     r"(sleep \d+; ?)?docker (\S+ )?"
@@ -114,7 +114,7 @@ class Player:
         deadline = time.monotonic() + patience
         while True:
             outcome = self._once(record)
-            again = _LOOKS.match(record.cmd) or OUT_OF_SEQUENCE in outcome.stderr
+            again = _LOOKS.match(record.cmd) or any(one in outcome.stderr for one in NOT_YET)
             if outcome.agrees or not again or time.monotonic() > deadline:
                 break
             time.sleep(PAUSE_S)

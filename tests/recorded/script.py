@@ -32,6 +32,7 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     946: ("n7 stop",),
     974: ("n7 key", "n7 stop"),
     989: tuple(f"n1 docker node update --availability active node-{n}" for n in (1, 2)),
+    1044: ("n1 docker node update --label-rm region node-5",),
     1087: ("n6 docker swarm leave --force",),
     1119: ("n5 kill",),
     1129: ("n5 start",),
