@@ -37,6 +37,7 @@ from pyswarm.runtime.tls.exchange import (
     RootGiven,
     RootWanted,
 )
+from pyswarm.runtime.tls.stream import TlsStream
 from swarms import until
 from unit.runtime_tls.test_endpoint import Peer, peers
 
@@ -141,7 +142,7 @@ async def test_without_a_certificate_one_may_only_ask_to_join() -> None:
 async def whisper(port: int, message: Any) -> None:
     """Say one thing on a line of its own, and hang up."""
     tcp = await trio.open_tcp_stream("127.0.0.2", port)
-    stream = trio.SSLStream(tcp, blind_context(), https_compatible=False)
+    stream = TlsStream(tcp, blind_context())
     line = connection.Connection(stream, dialed=True)
     await line.begin(Hello(), now=0.0)
     line.put(message)

@@ -20,6 +20,7 @@ from pyswarm.runtime.tls import wire
 from pyswarm.runtime.tls.credentials import peer_of
 from pyswarm.runtime.tls.exchange import Hello, Ping
 from pyswarm.runtime.tls.frames import FRAGMENT_BYTES_MAX, FrameReader, SendQueue
+from pyswarm.runtime.tls.stream import TlsStream
 
 HANDSHAKE_S = 5.0
 """TLS, and one message each way: some milliseconds, unless someone only holds the line."""
@@ -60,7 +61,7 @@ class Refused(Exception):
 class Connection:
     """A connection that stands; ``identity`` is what the peer's certificate says, if it has one."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], *, dialed: bool) -> None:
+    def __init__(self, stream: TlsStream, *, dialed: bool) -> None:
         self.stream = stream
         self.dialed = dialed
         self.identity: Identity | None = None
@@ -96,9 +97,8 @@ class Connection:
         raise Refused("the handshake took too long")
 
     def _read_certificate(self, now: float) -> None:
-        der = self.stream.getpeercert(binary_form=True)
-        context: ssl.SSLContext = self.stream.context
-        if not der or context.verify_mode is ssl.CERT_NONE:
+        der = self.stream.getpeercert()
+        if not der or self.stream.context.verify_mode is ssl.CERT_NONE:
             return
         self.leaf = der
         self.identity, self.valid_until = peer_of(der)
@@ -115,7 +115,7 @@ class Connection:
         return found
 
     async def _receive(self) -> bytes:
-        data = bytes(await self.stream.receive_some(READ_BYTES))
+        data = await self.stream.receive_some(READ_BYTES)
         if not data:
             raise trio.BrokenResourceError("the peer closed the connection")
         self.last_heard = trio.current_time()

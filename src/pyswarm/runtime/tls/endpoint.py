@@ -36,6 +36,7 @@ from pyswarm.runtime.tls.credentials import Credentials
 from pyswarm.runtime.tls.exchange import Hello, Ping, RootGiven, RootWanted
 from pyswarm.runtime.tls.external import ExternalCA
 from pyswarm.runtime.tls.frames import FRAGMENT_BYTES_MAX, SendQueue
+from pyswarm.runtime.tls.stream import TlsStream
 
 CONNECT_S = 3.0
 """TCP to a host that is there takes a fraction of it, also around the world."""
@@ -282,7 +283,7 @@ class TlsEndpoint:
         with trio.move_on_after(CONNECT_S):
             tcp = await trio.open_tcp_stream(address.host, address.port)
             _tune(tcp)
-            stream = trio.SSLStream(tcp, self._client, https_compatible=False)
+            stream = TlsStream(tcp, self._client)
             connection = Connection(stream, dialed=True)
             try:
                 hello = Hello(self._addr, self.identity.node_id)
@@ -368,7 +369,7 @@ class TlsEndpoint:
     async def _accept(self, tcp: trio.SocketStream) -> None:
         """Whoever calls: a member, or a stranger who wants to join."""
         _tune(tcp)
-        stream = trio.SSLStream(tcp, self._server, server_side=True, https_compatible=False)
+        stream = TlsStream(tcp, self._server, server=True)
         connection = Connection(stream, dialed=False)
         scope = trio.CancelScope()
         if len(self._handshakes) >= HANDSHAKES_MAX:

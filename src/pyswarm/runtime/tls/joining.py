@@ -24,6 +24,7 @@ from pyswarm.runtime.tls.addresses import split
 from pyswarm.runtime.tls.connection import Broken, Connection, Refused
 from pyswarm.runtime.tls.credentials import Credentials, blind_context, trusting_context
 from pyswarm.runtime.tls.exchange import Hello, JoinGiven, JoinWanted, RootGiven, RootWanted
+from pyswarm.runtime.tls.stream import TlsStream
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ async def contact(remote: str, context: ssl.SSLContext) -> AsyncIterator[Contact
     try:
         with trio.fail_after(CONNECT_S):
             tcp = await trio.open_tcp_stream(address.host, address.port)
-            stream = trio.SSLStream(tcp, context, https_compatible=False)
+            stream = TlsStream(tcp, context)
             connection = Connection(stream, dialed=True)
             try:
                 await connection.begin(Hello(), now=time.time())
