@@ -85,6 +85,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference("the order of a service's secrets is the client's, and random", (589,)),
     Difference("where equal nodes ran the task that is asked for", (401,)),
+    Difference("finished tasks of a job that was removed go with it", (1124,)),
     Difference("an image is a name here; its digest says nothing", (274,)),
     Difference(
         "a network that no pool can serve, or whose subnet overlaps another's, is refused; Docker "
@@ -102,8 +103,9 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference("an address pool that is the default one is not shown", (761, 949)),
     Difference(
-        "a task that ended with its node fails with `node restarted`; Docker names a container",
-        (954,),
+        "a task that ended with its node fails with `node restarted`; Docker names a container, or "
+        "the exit code of one",
+        (954, 1129, 1130),
     ),
     Difference("`self` is refused by Docker's engine; the label was set by other means", (957,)),
     Difference(
