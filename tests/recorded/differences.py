@@ -105,7 +105,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "a task that ended with its node fails with `node restarted`; Docker names a container, or "
         "the exit code of one",
-        (954, 1129, 1130),
+        (954, 1129, 1130, 1143),
     ),
     Difference("`self` is refused by Docker's engine; the label was set by other means", (957,)),
     Difference(
