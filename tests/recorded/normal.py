@@ -30,7 +30,7 @@ _NORMAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "<ago>",
         ),
         (r"Up (Less than a second|About an? (minute|hour)|\d+ (seconds?|minutes?))", "Up <time>"),
-        (r"(10\.99\.0|127\.0\.0)\.1[1-8]\b", "<host>"),
+        (r"(10\.99\.0|127\.\d+\.\d+)\.1[1-8]\b", "<host>"),
         (rf"(?<![\d.])({_VERSION})(?![\d./])", "<version>"),
         (r"\b(Sun|Mon|Tue|Wed|Thu|Fri|Sat) \w{3} +\d+ \d\d:\d\d:\d\d \S+ \d{4}\b", "<date>"),
         (r"\bM[A-Za-z0-9+/]{15,}={0,2}", "<der>"),

@@ -24,6 +24,8 @@ from recorded.daemons import Daemons
 from recorded.normal import normal
 from recorded.script import BEFORE, PATIENCE_S, STDIN
 
+NETWORK = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}."
+"""Of this process alone: two that play at once on one machine must not meet."""
 GOLDEN = Path(__file__).parent.parent / "golden"
 API_VERSION = "1.41"
 CALL_S = 30.0
@@ -167,9 +169,9 @@ class Player:
         The recorded nodes each had a network namespace; here each has a loopback address. Pauses
         that the recording made before it looked are not needed.
         """
-        host = f"127.0.0.1{node[1:]}"
+        host = f"{NETWORK}1{node[1:]}"
         cmd = re.sub(r"^sleep \d+; ?", "", cmd)
-        cmd = cmd.replace("10.99.0.", "127.0.0.")
+        cmd = cmd.replace("10.99.0.", NETWORK)
         if "--help" not in cmd and "swarm init" in cmd:
             if "--listen-addr" not in cmd:
                 cmd = cmd.replace("swarm init", f"swarm init --listen-addr {host}:2377")
