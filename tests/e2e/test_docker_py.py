@@ -119,15 +119,19 @@ def running(service: Any, count: int) -> bool:
     return [task["Status"]["State"] for task in tasks] == ["running"] * count
 
 
-def forced(service: Any) -> bool:
-    """An update that is under way writes the service too: then its version is read again."""
-    service.reload()
-    try:
-        service.force_update()
-    except docker.errors.APIError as error:
-        assert "out of sequence" in str(error)
-        return False
-    return True
+def in_sequence(change: Callable[[], Any]) -> None:
+    """``change`` reads a version and writes what it made of it: again if the swarm was faster, as
+    an update under way is, or a node that has just joined."""
+
+    def done() -> bool:
+        try:
+            change()
+        except docker.errors.APIError as error:
+            assert "out of sequence" in str(error)
+            return False
+        return True
+
+    eventually(done)
 
 
 # -- objects
@@ -188,7 +192,12 @@ def test_services(here: Any) -> None:
     service.reload()
     version = service.version
     service.update(labels={"a": "c"}, mode=docker.types.ServiceMode("replicated", 1))
-    eventually(lambda: forced(service))
+
+    def force() -> None:
+        service.reload()
+        service.force_update()
+
+    in_sequence(force)
     service.reload()
     assert service.version > version
     assert service.attrs["Spec"]["Labels"] == {"a": "c"}
@@ -213,7 +222,12 @@ def test_nodes_and_the_swarm(clients: list[Any], here: Any) -> None:
     )
     node = here.nodes.list(filters={"role": "worker"})[0]
     assert here.nodes.get(node.id).attrs["Description"]["Hostname"] == "node-2"
-    node.update({"Role": "worker", "Availability": "drain", "Labels": {"a": "b"}})
+
+    def drain() -> None:
+        node.reload()
+        node.update({"Role": "worker", "Availability": "drain", "Labels": {"a": "b"}})
+
+    in_sequence(drain)
     node.reload()
     assert node.attrs["Spec"]["Availability"] == "drain"
     assert node.version > 0
@@ -276,8 +290,13 @@ def test_the_api_client(clients: list[Any], here: Any) -> None:
     address = here.info()["Swarm"]["RemoteManagers"][0]["Addr"]
     there.join_swarm([address], swarm["JoinTokens"]["Worker"], "127.0.0.1:0", "127.0.0.1")
     worker = api.nodes(filters={"role": "worker"})[0]
-    spec = {**worker["Spec"], "Labels": {"a": "b"}}
-    assert api.update_node(worker["ID"], worker["Version"]["Index"], spec)
+
+    def label() -> None:
+        now = api.inspect_node(worker["ID"])
+        spec = {**now["Spec"], "Labels": {"a": "b"}}
+        assert api.update_node(worker["ID"], now["Version"]["Index"], spec)
+
+    in_sequence(label)
     assert api.inspect_node(worker["ID"])["Spec"]["Labels"] == {"a": "b"}
     assert there.leave_swarm()
     assert api.remove_node(worker["ID"], force=True)
