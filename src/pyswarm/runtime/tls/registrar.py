@@ -35,12 +35,12 @@ from pyswarm.errors import (
     SwarmError,
     Unavailable,
 )
-from pyswarm.model import Identity, Node, NodeDescription, Role, Swarm, TLSInfo
+from pyswarm.model import Identity, Node, NodeDescription, Swarm, TLSInfo
 from pyswarm.model.requests import JoinNode
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import FromExecutor
+from pyswarm.node.certified import needs_another, own_node, role_for
 from pyswarm.node.machine import JOINED_AND_REMOVED, NOT_A_MANAGER
-from pyswarm.orchestrator.certificates import ROTATE
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.tls.credentials import Credentials
 from pyswarm.runtime.tls.endpoint import TlsEndpoint
@@ -60,13 +60,6 @@ JOIN_REQUEST_S = 7.0
 RENEW_ANSWER_S = 5.0
 LOOK_S = 0.2
 """Between two looks at this node's own role."""
-
-
-def role_for(node: Node) -> Role:
-    """The role that a certificate gives this node now: a manager-to-be must be heard before it has
-    its seat, one that gives up its seat until it has."""
-    wanted = node.spec.desired_role is Role.MANAGER or node.role is Role.MANAGER
-    return Role.MANAGER if wanted else Role.WORKER
 
 
 class Registrar:
@@ -277,15 +270,12 @@ class Renewer:
 
     def _is_forced(self) -> bool:
         """Whether a new certificate is wanted before its time."""
-        node = self._own_node()
+        node = own_node(self._node.machine)
         if node is None:
             return False
         if self._store.was_laid_open and self._node.machine.manager is not None:
             return True
-        is_asked = node.certificate is not None and node.certificate.status == ROTATE
-        return role_for(node) is not self._endpoint.identity.role or (
-            is_asked and self._is_outdated
-        )
+        return needs_another(node, self._endpoint.identity.role, is_outdated=self._is_outdated)
 
     async def _follow(self) -> None:
         """Trust whom the leader says to trust, and let it know what this node has."""
@@ -299,13 +289,6 @@ class Renewer:
         if agent.description.tls != self._tls:
             described = attrs.evolve(agent.description, tls=self._tls)
             self._node.driver.post(FromExecutor(DescriptionChanged(described)))
-
-    def _own_node(self) -> Node | None:
-        machine = self._node.machine
-        known: Node | None = None
-        if machine.manager is not None:
-            known = machine.manager.store.node(machine.node_id)
-        return known or machine.agent.node
 
     async def renew(self) -> None:
         """A new key and certificate. Raises a ``SwarmError``; then all stays as it was."""
