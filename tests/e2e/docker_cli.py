@@ -62,6 +62,17 @@ class Cli:
             assert time.monotonic() < deadline, f"{node}: docker {line}: {done}"
             time.sleep(0.1)
 
+    def refused(self, node: str, line: str, words: str) -> None:
+        """Ask again until it fails with ``words``: a swarm takes a while to see that it is one no
+        more."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            done = self.try_(node, line)
+            if done.returncode == 1 and words in done.stderr:
+                return
+            assert time.monotonic() < deadline, f"{node}: docker {line}: {done}"
+            time.sleep(0.1)
+
     def firmly(self, node: str, line: str) -> None:
         """Again until it succeeds: the CLI reads a version and writes what it made of it, and the
         swarm itself may be faster."""

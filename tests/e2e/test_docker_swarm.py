@@ -1,4 +1,4 @@
-"""Three daemons become a swarm, lose their leader and are locked, by the docker CLI alone."""
+"""Three daemons become a swarm, lose their leader, are locked and lose their quorum, by the CLI."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ pytestmark = pytest.mark.skipif(not HAS_CLI, reason=NEEDS_CLI)
 
 HOSTS = {"n2": "127.0.0.2", "n3": "127.0.0.3", "n4": "127.0.0.4"}
 NODES = "node ls --format '{{.Hostname}} {{.Status}} {{.Availability}} {{.ManagerStatus}}'"
+
+REFUSED = "Error response from daemon: "
+NO_LEADER = (
+    f"{REFUSED}rpc error: code = Unknown desc = The swarm does not have a leader. It's possible "
+    "that too few managers are online. Make sure more than half of the managers are online."
+)
 
 
 def join(cli: Cli, node: str, role: str) -> str:
@@ -92,9 +98,21 @@ def test_locking_and_beginning_anew() -> None:
         cli.firmly("n2", "swarm update --autolock=false")
 
         join(cli, "n3", "manager")
-        cli.until("n2", NODES, ready(2))
-        cli.daemons.kill("n3")
+        join(cli, "n4", "manager")
+        cli.until("n2", NODES, ready(3))
+        cli("n2", "service create -d --name on --constraint node.hostname==node-2 busybox sleep 9d")
+        running = cli.until("n2", "ps -q --no-trunc", bool)
+        for killed in ("n3", "n4"):
+            cli.daemons.kill(killed)
+        cli.refused("n2", "node ls", NO_LEADER)
+        for line in ("service ls", "service create busybox", "swarm join-token worker", "stack ls"):
+            assert cli.try_("n2", line).stderr.startswith(NO_LEADER), line
+        assert f"  Error: {NO_LEADER[len(REFUSED) :]}" in cli("n2", "info")
+        assert cli("n2", "ps -q --no-trunc") == running
+
         cli("n2", f"{init} --force-new-cluster")
-        assert cli.until("n2", "service ls --format '{{.Name}}'", bool) == "web"
+        names = cli.until("n2", "service ls --format '{{.Name}}'", bool)
+        assert sorted(names.split()) == ["on", "web"]
         managers = cli.until("n2", "node ls -f role=manager --format '{{.Hostname}}'", bool)
         assert managers == "node-2"
+        cli.firmly("n2", "service update -d --label-add a=b on")

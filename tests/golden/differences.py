@@ -37,6 +37,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         "there is no data plane of node-local networks that it could configure",
     ),
     Difference(
+        "container on non attachable",
+        501,
+        "POST /containers/create: this node runs tasks of services and nothing else; it makes no "
+        "containers, images or plugins",
+        "containers are made by services alone",
+    ),
+    Difference(
         "on worker: GET /networks/ingress",
         404,
         "network ingress not found",

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyswarm.api.asks import AwaitEnd, Live, Local, Read, ReadLocalLogs
 from pyswarm.api.containerview import Names, inspected, labels_of, listed, state_of
-from pyswarm.api.errors import Refused
+from pyswarm.api.errors import TASKS_ONLY, Refused
 from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
 from pyswarm.api.local import Container, Containers
 from pyswarm.api.logs import check_streams, streamed, wish_of
@@ -205,6 +205,18 @@ def await_end(request: HttpRequest, reference: str) -> Conversation:
     return Streamed(AwaitEnd(one.task.id), encode)
 
 
+def refuse(request: HttpRequest, reference: str) -> Conversation:
+    """What a task cannot take; of one that is not there, that is what is said."""
+    yield from _find(reference)
+    raise Refused(501, f"{request.method} {request.path}: {TASKS_ONLY}")
+
+
+NOT_FOR_TASKS = (
+    *("POST start", "POST restart", "POST pause", "POST unpause", "POST rename", "POST update"),
+    *("POST resize", "POST exec", "GET changes", "GET export", "GET archive", "PUT archive"),
+    *("HEAD archive", "GET attach/ws"),
+)
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/containers/json", list_containers),
     Route("GET", "/containers/{id...}/json", inspect),
@@ -213,4 +225,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/containers/{id}/stop", stop),
     Route("POST", "/containers/{id}/wait", await_end),
     Route("DELETE", "/containers/{id}", remove),
+    *(
+        Route(method, f"/containers/{{id}}/{verb}", refuse)
+        for method, verb in (one.split() for one in NOT_FOR_TASKS)
+    ),
 )

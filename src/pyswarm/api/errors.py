@@ -53,6 +53,9 @@ _NAMED = {"FingerprintMismatch": 500, "InvalidJoinToken": 500, "InvalidPool": 50
 """The same for classes of packages that the API does not know."""
 
 OUT_OF_SEQUENCE = "update out of sequence"
+TASKS_ONLY = (
+    "this node runs tasks of services and nothing else; it makes no containers, images or plugins"
+)
 BUG = "an internal error; the log has the details"
 
 

@@ -28,7 +28,7 @@ from pyswarm.api import (
     usage,
     volumes,
 )
-from pyswarm.api.errors import Refused
+from pyswarm.api.errors import TASKS_ONLY, Refused
 from pyswarm.api.messages import ApiVersion, Handler, HttpRequest, Route
 from pyswarm.api.versions import MAX_VERSION, supported
 
@@ -112,11 +112,7 @@ class Router:
             if found is not None and route.since <= version:
                 return Match(route.handler, found.groups())
         if _head(path) in NOT_HERE:
-            raise Refused(
-                501,
-                f"{method} {path}: this node runs tasks of services and nothing else; it makes no "
-                "containers, images or plugins",
-            )
+            raise Refused(501, f"{method} {path}: {TASKS_ONLY}")
         raise Refused(404, PAGE_NOT_FOUND)
 
 

@@ -393,17 +393,29 @@ class Host:
         return bool(SystemFiles().list(self.config.state_dir / "raft"))
 
     def _checked(self, wish: InitSwarm | JoinSwarm) -> Addresses:
-        """The addresses of a wish. Raises ``InvalidArgument``."""
+        """The addresses of a wish. Raises ``InvalidArgument``.
+
+        A node that joins can do without an address to advertise, so one that is none is left out,
+        as Docker does (recorded), and the log says so.
+        """
         if not wish.listen_addr:
             raise InvalidArgument('invalid ListenAddr "": invalid empty address')
         if isinstance(wish, JoinSwarm) and not wish.remote_addrs:
             raise InvalidArgument("at least 1 RemoteAddr is required to join")
+        advertise = wish.advertise_addr
         if isinstance(self.config.network, TlsNetwork):
-            check_addresses(self.config.network, wish.listen_addr, wish.advertise_addr or None)
+            try:
+                check_addresses(self.config.network, wish.listen_addr, advertise or None)
+            except InvalidArgument as problem:
+                if isinstance(wish, InitSwarm) or not advertise:
+                    raise
+                check_addresses(self.config.network, wish.listen_addr, None)
+                self._say("join.advertise-ignored", "warning", addr=advertise, why=str(problem))
+                advertise = ""
         if wish.data_path_addr:
             addresses.data_path_address(wish.data_path_addr)
         return Addresses(
-            listen=wish.listen_addr, advertise=wish.advertise_addr, data_path=wish.data_path_addr
+            listen=wish.listen_addr, advertise=advertise, data_path=wish.data_path_addr
         )
 
     def _settings(self, found: Addresses, availability: str = "active") -> front.Settings:
