@@ -120,6 +120,9 @@ class Service:
     update_status: UpdateStatus | None = None
     job_status: JobStatus | None = None
     pending_delete: bool = False
+    spec_written: int = 0
+    """The version that wrote the present spec, be it by a rollback; whoever saw it or a later one
+    knows the spec."""
 
 
 @value

@@ -56,6 +56,7 @@ def create_service(tx: Transaction, request: CreateService, context: Context) ->
         id=free_id(tx, "service", context.rng),
         spec=spec,
         spec_version=tx.version,
+        spec_written=tx.version,
         job_status=status,
     )
     written: Service = tx.create(service, Because("create-service", (spec.name,)))
@@ -85,15 +86,24 @@ def update_service(tx: Transaction, request: UpdateService, context: Context) ->
             service,
             spec=spec,
             spec_version=tx.version,
+            spec_written=tx.version,
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,
             update_status=None,
             job_status=job,
         ),
         Because("update-service", (spec.name,)),
-        expect=request.version,
+        expect=_expected(service, request.version),
     )
     return changed
+
+
+def _expected(service: Service, seen: int) -> int:
+    """The version to expect of a caller who saw ``seen``: the present one where only the
+    orchestrator wrote since, an update's progress or an address. What it wrote is kept, and no one
+    else's spec is lost."""
+    knows_spec = 0 < service.spec_written <= seen <= service.version
+    return service.version if knows_spec else seen
 
 
 def _rolled_back(tx: Transaction, service: Service, version: int, context: Context) -> Service:
@@ -109,6 +119,7 @@ def _rolled_back(tx: Transaction, service: Service, version: int, context: Conte
             service,
             spec=previous,
             spec_version=service.previous_spec_version,
+            spec_written=tx.version,
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,
             update_status=UpdateStatus(
@@ -116,7 +127,7 @@ def _rolled_back(tx: Transaction, service: Service, version: int, context: Conte
             ),
         ),
         Because("roll-back-service", (service.spec.name,)),
-        expect=version,
+        expect=_expected(service, version),
     )
     return swapped
 

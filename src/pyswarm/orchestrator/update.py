@@ -419,6 +419,7 @@ def _give_up(
             service,
             spec=service.previous_spec,
             spec_version=service.previous_spec_version,
+            spec_written=tx.version,
             previous_spec=None,
             previous_spec_version=0,
             update_status=UpdateStatus(

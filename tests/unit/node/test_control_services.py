@@ -22,6 +22,7 @@ from pyswarm.model import (
     ConfigSpec,
     ContainerSpec,
     CredentialSpec,
+    Endpoint,
     EndpointMode,
     EndpointSpec,
     GenericSpec,
@@ -46,6 +47,7 @@ from pyswarm.model import (
     TaskSpec,
     UpdateConfig,
     UpdateState,
+    UpdateStatus,
     service_spec,
 )
 from pyswarm.model.requests import (
@@ -309,6 +311,27 @@ def test_versions_are_compared() -> None:
     ):
         with pytest.raises(OutOfSequence, match=r"^update out of sequence$"):
             desk.ask(body)
+
+
+def test_what_the_orchestrator_writes_puts_nobody_out_of_sequence() -> None:
+    desk = Desk()
+    seen = desk.ask(CreateService(web()))
+    status = UpdateStatus(UpdateState.UPDATING, "update in progress", 1.0)
+    moved = desk.put(attrs.evolve(seen, endpoint=Endpoint(), update_status=status))
+    assert moved.version > seen.version
+    changed = desk.ask(UpdateService(seen.id, seen.version, web(mode=Replicated(2))))
+    assert (changed.endpoint, changed.previous_spec) == (Endpoint(), seen.spec)
+    desk.put(attrs.evolve(changed, update_status=status))
+    for version in (seen.version, moved.version, moved.version + 100):
+        with pytest.raises(OutOfSequence):  # somebody's spec would be lost
+            desk.ask(UpdateService(seen.id, version, web(mode=Replicated(3))))
+    back = desk.ask(UpdateService(seen.id, changed.version, None, rollback=True))
+    assert back.spec == seen.spec
+    for version in (seen.version, changed.version):
+        with pytest.raises(OutOfSequence):  # it is the spec once seen, yet another one between
+            desk.ask(UpdateService(seen.id, version, web(mode=Replicated(3))))
+    desk.put(attrs.evolve(back, update_status=status))
+    desk.ask(UpdateService(seen.id, back.version, web(mode=Replicated(3))))
 
 
 def test_roll_back() -> None:

@@ -188,6 +188,7 @@ def test_automatic_rollback() -> None:
     before = world.service(WEB)
     world.programs["app:2"] = CRASHING
     world.change(WEB, image="app:2")
+    refused = world.service(WEB).version
     started = world.status(WEB).started_at  # type: ignore[union-attr]
     world.run(1.4)
     status = world.status(WEB)
@@ -197,6 +198,7 @@ def test_automatic_rollback() -> None:
     after = world.service(WEB)
     assert after.spec == before.spec and after.spec_version == before.spec_version
     assert after.previous_spec is None
+    assert after.spec_written > refused  # who saw the spec between is out of sequence
     world.run(30)
     assert state(world) is UpdateState.ROLLBACK_COMPLETED
     assert world.status(WEB).message == "rollback completed"  # type: ignore[union-attr]
