@@ -222,9 +222,10 @@ async def test_leaving_and_removing() -> None:
         name = follower.node.name
         await follower.leave(force=True)
         gone = await leader.nodes.get(name)
-        assert gone.spec.desired_role is Role.WORKER
-        assert gone.manager is None
+        assert (gone.left_seat, gone.manager) == (True, None)
         assert len((await leader.status()).managers) == 2
+        await gone.demote()
+        await gone.remove()
         await leader.services.create("web", image="sleeper")
         await converged(await leader.services.get("web"))
 

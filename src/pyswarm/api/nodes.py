@@ -63,9 +63,13 @@ def _is_wanted(node: Node, filters: Filters) -> bool:
         and begins(filters.get("name", ()), node.hostname)
         and labels_match(filters.get("label", ()), engine_labels)
         and labels_match(filters.get("node.label", ()), node.spec.labels)
-        and (not roles or str(node.role) in map(str.lower, roles))
+        and (not roles or str(_role_of(node)) in map(str.lower, roles))
         and (not memberships or str(node.spec.membership) in map(str.lower, memberships))
     )
+
+
+def _role_of(node: Node) -> Role:
+    return Role.MANAGER if node.left_seat else node.role
 
 
 def inspect(request: HttpRequest, reference: str) -> Conversation:

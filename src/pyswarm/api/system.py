@@ -125,7 +125,7 @@ def _cluster_info(store: Reader, live: Live) -> Mapping[str, Any]:
     """Counts and settings, as far as there is a leader who knows them."""
     if not live.leader_id or not store.has_swarm:
         return {"Error": live.no_leader} if store.has_swarm else {}
-    managers = sum(1 for node in store.nodes() if node.manager is not None)
+    managers = sum(1 for node in store.nodes() if node.manager is not None or node.left_seat)
     found: dict[str, Any] = {"Nodes": store.count("node"), "Managers": managers}
     found["Cluster"] = swarm_json(store.swarm)
     if managers == 2:

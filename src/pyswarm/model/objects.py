@@ -291,10 +291,18 @@ class Node:
     certificate: Certificate | None = None
     attachments: tuple[NetworkAttachment, ...] = ()
     down_at: float = 0.0
+    left_seat: bool = False
+    """A manager that left the swarm: its seat is given up, yet it is listed as a manager that
+    nobody can reach until it is demoted, as Docker does."""
 
     @property
     def hostname(self) -> str:
         return self.description.hostname if self.description else ""
+
+    @property
+    def wants_seat(self) -> bool:
+        """People want it as a manager, and it has not left."""
+        return self.spec.desired_role is Role.MANAGER and not self.left_seat
 
 
 @value

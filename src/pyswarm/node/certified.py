@@ -13,7 +13,7 @@ from pyswarm.orchestrator.certificates import ROTATE
 def role_for(node: Node) -> Role:
     """The role that a certificate gives this node now: a manager-to-be must be heard before it has
     its seat, one that gives up its seat until it has."""
-    wanted = node.spec.desired_role is Role.MANAGER or node.role is Role.MANAGER
+    wanted = node.wants_seat or node.role is Role.MANAGER
     return Role.MANAGER if wanted else Role.WORKER
 
 

@@ -70,10 +70,11 @@ def update_node(tx: Transaction, request: UpdateNode, context: Context) -> Node:
     node = tx.node(request.node_id)
     if node is None:
         raise NotFound(f"node {request.node_id} not found")
-    if node.spec.desired_role is Role.MANAGER and request.spec.desired_role is Role.WORKER:
+    demotes = request.spec.desired_role is Role.WORKER
+    if node.wants_seat and demotes:
         _check_demotion(tx)
     written: Node = tx.update(
-        replace(node, spec=request.spec),
+        replace(node, spec=request.spec, left_seat=node.left_seat and not demotes),
         Because("update-node", (node.hostname,)),
         expect=request.version,
     )
@@ -81,7 +82,7 @@ def update_node(tx: Transaction, request: UpdateNode, context: Context) -> Node:
 
 
 def _check_demotion(reader: Reader) -> None:
-    managers = (other for other in reader.nodes() if other.spec.desired_role is Role.MANAGER)
+    managers = (other for other in reader.nodes() if other.wants_seat)
     if len(list(islice(managers, 2))) == 1:  # they came first, so this is a short look
         raise FailedPrecondition("attempting to demote the last manager of the swarm")
 
@@ -91,7 +92,8 @@ def remove_node(tx: Transaction, request: RemoveNode, context: Context) -> None:
     node = tx.node(request.node_id)
     if node is None:
         raise NotFound(f"node {request.node_id} not found")
-    if node.manager is not None:  # also of one that is being demoted: its vote may be the last
+    # Also of one that is being demoted: its vote may be the last.
+    if node.manager is not None or node.left_seat:
         raise FailedPrecondition(
             f"node {node.id} is a cluster manager and is a member of the raft cluster. "
             "It must be demoted to worker before removal"
@@ -109,10 +111,9 @@ def leave_node(tx: Transaction, request: LeaveNode, context: Context) -> None:
     node = tx.node(request.node_id)
     if node is None:
         return
-    if node.role is Role.MANAGER and node.spec.desired_role is Role.MANAGER:
+    if node.role is Role.MANAGER and node.wants_seat:
         _check_demotion(tx)
-        spec = replace(node.spec, desired_role=Role.WORKER)
-        node = tx.update(replace(node, spec=spec), Because("leave", (node.hostname,)))
+        node = tx.update(replace(node, left_seat=True), Because("leave", (node.hostname,)))
     if node.state is not NodeState.DOWN:
         set_node_state(tx, node, NodeState.DOWN, "node left the swarm")
 

@@ -176,7 +176,7 @@ class Office:
         """Whether the node is a manager, or about to be one: what the leader's store says counts,
         whatever a certificate says."""
         node = self._store.node(node_id)
-        return node is not None and Role.MANAGER in (node.role, node.spec.desired_role)
+        return node is not None and (node.wants_seat or node.role is Role.MANAGER)
 
     def managers(self) -> tuple[Any, ...]:
         """Where the managers listen."""

@@ -6,7 +6,8 @@ membership change at a time:
 
 - a node that should be a manager and has no seat gets one as a learner, and a vote once it has
   caught up;
-- a member whose node should be a worker, or is gone, is removed (a leader hands over first);
+- a member whose node should be a worker, has left or is gone, is removed (a leader hands over
+  first);
 - ``node.role`` and ``node.manager`` follow the configuration.
 """
 
@@ -67,7 +68,7 @@ class Seats:
                 self._note(change.id, change.new)
 
     def _note(self, node_id: str, node: Node | None) -> None:
-        if node is not None and node.spec.desired_role is Role.MANAGER:
+        if node is not None and node.wants_seat:
             self._wanted[node_id] = None
         else:
             self._wanted.pop(node_id, None)
@@ -147,11 +148,11 @@ class Seats:
         statuses = [node.manager for node in seated if node is not None and node.manager]
         if all(status.epoch == configuration.epoch for status in statuses):
             return
-        for node_id in self._wanted:
-            node = tx.node(node_id)
-            if node is not None and node_id not in seats:
+        wanted = [node for node in tx.nodes() if node.spec.desired_role is Role.MANAGER]
+        for node in wanted:
+            if node.id not in seats:
                 spec = replace(node.spec, desired_role=Role.WORKER)
-                tx.update(replace(node, spec=spec), Because("new-cluster"))
+                tx.update(replace(node, spec=spec, left_seat=False), Because("new-cluster"))
 
 
 def check_demotion(view: Reader, body: object, replica: Replica) -> None:
@@ -181,7 +182,7 @@ def _concerns_seats(old: Node | None, new: Node | None) -> bool:
     return (
         old is None
         or new is None
-        or old.spec.desired_role is not new.spec.desired_role
+        or old.wants_seat is not new.wants_seat
         or old.role is not new.role
         or old.manager != new.manager
     )

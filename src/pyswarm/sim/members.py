@@ -109,10 +109,10 @@ class MemberWorkload(Workload):
 
     def _several_roles(self, store: Store) -> Any:
         """Two promotions and two demotions that share a turn."""
-        managers = sum(node.spec.desired_role is Role.MANAGER for node in store.nodes())
+        managers = sum(node.wants_seat for node in store.nodes())
         hosts = list(self._world.managers())
         for node in self._some(list(store.nodes()), 4):
-            is_manager = node.spec.desired_role is Role.MANAGER
+            is_manager = node.wants_seat
             if managers <= MANAGERS_MIN if is_manager else managers >= MANAGERS_MAX:
                 continue
             managers += -1 if is_manager else 1
@@ -132,7 +132,7 @@ class MemberWorkload(Workload):
             name = f"late-{len(self._world.hosts)}"
             host = self._world.add_host(name)
             self._waiting[name] = None
-            managers = sum(one.spec.desired_role is Role.MANAGER for one in store.nodes())
+            managers = sum(one.wants_seat for one in store.nodes())
             wants_seat = managers < MANAGERS_MAX and self._rng.chance(0.5)
             self._ask_to_join(host, Role.MANAGER if wants_seat else Role.WORKER)
         return None
@@ -157,7 +157,7 @@ class MemberWorkload(Workload):
             return None
         host = self._rng.choice(members)
         if host.machine is not None and host.machine.manager is not None:
-            managers = [one for one in store.nodes() if one.spec.desired_role is Role.MANAGER]
+            managers = [one for one in store.nodes() if one.wants_seat]
             if len(managers) <= MANAGERS_MIN:
                 return None
         self._leaving[host.name] = None

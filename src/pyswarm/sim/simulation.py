@@ -318,7 +318,7 @@ class Simulation:
                 found.append(f"{host.name} has no session")
         seats = {holder(one).node_id: one.voter for one in manager.replica.configuration.members}
         for node in store.nodes():
-            wanted = node.spec.desired_role is Role.MANAGER
+            wanted = node.wants_seat
             if seats.get(node.id, False) is not wanted or (node.role is Role.MANAGER) is not wanted:
                 found.append(f"{node.hostname} should be a {node.spec.desired_role}")
         return found

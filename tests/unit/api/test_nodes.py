@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyswarm.model import NodeDescription, NodeState, replace
+from pyswarm.model import NodeDescription, NodeState, Role, replace
+from pyswarm.model.requests import LeaveNode
 from unit.api.door import SELF, Door
 
 
@@ -54,6 +55,28 @@ def test_who_leads_and_can_be_reached_is_shown(door: Door) -> None:
     door.reachability = {SELF: "unreachable"}
     assert door.get(f"/nodes/{SELF}")["ManagerStatus"]["Reachability"] == "unreachable"
     assert "ManagerStatus" not in door.get("/nodes/worker-2")
+
+
+def test_a_manager_that_left_is_one_that_nobody_can_reach_until_it_is_demoted(door: Door) -> None:
+    """Though its seat is given up: as Docker shows it."""
+    door.desk.node("n3", manager=2)
+    door.desk.ask(LeaveNode("n3", True))
+    node = door.desk.put(
+        replace(door.desk.store.node("n3"), role=Role.WORKER, manager=None, addr="10.0.0.3:2377")
+    )
+    shown = door.get("/nodes/n3")
+    assert shown["ManagerStatus"] == {"Reachability": "unreachable", "Addr": "10.0.0.3:2377"}
+    assert (shown["Spec"]["Role"], shown["Status"]["State"]) == ("manager", "down")
+    assert ids(door, {"role": ["manager"]}) == [SELF, "n3"]
+    status, text = door.told("DELETE", "/nodes/n3?force=1")
+    assert status == 400
+    assert text.endswith("It must be demoted to worker before removal")
+    path, spec = f"/v1.41/nodes/n3/update?version={node.version}", shown["Spec"]
+    assert door.request("POST", path, {**spec, "Role": "worker"}).status == 200
+    shown = door.get("/nodes/n3")
+    assert "ManagerStatus" not in shown
+    assert shown["Spec"]["Role"] == "worker"
+    assert door.request("DELETE", "/v1.41/nodes/n3").status == 200
 
 
 def test_an_update_sets_labels_availability_and_name(door: Door) -> None:

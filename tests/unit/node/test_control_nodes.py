@@ -82,10 +82,31 @@ def test_leaving() -> None:
     desk.ask(LeaveNode(one.id))
     left = desk.store.node("m")
     assert left is not None
-    assert left.spec.desired_role is Role.WORKER
+    assert (left.left_seat, left.wants_seat, left.state) == (True, False, NodeState.DOWN)
     text = "attempting to demote the last manager of the swarm"
     refused(desk, LeaveNode(two.id, True), FailedPrecondition, text)
     desk.ask(LeaveNode("gone"))
+
+
+def test_a_manager_that_left_stays_one_in_the_books_until_it_is_demoted() -> None:
+    desk = Desk()
+    desk.node("m", manager=1), desk.node("n", manager=2)
+    desk.ask(LeaveNode("m", True))
+    desk.put(attrs.evolve(desk.store.node("m"), role=Role.WORKER, manager=None))  # its seat is gone
+    text = (
+        "node m is a cluster manager and is a member of the raft cluster. "
+        "It must be demoted to worker before removal"
+    )
+    for force in (False, True):
+        refused(desk, RemoveNode("m", force), FailedPrecondition, text)
+    left = desk.store.node("m")
+    labelled = attrs.evolve(left.spec, labels={"zone": "a"})
+    assert desk.ask(UpdateNode("m", left.version, labelled)).left_seat
+    left = desk.store.node("m")
+    demoted = attrs.evolve(left.spec, desired_role=Role.WORKER)
+    assert not desk.ask(UpdateNode("m", left.version, demoted)).left_seat
+    desk.ask(RemoveNode("m"))
+    assert desk.store.node("m") is None
 
 
 # -- settings of nodes

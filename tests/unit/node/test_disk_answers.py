@@ -3,9 +3,11 @@ wrapped; and what a swarm that was forced to begin anew makes of its managers.""
 
 from __future__ import annotations
 
+import pytest
+
 from pyswarm.errors import Unavailable
 from pyswarm.model import NodeState, Role, SwarmSpec, replace, service_spec
-from pyswarm.model.requests import CreateService, UpdateNode, UpdateSwarm
+from pyswarm.model.requests import CreateService, LeaveNode, UpdateNode, UpdateSwarm
 from pyswarm.node import KeysWrapped, Persisted, SnapshotSaved
 from pyswarm.node.manager import DISK_RETRY_S
 from pyswarm.node.seats import context
@@ -234,10 +236,14 @@ def test_old_data_keys_go_with_a_snapshot() -> None:
 # -- a new cluster by force
 
 
-def test_a_forced_swarm_dismisses_the_lost_managers() -> None:
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_forced_swarm_dismisses_the_lost_managers(leaves: bool) -> None:
     bench = Bench.formed(3, workers=1)
     create(bench, 0, 2)
     others = [one.id for one in bench["m3"].store.nodes() if one.addr in ("m1", "m2")]
+    if leaves:
+        bench.ask("m1", LeaveNode(others[1], True))
+        bench.wait_until(lambda: bench["m3"].store.node(others[1]).manager is None)
     for name in ("m1", "m2", "m3"):
         bench.crash(name)
     m3 = bench["m3"]
@@ -260,6 +266,7 @@ def test_a_forced_swarm_dismisses_the_lost_managers() -> None:
     for id in others:
         node = m3.store.node(id)
         assert node.spec.desired_role is Role.WORKER and node.manager is None
+        assert not node.left_seat
     own = m3.store.node(record.identity.node_id)
     assert own.manager is not None and own.manager.epoch == 7
     assert own.spec.desired_role is Role.MANAGER

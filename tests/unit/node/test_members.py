@@ -219,7 +219,12 @@ def test_a_manager_leaves_by_giving_up_its_seat() -> None:
     wait_for_voters(bench, 2)
     bench.wait_until(lambda: bench["m3"].node.manager is None)
     leader = bench.settle()
-    bench.ask(leader.name, RemoveNode(bench["m3"].node.node_id))
+    left = leader.store.node(bench["m3"].node.node_id)
+    assert (left.left_seat, left.role, left.manager) == (True, Role.WORKER, None)
+    assert left.spec.desired_role is Role.MANAGER
+    spec = replace(left.spec, desired_role=Role.WORKER)
+    bench.ask(leader.name, UpdateNode(left.id, left.version, spec))
+    bench.ask(leader.name, RemoveNode(left.id))
     bench.settle()
     bench.check()
 

@@ -294,9 +294,11 @@ async def test_a_removed_node_is_pending_until_it_leaves(tmp_path: Path) -> None
     async with hosted(tmp_path / "a", network) as one, hosted(tmp_path / "b", network) as other:
         await one.init(INIT)
         await other.join(join(one, await token_of(one)))
-        node = await front.Nodes(one.member()).get(other.state().node_id)
+        joined = other.state()
+        node = await front.Nodes(one.member()).get(joined.node_id)
         await node.remove(force=True)
         await until(lambda: other.state().state is HostState.PENDING)
+        assert other.state() == attrs.evolve(joined, state=HostState.PENDING), "it knows who it was"
         await other.leave()
         await other.join(join(one, await token_of(one)))
 

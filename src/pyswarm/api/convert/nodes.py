@@ -11,7 +11,6 @@ from pyswarm.api.convert.tasks import show_platform, show_resources
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import (
     Availability,
-    ManagerStatus,
     Membership,
     Node,
     NodeDescription,
@@ -64,13 +63,14 @@ def show_node(node: Node, is_leader: bool, reachability: str) -> dict[str, Any]:
             "State": str(node.state),
             **omitempty(Message=node.message, Addr=host_of(node.addr)),
         },
-        **nonnull(ManagerStatus=_show_manager(node.manager, is_leader, reachability)),
+        **nonnull(ManagerStatus=_show_manager(node, is_leader, reachability)),
     }
 
 
-def _show_manager(
-    manager: ManagerStatus | None, is_leader: bool, reachability: str
-) -> dict[str, Any] | None:
+def _show_manager(node: Node, is_leader: bool, reachability: str) -> dict[str, Any] | None:
+    if node.left_seat:
+        return {"Reachability": "unreachable", "Addr": node.addr}
+    manager = node.manager
     if manager is None:
         return None
     return omitempty(Leader=is_leader, Reachability=reachability, Addr=manager.addr)

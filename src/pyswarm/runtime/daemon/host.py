@@ -106,6 +106,8 @@ class Host:
         self._description: NodeDescription | None = None
         self._knows_swarm = False
         """Whether this life has had a word from its swarm: before, a join is pending."""
+        self._removed = HostStatus()
+        """What a node that its swarm removed knew of it, until it leaves."""
         self._idle: Executor | None = None
 
     # -- looking
@@ -117,7 +119,9 @@ class Host:
             host, _, _ = self._addresses.node.rpartition(":")
             shown = host if self._state is not HostState.INACTIVE else ""
             error = "" if self._error is None else str(self._error)
-            return HostStatus(state=self._state, node_addr=shown.strip("[]"), error=error)
+            return attrs.evolve(
+                self._removed, state=self._state, node_addr=shown.strip("[]"), error=error
+            )
         expired = _has_expired(member)
         host = member.addr.rpartition(":")[0] or member.addr
         return HostStatus(
@@ -324,6 +328,7 @@ class Host:
 
         await self.close_idle()
         self._life = Life(settings, prepare, on_begin=began, on_end=self._ended)
+        self._removed = HostStatus()
         self._set(state)
         self._knows_swarm = state is HostState.ACTIVE
         self._addresses = found
@@ -354,11 +359,12 @@ class Host:
         await front.until_ready(member)
         return member.node_id
 
-    def _ended(self, life: Life) -> None:
+    def _ended(self, life: Life, member: front.Member | None) -> None:
         """The node has stopped, by itself or because it was told to."""
         if life is not self._life or life.reason in (STOPPED, LEFT):
             return
-        if life.reason == "removed":
+        if life.reason == "removed" and member is not None:
+            self._removed = HostStatus(node_id=member.node_id, remote_managers=_managers(member))
             self._set(HostState.PENDING)
         else:
             self._set(HostState.ERROR, life.error)
@@ -370,7 +376,7 @@ class Host:
         with trio.CancelScope(shield=True):
             if self._life is not None:
                 await self._life.end()
-            self._life = None
+            self._life, self._removed = None, HostStatus()
             FileDirectory.wipe(self.config.state_dir)
             self._memory.forget()
             self._addresses = Addresses()

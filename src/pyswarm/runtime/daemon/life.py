@@ -34,7 +34,7 @@ class Life:
         prepare: Prepare,
         *,
         on_begin: Callable[[Member], None],
-        on_end: Callable[[Life], None],
+        on_end: Callable[[Life, Member | None], None],
     ) -> None:
         self._settings = settings
         self._prepare = prepare
@@ -60,11 +60,11 @@ class Life:
         except SwarmError as error:
             self.error, self.reason = error, FAILED
         finally:
-            self.member = None
+            member, self.member = self.member, None
             self.reason = self.reason or STOPPED
             self._ended.set()
             self._began.set()
-            self._on_end(self)
+            self._on_end(self, member)
 
     async def _live(self) -> None:
         async with entered(self._settings, self._prepare, at_once) as member:
