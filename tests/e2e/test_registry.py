@@ -28,10 +28,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from pyswarm.agent import TaskContext
+from pyswarm.api.messages import Response
 from pyswarm.errors import NotFound, Unauthenticated, Unavailable
 from pyswarm.model import ContainerSpec, Platform, ServiceSpec, TaskSpec
 from pyswarm.model.auth import MARK, sealed_auth
 from pyswarm.model.images import ImageReference
+from pyswarm.runtime.engine import Engine
 from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.registry import Credentials, RegistryClient
 from pyswarm.runtime.registry.http import fetch
@@ -208,7 +210,10 @@ class TokenServer:
                 rest += chunk
             method, target, _ = lines[0].split()
             query = parse_qs(rest.decode() if method == "POST" else urlsplit(target).query)
-            assert (query["service"], query["scope"]) == (["test"], ["repository:app:pull"])
+            is_login = "offline_token" in query
+            assert query["service"] == ["test"]
+            assert query.get("scope", []) in ([], ["repository:app:pull"])
+            assert not (is_login and "scope" in query)
             given = [x.partition(" ")[2] for x in lines if x.lower().startswith("authorization:")]
             self.seen += given
             known = given == ["Basic " + b64encode(b"u:pass").decode()]
@@ -218,7 +223,12 @@ class TokenServer:
                 known = not given and query["refresh_token"] == ["refresh-me"]
                 known = known and query["grant_type"] == ["refresh_token"]
                 name = "access_token"
-            body = json.dumps({name: self.token("pull")} if known else {}).encode()
+            good = {
+                name: self.token("pull"),
+                **({"refresh_token": "refresh-me"} if is_login else {}),
+            }
+            bad = {"details": "incorrect username or password"}
+            body = json.dumps(good if known else bad).encode()
             status = "200 OK" if known else "401 Unauthorized"
             answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
             await stream.send_all(answer.encode() + body)
@@ -295,6 +305,54 @@ async def test_a_registry_that_wants_a_password_at_once(tmp_path: Path) -> None:
             await client.resolve(image)
         with pytest.raises(Unauthenticated, match="unauthorized: "):
             await client.resolve(image, login("wrong"))
+
+
+class NoHost:
+    """Who logs in needs no swarm."""
+
+    def node(self) -> None:
+        return None
+
+    executor = member = node
+
+
+async def log_in(server: str, version: str = "1.50", **fields: str) -> tuple[int, Any]:
+    """What the Engine API answers."""
+    engine = Engine(NoHost(), images=RegistryClient())  # type: ignore[arg-type]
+    body = json.dumps({"serveraddress": server, **fields}).encode()
+    kind = {"content-type": "application/json"}
+    answer = await engine.respond("POST", f"/v{version}/auth", kind, body)
+    assert isinstance(answer, Response)
+    said = json.loads(answer.body)
+    return answer.status, said.get("message", said)
+
+
+async def test_logging_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Texts and statuses as of Docker 20.10 with the same registries; newer engines say 401."""
+    good, bad = {"username": "u", "password": "pass"}, {"username": "u", "password": "wr0ng"}
+    caplog.set_level("DEBUG")
+    (tmp_path / "known").write_text(HTPASSWD, encoding="ascii")
+    auth = f"auth: {{htpasswd: {{realm: here, path: {tmp_path / 'known'}}}}}\n"
+    done = {"IdentityToken": "", "Status": "Login Succeeded"}
+    async with registry(tmp_path, auth) as host:
+        url = f"http://{host}/v2/"
+        for address in (host, f"http://{host}/v1/"):
+            assert await log_in(address, **good) == (200, done)
+        failed = f"login attempt to {url} failed with status: 401 Unauthorized"
+        assert await log_in(host, **bad) == (401, failed)
+        assert await log_in(host, "1.41", **bad) == (500, failed)
+        assert await log_in(host) == (401, f'Get "{url}": no basic auth credentials')
+    refused = f'Get "{url}": dial tcp {host}: connect: connection refused'
+    assert await log_in(host, **good) == (500, refused)
+    async with guarded(tmp_path) as (host, _):
+        status, said = await log_in(host, **good)
+        assert (status, said["IdentityToken"]) == (200, "refresh-me")
+        status, said = await log_in(host, identitytoken="refresh-me")
+        assert (status, said["IdentityToken"]) == (200, "refresh-me")
+        wrong = f'Get "http://{host}/v2/": unauthorized: incorrect username or password'
+        assert await log_in(host, **bad) == (401, wrong)
+        assert await log_in(host, "1.41", **bad) == (500, wrong)
+    assert "wr0ng" not in caplog.text and b64encode(b"u:pass").decode() not in caplog.text
 
 
 async def test_credentials_reach_the_task_and_nothing_else(tmp_path: Path) -> None:

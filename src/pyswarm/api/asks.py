@@ -200,6 +200,16 @@ class ResolveImage:
     auth: str = attrs.field(default="", repr=False)
 
 
+@attrs.frozen
+class LogIn:
+    """Whether a registry knows these credentials; answered with an identity token, "" for none."""
+
+    server: str
+    """Its host and port; "" for Docker Hub."""
+    auth: str = attrs.field(repr=False)
+    """In the form of the X-Registry-Auth header."""
+
+
 Verb: TypeAlias = Literal["init", "join", "leave", "unlock", "status", "facts"]
 
 

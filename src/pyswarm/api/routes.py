@@ -51,7 +51,7 @@ TABLES: tuple[tuple[Route, ...], ...] = (
 
 NOT_HERE = frozenset(
     {
-        *("auth", "build", "checkpoints", "commit", "containers", "exec", "grpc", "images"),
+        *("build", "checkpoints", "commit", "containers", "exec", "grpc", "images"),
         *("plugins", "session", "volumes"),
     }
 )

@@ -42,7 +42,7 @@ from pyswarm.runtime.front.pinning import prepared
 from pyswarm.runtime.front.replacing import replace_settings
 from pyswarm.runtime.front.status import managers_of
 from pyswarm.runtime.http import CONNECTIONS_MAX, Headers, HttpServer, Respond, Streaming
-from pyswarm.runtime.images import ImageResolver
+from pyswarm.runtime.images import ImageResolver, Registries
 from pyswarm.runtime.listen import accept_all, listening, names_loopback, parse_address
 from pyswarm.runtime.local import LocalNode
 from pyswarm.store import Store
@@ -115,6 +115,7 @@ class Engine:
             asks.ChangeSwarm: self._change_swarm,
             asks.ShowUnlockKey: self._show_unlock_key,
             asks.ResolveImage: self._resolve_image,
+            asks.LogIn: self._log_in,
             asks.Host: self._ask_host,
             asks.Local: self._local.answer,
         }
@@ -243,6 +244,11 @@ class Engine:
         found = await self.images.resolve(image, ask.auth)
         return Described(found.media_type, found.digest, found.size, found.platforms)
 
+    async def _log_in(self, ask: asks.LogIn) -> str:
+        if not isinstance(self.images, Registries):
+            raise Unavailable("this node asks no registry")
+        return await self.images.login(ask.server, ask.auth)
+
     async def _ask_host(self, ask: asks.Host) -> Any:
         host, wish = self.host, ask.arguments
         match ask.verb:
@@ -274,7 +280,9 @@ def _is_relayed(ask: Any, error: SwarmError) -> bool:
     """Whether the managers said so. A host speaks for itself, but for a token they refused."""
     if isinstance(ask, asks.Host):
         return ask.verb == "join" and error.message == TOKEN_ERROR
-    own = isinstance(ask, asks.ResolveImage | asks.Local) or isinstance(error, HostRefusal)
+    own = isinstance(ask, asks.ResolveImage | asks.LogIn | asks.Local) or isinstance(
+        error, HostRefusal
+    )
     return not own
 
 

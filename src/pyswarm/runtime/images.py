@@ -10,7 +10,7 @@ stays, a warning says so, and each worker finds out for itself.
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -39,6 +39,16 @@ class ImageResolver(Protocol):
 
     async def resolve(self, image: ImageReference, auth: str = "", /) -> Resolved:
         """Raises an error of :class:`SwarmError` where it cannot tell."""
+        ...
+
+
+@runtime_checkable
+class Registries(Protocol):
+    """A resolver that can also try credentials. ``auth`` is the text of ``X-Registry-Auth``."""
+
+    async def login(self, server: str, auth: str, /) -> str:
+        """The identity token that stands for them from now on, "" for none. Raises an error of
+        :class:`SwarmError` where they are not good, or nobody says."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 The manifest is fetched, its digest computed and compared with what the registry says. A registry
 that wants to know who asks answers 401 and names a token server (or wants a name and password at
-once); the credentials go to those two and nowhere else.
+once); the credentials go to those two and nowhere else. To log in is to ask for nothing with them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import ssl
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Sequence
+from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from re import compile as pattern
 from urllib.parse import urlencode, urlsplit
@@ -34,6 +35,12 @@ from pyswarm.runtime.images import Resolved
 from pyswarm.runtime.registry.http import Answer, fetch
 
 HUB_ADDRESS = "registry-1.docker.io"
+HUB_NAMES = ("", HUB, "index.docker.io")
+"""What clients call it when they log in."""
+
+LOGIN_CLIENT = "docker"
+"""What token servers know as a client that keeps a refresh token."""
+
 TIMEOUT_S = 10.0
 """For all of one image: half of what a command may take."""
 
@@ -125,11 +132,11 @@ class RegistryClient:
         path = f"/v2/{image.path}/manifests/{image.digest or image.tagged.tag}"
         first = f"{'http' if plain else 'https'}://{host}"
         try:
-            answer = await self._ask(first + path, image, credentials, plain)
+            answer = await self._manifest(first + path, image, credentials, plain)
         except Unavailable:
             if not plain:
                 raise
-            answer = await self._ask(f"https://{host}{path}", image, credentials, plain)
+            answer = await self._manifest(f"https://{host}{path}", image, credentials, plain)
         if answer.status != 200:
             raise _refusal(answer)
         digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
@@ -138,6 +145,13 @@ class RegistryClient:
             raise Unavailable(f"the manifest is not what its digest {said} says")
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
         return Resolved(said, _platforms(answer), media_type, len(answer.body))
+
+    async def _manifest(
+        self, url: str, image: ImageReference, credentials: Credentials, plain: bool
+    ) -> Answer:
+        scope = f"repository:{image.path}:pull"
+        asking = _Asking(credentials, self._context(plain), plain, scope=scope)
+        return await asking.ask(url, {"Accept": ", ".join(MANIFESTS)})
 
     def _is_insecure(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or host
@@ -158,15 +172,66 @@ class RegistryClient:
         context.verify_mode = ssl.CERT_NONE
         return context
 
-    async def _ask(
-        self, url: str, image: ImageReference, credentials: Credentials, plain: bool
-    ) -> Answer:
-        """The manifest; once more, with an authorization, if the registry asks for one."""
-        tls = self._context(plain)
-        headers = {"Accept": ", ".join(MANIFESTS)}
+    async def login(self, server: str, auth: str, /) -> str:
+        """Ask the registry at ``server`` (a host, perhaps a port; "" is Docker Hub) whether it
+        knows the credentials ``auth``; answered with the identity token to use instead of them
+        from now on, or "".
+
+        Raises ``Unauthenticated``, and ``Unavailable`` where nobody answers, or not as hoped.
+        """
+        credentials = Credentials.parse(auth)
+        host = HUB_ADDRESS if server in HUB_NAMES else server
+        plain = self._is_insecure(host)
+        with trio.move_on_after(self._timeout_s):
+            try:
+                return await self._login(f"https://{host}/v2/", credentials, plain)
+            except Unavailable:
+                if not plain:
+                    raise
+                return await self._login(f"http://{host}/v2/", credentials, plain)
+        raise Unavailable(f'Get "https://{host}/v2/": context deadline exceeded')
+
+    async def _login(self, url: str, credentials: Credentials, plain: bool) -> str:
+        asking = _Asking(credentials, self._context(plain), plain, offline=True)
+        try:
+            answer = await asking.ask(url, {})
+        except SwarmError as error:
+            if error.message.startswith(f'Get "{url}"'):
+                raise
+            raise type(error)(f'Get "{url}": {error.message}') from error
+        if answer.status != 200:
+            kind = Unauthenticated if answer.status == 401 else Unavailable
+            what = f"{answer.status} {_reason(answer.status)}".rstrip()
+            raise kind(f"login attempt to {url} failed with status: {what}")
+        return asking.identity_token
+
+
+class _Asking:
+    """One question to a registry, asked once more with an authorization if that is wanted."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        tls: ssl.SSLContext | None,
+        plain: bool,
+        *,
+        scope: str = "",
+        offline: bool = False,
+    ) -> None:
+        self.identity_token = credentials.identity_token
+        """What stands for the credentials from now on; with ``offline`` one is asked for."""
+        self._credentials = credentials
+        self._tls = tls
+        self._plain = plain
+        self._scope = scope
+        self._offline = offline
+
+    async def ask(self, url: str, headers: dict[str, str]) -> Answer:
+        """What the registry says in the end."""
+        credentials = self._credentials
         if credentials.registry_token:
             headers["Authorization"] = f"Bearer {credentials.registry_token}"
-        answer = await fetch(url, headers=headers, tls=tls, may_be_plain=plain)
+        answer = await fetch(url, headers=headers, tls=self._tls, may_be_plain=self._plain)
         if answer.status != 401 or "Authorization" in headers:
             return answer
         scheme, _, rest = answer.headers.get("www-authenticate", "").partition(" ")
@@ -175,54 +240,60 @@ class RegistryClient:
                 raise Unauthenticated("no basic auth credentials")
             headers["Authorization"] = credentials.basic
         elif scheme.lower() == "bearer":
-            wanted = dict(_PARAMETER.findall(rest))
-            token = await self._token(wanted, image, credentials, plain)
+            token = await self._token(dict(_PARAMETER.findall(rest)))
             headers["Authorization"] = f"Bearer {token}"
         else:
             return answer
-        return await fetch(url, headers=headers, tls=tls, may_be_plain=plain)
+        return await fetch(url, headers=headers, tls=self._tls, may_be_plain=self._plain)
 
-    async def _token(
-        self, wanted: dict[str, str], image: ImageReference, credentials: Credentials, plain: bool
-    ) -> str:
-        scope = wanted.get("scope") or f"repository:{image.path}:pull"
-        query = {"service": wanted.get("service", ""), "scope": scope}
-        realm, tls = wanted.get("realm", ""), self._context(plain)
-        if credentials.identity_token:
-            form = {**query, "grant_type": "refresh_token", "client_id": "pyswarm"}
-            form["refresh_token"] = credentials.identity_token
-            kind = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = await fetch(
-                realm,
-                method="POST",
-                headers=kind,
-                body=urlencode(form).encode(),
-                tls=tls,
-                may_be_plain=plain,
-            )
-        else:
-            url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
-            basic = {"Authorization": credentials.basic} if credentials.basic else {}
-            answer = await fetch(url, headers=basic, tls=tls, may_be_plain=plain)
+    async def _token(self, wanted: dict[str, str]) -> str:
+        answer = await self._ask_for_token(wanted)
         if answer.status != 200:
             raise _refusal(answer)
         try:
             found = json.loads(answer.body)
             token = found.get("token") or found.get("access_token")
+            self.identity_token = str(found.get("refresh_token") or self.identity_token)
         except (ValueError, AttributeError):
             token = None
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise Unavailable("the token server gave no token")
+            raise Unavailable("authorization server did not include a token in the response")
         return token
+
+    async def _ask_for_token(self, wanted: dict[str, str]) -> Answer:
+        credentials, realm = self._credentials, wanted.get("realm", "")
+        query = {"service": wanted.get("service", "")}
+        if scope := wanted.get("scope") or self._scope:
+            query["scope"] = scope
+        if credentials.identity_token:
+            form = {**query, "grant_type": "refresh_token", "client_id": "pyswarm"}
+            form["refresh_token"] = credentials.identity_token
+            return await fetch(
+                realm,
+                method="POST",
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                body=urlencode(form).encode(),
+                tls=self._tls,
+                may_be_plain=self._plain,
+            )
+        if self._offline:
+            query |= {"offline_token": "true", "client_id": LOGIN_CLIENT}
+            query["account"] = credentials.username
+        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+        basic = {"Authorization": credentials.basic} if credentials.basic else {}
+        return await fetch(url, headers=basic, tls=self._tls, may_be_plain=self._plain)
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def _refusal(answer: Answer) -> SwarmError:
     """Why a registry did not answer as hoped, in its own words where it has some."""
-    try:
-        said = json.loads(answer.body)["errors"][0]
-        text = str(said.get("message") or said.get("code"))[:300]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        text = f"status {answer.status} from the registry"
+    text = _said(answer) or f"status {answer.status} from the registry"
     match answer.status:
         case 401:
             return Unauthenticated(f"unauthorized: {text}")
@@ -231,6 +302,18 @@ def _refusal(answer: Answer) -> SwarmError:
         case 404:
             return NotFound(text)
     return Unavailable(text)
+
+
+def _said(answer: Answer) -> str:
+    """The text of a refusal; some token servers have a form of their own."""
+    try:
+        body = json.loads(answer.body)
+        if isinstance(body.get("details"), str):
+            return str(body["details"])[:300]
+        said = body["errors"][0]
+        return str(said.get("message") or said.get("code"))[:300]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "authentication required" if answer.status == 401 else ""
 
 
 def _platforms(answer: Answer) -> tuple[Platform, ...]:

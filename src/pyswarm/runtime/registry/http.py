@@ -6,9 +6,11 @@ first request.
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from collections.abc import Mapping
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import attrs
 import trio
@@ -79,7 +81,7 @@ async def _once(
                 stream, context, server_hostname=parts.hostname, https_compatible=True
             )
     except (OSError, ValueError) as error:
-        raise Unavailable(f'{method} "{url}": {_reason(error)}') from error
+        raise _unavailable(method, url, _why_not_reached(error, parts)) from error
     async with stream:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         all_headers = {"Host": parts.netloc, "User-Agent": "pyswarm", **headers}
@@ -89,7 +91,24 @@ async def _once(
         try:
             return await _exchange(stream, method, target, all_headers, body)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as error:
-            raise Unavailable(f'{method} "{url}": {_reason(error)}') from error
+            raise _unavailable(method, url, _reason(error)) from error
+
+
+def _unavailable(method: str, url: str, why: str) -> Unavailable:
+    """As Go words it; what a query says of the user is nobody's business."""
+    return Unavailable(f'{method.capitalize()} "{url.partition("?")[0]}": {why}')
+
+
+def _why_not_reached(error: BaseException, parts: SplitResult) -> str:
+    cause = error.__cause__ or error
+    if isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    if isinstance(cause, socket.gaierror):
+        return f"dial tcp: lookup {parts.hostname}: no such host"
+    if isinstance(cause, OSError) and cause.errno:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return f"dial tcp {parts.hostname}:{port}: connect: {os.strerror(cause.errno).lower()}"
+    return _reason(error)
 
 
 def _reason(error: BaseException) -> str:
