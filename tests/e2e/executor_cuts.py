@@ -25,17 +25,20 @@ from pyswarm.agent import TaskContext, task_context
 from pyswarm.agent.executor import TaskFile
 from pyswarm.model import ContainerSpec, Mount, Task, TaskSpec
 from pyswarm.model.resources import Limits, ResourceRequirements
+from pyswarm.model.specs import VolumeOptions
 from pyswarm.model.states import MountType
 from pyswarm.runtime.executors import ProcessExecutor, launcher
 
 NODE_STEPS = (
     *("open", "os.mkdir", "os.chmod", "os.chown", "os.rename", "os.remove", "os.rmdir"),
     *("os.fork", "subprocess.Popen", "socket.__new__", "socket.sendmsg", "fcntl.flock"),
+    "ctypes.dlsym",
 )
 TASK_STEPS = (
     *("open", "os.mkdir", "os.listdir", "os.chmod", "os.fork", "os.exec", "setrlimit"),
     *("ctypes.dlopen", "ctypes.dlsym", "socket.sendmsg"),
 )
+TMPFS = {"type": "tmpfs", "device": "tmpfs", "o": "size=64k"}
 PATIENCE_S = 60
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -58,7 +61,10 @@ def task() -> TaskContext:
         "host",
         command=("sleep", "1000"),
         hostname="x",
-        mounts=(Mount("/data", "vv"), Mount("/any"), Mount("/tm", type=MountType.TMPFS)),
+        mounts=(
+            *(Mount("/data", "vv"), Mount("/any"), Mount("/tm", type=MountType.TMPFS)),
+            Mount("/mounted", "ww", volume=VolumeOptions(driver_options=TMPFS)),
+        ),
     )
     limits = ResourceRequirements(Limits(10**9, 256 << 20, 2000))
     secret = TaskFile("secret", "pw", "/run/secrets/pw", b"hunter2")
@@ -140,9 +146,9 @@ def left(directory: Path | None, pid: int) -> list[str]:
     temporary = Path(os.environ["TMPDIR"])
     found = [str(path) for path in (*groups, *temporary.iterdir())]
     if directory is not None:
-        kept = {"tasks.lock", "tasks", "volumes", "volumes/vv"}
+        kept = {"tasks.lock", "tasks", "volumes", "volumes/vv", "volumes/ww"}
         paths = {str(path.relative_to(directory)) for path in directory.rglob("*")}
-        found += [one for one in paths - kept if not one.startswith("volumes/vv/")]
+        found += [one for one in paths - kept if not one.startswith(("volumes/vv/", "volumes/ww/"))]
     return found
 
 

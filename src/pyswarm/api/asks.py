@@ -165,7 +165,7 @@ class Local:
     remove         task id                                 None; what runs is ended
     images         none                                    ``Image`` s by name
     volumes        none                                    ``Volume`` s by name
-    create_volume  name, labels                            the ``Volume``
+    create_volume  name (""), labels, driver's options     the ``Volume``
     remove_volume  name                                    None
     ============== ======================================= ===========================
     """

@@ -77,6 +77,8 @@ class Volume:
     driver: str = "local"
     created_at: float = 0.0
     in_use: bool = False
+    options: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Of the driver."""
 
 
 @attrs.frozen(kw_only=True)

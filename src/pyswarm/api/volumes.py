@@ -18,6 +18,8 @@ from pyswarm.errors import FailedPrecondition
 FILTERS = ("dangling", "driver", "label", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 DRIVER = "local"
+ANONYMOUS = "com.docker.volume.anonymous"
+"""The label of a volume that was made without a name."""
 
 PRUNE_NAMED_SINCE: ApiVersion = (1, 42)
 """From here on only volumes without a name go, unless ``all`` is asked for."""
@@ -39,7 +41,7 @@ def show_volume(volume: Volume) -> dict[str, Any]:
         "Labels": dict(volume.labels) or None,
         "Mountpoint": volume.path,
         "Name": volume.name,
-        "Options": None,
+        "Options": dict(volume.options) or None,
         "Scope": "local",
     }
 
@@ -81,17 +83,15 @@ def inspect(request: HttpRequest, name: str) -> Conversation:
 
 
 def create(request: HttpRequest) -> Conversation:
-    """Make a volume; one that is there already is answered as it is."""
+    """Make a volume; one that is there is answered as it is, one without a name gets one."""
     body = decode(request, CREATE)
     driver = body.get("Driver") or DRIVER
     if driver != DRIVER:
         raise Refused(404, f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-    name = body.get("Name", "")
-    for option in body.get("DriverOpts", {}):
-        raise Refused(400, f'create {name}: invalid option: "{option}"')
+    name, labels = body.get("Name", ""), dict(body.get("Labels", {}))
     if not name:
-        raise Refused(501, "a volume without a name belongs to a task; give this one a name")
-    volume: Volume = yield Local("create_volume", (name, body.get("Labels", {})))
+        labels[ANONYMOUS] = ""
+    volume: Volume = yield Local("create_volume", (name, labels, body.get("DriverOpts", {})))
     return answer(show_volume(volume), 201)
 
 
@@ -112,18 +112,19 @@ def prune(request: HttpRequest) -> Conversation:
     """Delete the volumes that no task here has."""
     filters = filters_of(request, PRUNE_FILTERS)
     named = any(is_true(value) for value in filters.get("all", ()))
+    named = named or request.version < PRUNE_NAMED_SINCE
     gone: list[str] = []
-    if named or request.version < PRUNE_NAMED_SINCE:
-        for one in (yield from volumes()):
-            spared = filters.get("label!", ())
-            is_spared = bool(spared) and has_labels(one.labels, spared)
-            if (
-                not one.in_use
-                and not is_spared
-                and has_labels(one.labels, filters.get("label", ()))
-            ):
-                yield Local("remove_volume", (one.name,))
-                gone.append(one.name)
+    for one in (yield from volumes()):
+        spared = filters.get("label!", ())
+        is_spared = bool(spared) and has_labels(one.labels, spared)
+        if (
+            (named or ANONYMOUS in one.labels)
+            and not one.in_use
+            and not is_spared
+            and has_labels(one.labels, filters.get("label", ()))
+        ):
+            yield Local("remove_volume", (one.name,))
+            gone.append(one.name)
     return answer({"VolumesDeleted": gone, "SpaceReclaimed": 0})
 
 

@@ -7,6 +7,7 @@ cannot say (an embedder's own may know no images or volumes) is left out.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
@@ -23,6 +24,9 @@ from pyswarm.model import Task, TaskState, replace
 from pyswarm.runtime import front
 from pyswarm.runtime.node import RunningNode
 from pyswarm.templating import expand_task
+
+NAME_BYTES = 32
+"""Of the name of a volume without one, as Docker makes it."""
 
 HIDDEN = (TaskState.REJECTED, TaskState.ORPHANED)
 """States of tasks that never became anything on their node."""
@@ -57,8 +61,8 @@ class LocalNode:
                 return images_of(executor)
             case "volumes", ():
                 return await volumes_of(executor)
-            case "create_volume", (name, labels):
-                return await self._create_volume(executor, name, labels)
+            case "create_volume", (name, labels, options):
+                return await self._create_volume(executor, name, labels, options)
             case "remove_volume", (name,):
                 await _volumes_needed(executor).remove_volume(name)
         return None
@@ -121,10 +125,11 @@ class LocalNode:
     # -- volumes
 
     async def _create_volume(
-        self, executor: Any, name: str, labels: Mapping[str, str]
+        self, executor: Any, name: str, labels: Mapping[str, str], options: Mapping[str, str]
     ) -> local.Volume:
+        name = name or secrets.token_hex(NAME_BYTES)
         try:
-            await _volumes_needed(executor).create_volume(name, labels)
+            await _volumes_needed(executor).create_volume(name, labels, options)
         except SwarmError as problem:
             raise InvalidArgument(problem.message) from None
         return next(one for one in await volumes_of(executor) if one.name == name)
@@ -216,6 +221,7 @@ async def volumes_of(executor: Any) -> tuple[local.Volume, ...]:
             driver=one.driver,
             created_at=one.created_at,
             in_use=one.name in in_use,
+            options=one.options,
         )
         for one in await executor.volumes()
     )

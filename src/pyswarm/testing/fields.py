@@ -42,6 +42,11 @@ def _volume(**options: object) -> dict[str, object]:
     return {"mounts": (Mount("/mnt", "vol", volume=made),)}
 
 
+def _mounted() -> dict[str, object]:
+    options = VolumeOptions(driver_options={"type": "tmpfs", "device": "tmpfs"})
+    return {"mounts": (Mount("/mnt", "mounted", volume=options),)}
+
+
 def _tmpfs(**options: object) -> dict[str, object]:
     made = TmpfsOptions(**options)  # type: ignore[arg-type]
     return {"mounts": (Mount("/mnt", type=MountType.TMPFS, tmpfs=made),)}
@@ -93,7 +98,7 @@ SAMPLES: Mapping[str, dict[str, object]] = {
     "mounts.volume.no_copy": _volume(no_copy=True),
     "mounts.volume.labels": _volume(labels={"a": "b"}),
     "mounts.volume.driver": _volume(driver="local"),
-    "mounts.volume.driver_options": _volume(driver_options={"a": "b"}),
+    "mounts.volume.driver_options": _mounted(),
     "mounts.volume.subpath": _volume(subpath="."),
     "mounts.tmpfs.size_bytes": _tmpfs(size_bytes=4096),
     "mounts.tmpfs.mode": _tmpfs(mode=0o700),

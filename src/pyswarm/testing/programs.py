@@ -9,11 +9,13 @@ whose image has no command of its own::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from pyswarm.agent import TaskContext, TaskRejected, swarm_environment
 from pyswarm.model.resources import GenericResource
-from pyswarm.model.specs import ContainerSpec, Mount, Ulimit
+from pyswarm.model.specs import ContainerSpec, Mount, Ulimit, VolumeOptions
 from pyswarm.model.states import MountType
 from pyswarm.testing.executors import Bench, Check, ShellBehaviours
 from pyswarm.testing.fields import treats_fields_as_declared
@@ -50,6 +52,29 @@ async def keeps_volumes(bench: Bench) -> None:
     write, read = "echo kept > ${PYSWARM_MOUNT_1:?}/f", "cat ${PYSWARM_MOUNT_1:?}/f"
     await bench.run(_shell(bench, write, mounts=volume))
     assert await bench.run(_shell(bench, read, mounts=volume)) == ["kept"]
+
+
+async def mounts_what_volumes_ask_for(bench: Bench) -> None:
+    """For executors that can: shared by those who use it at the time, gone with the last."""
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=711"}
+    mounts = (Mount("/data", "kit-mounted", volume=VolumeOptions(driver_options=options)),)
+    if str(_declared(bench).get("mounts.volume.driver_options")) == "refused":
+        refusal = await _refusal(bench, _shell(bench, "true", mounts=mounts))
+        assert refusal.startswith("mounts.volume.driver_options is asked for"), refusal
+        return
+    first = "cd ${PYSWARM_MOUNT_1:?} && touch f && stat -c %a . && sleep 1000"
+    id = await bench.start(_shell(bench, first, mounts=mounts))
+    await bench.line(id, "711")
+    assert await bench.run(_shell(bench, "ls ${PYSWARM_MOUNT_1:?}", mounts=mounts)) == ["f"]
+    await bench.executor.terminate(id)
+    again = (Mount("/data", "kit-mounted"),)  # the volume knows what it was made with
+    script = "stat -c %a ${PYSWARM_MOUNT_1:?}; ls -A ${PYSWARM_MOUNT_1:?}"
+    assert await bench.run(_shell(bench, script, mounts=again)) == ["711"]
+
+
+def _declared(bench: Bench) -> Mapping[str, object]:
+    declared: Mapping[str, object] = getattr(bench.executor, "honours", {})
+    return declared
 
 
 async def forgets_volumes_without_a_name(bench: Bench) -> None:
@@ -118,6 +143,7 @@ PROGRAM_CHECKS: tuple[Check, ...] = (
     wants_a_command,
     works_where_it_is_told,
     keeps_volumes,
+    mounts_what_volumes_ask_for,
     forgets_volumes_without_a_name,
     gives_memory_to_write_to,
     binds_what_is_there,

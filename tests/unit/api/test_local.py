@@ -71,7 +71,7 @@ class Node:
         }
         self.volumes = (
             Volume(name="used", path="/v/used", labels={}, in_use=True, created_at=NOW),
-            Volume(name="idle", path="/v/idle", labels={"a": "b"}),
+            Volume(name="idle", path="/v/idle", labels={"a": "b"}, options={"o": "ro"}),
         )
         self.error: Exception | None = None
 
@@ -312,7 +312,12 @@ def test_volumes(node: Node) -> None:
     assert node.told("GET", "/volumes/used")[1]["Mountpoint"] == "/v/used"
     assert node.told("GET", "/volumes/nosuch") == (404, "get nosuch: no such volume")
     assert node.told("POST", "/volumes/create", {"Name": "idle", "Labels": {"a": "b"}})[0] == 201
-    assert node.asked[-1] == ("create_volume", "idle", {"a": "b"})
+    assert node.asked[-1] == ("create_volume", "idle", {"a": "b"}, {})
+    options = {"type": "tmpfs", "device": "tmpfs"}
+    assert node.told("POST", "/volumes/create", {"DriverOpts": options})[0] == 201
+    assert node.asked[-1] == ("create_volume", "", {"com.docker.volume.anonymous": ""}, options)
+    assert node.told("GET", "/volumes/used")[1]["Options"] is None
+    assert node.told("GET", "/volumes/idle")[1]["Options"] == {"o": "ro"}
     assert node.told("POST", "/volumes/create", {"Name": "x", "Driver": "nfs"})[0] == 404
     assert node.told("DELETE", "/volumes/idle")[0] == 204
     node.error = FailedPrecondition("remove used: volume is in use")
@@ -328,6 +333,9 @@ def test_pruning_spares_volumes_with_names_unless_all_are_meant(node: Node) -> N
         assert node.told("POST", path)[1]["VolumesDeleted"] == ["idle"]
     spared = filters(all=["true"], label=["other"])
     assert node.told("POST", f"/volumes/prune?{spared}")[1]["VolumesDeleted"] == []
+    nameless = Volume(name="0123", path="/v/0123", labels={"com.docker.volume.anonymous": ""})
+    node.volumes += (nameless,)
+    assert node.told("POST", "/v1.50/volumes/prune")[1]["VolumesDeleted"] == ["0123"]
 
 
 def test_disk_usage(node: Node) -> None:

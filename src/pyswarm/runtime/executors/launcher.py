@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -58,15 +59,16 @@ class Zygote:
         with suppress(OSError):  # it ended at once: the first request will see
             ours.send(b"\0".join(source(module).encode() for module in PROGRAMS))
 
-    def start(self, frame: bytes) -> tuple[int, socket.socket]:
+    def start(self, frame: bytes, given: Sequence[int] = ()) -> tuple[int, socket.socket]:
         """A new supervisor that was told what to do: its process id, and our end of its line.
 
+        ``given`` are descriptors of mounts for its task.
         Raises ``OSError`` where no process can be had, ``ZygoteGone`` where nobody answers.
         """
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                word, number = self._ask("start", theirs.fileno()).split()
+                word, number = self._ask("start", theirs.fileno(), *given).split()
             if word != "pid":
                 raise OSError(int(number), os.strerror(int(number)))
             with suppress(OSError):  # it ended at once: the reader will see
@@ -112,9 +114,14 @@ class Launcher:
         self._zygote: Zygote | None = None
         self.thread = OwnThread("pyswarm launcher")
 
-    async def start(self, frame: bytes) -> tuple[Zygote, int, socket.socket]:
-        """A new supervisor: the process it was forked from, its process id, our end of its line."""
-        return await self.thread.run(self._start, frame)
+    async def start(
+        self, frame: bytes, given: Sequence[int] = ()
+    ) -> tuple[Zygote, int, socket.socket]:
+        """A new supervisor: the process it was forked from, its process id, our end of its line.
+
+        ``given`` are descriptors of mounts for its task.
+        """
+        return await self.thread.run(self._start, frame, given)
 
     async def aclose(self) -> None:
         """Leave no process and no thread behind. All tasks have ended."""
@@ -123,12 +130,12 @@ class Launcher:
             self._zygote = None
         self.thread.stop()
 
-    def _start(self, frame: bytes) -> tuple[Zygote, int, socket.socket]:
+    def _start(self, frame: bytes, given: Sequence[int]) -> tuple[Zygote, int, socket.socket]:
         for _ in range(ATTEMPTS):
             if self._zygote is None:
                 self._zygote = Zygote(self._python)
             try:
-                return self._zygote, *self._zygote.start(frame)
+                return self._zygote, *self._zygote.start(frame, given)
             except ZygoteGone:
                 self._zygote.close()
                 self._zygote = None

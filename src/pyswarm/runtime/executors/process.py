@@ -31,6 +31,7 @@ from pyswarm.agent.executor import (
     TaskContext,
     TaskFailed,
     TaskGone,
+    TaskRejected,
     Usage,
 )
 from pyswarm.agent.health import healthcheck_of, probe_command
@@ -47,7 +48,13 @@ from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
 from pyswarm.runtime.executors.directories import Directories
-from pyswarm.runtime.executors.honours import PROCESSES, Honour, as_ordinary_user, refuse
+from pyswarm.runtime.executors.honours import (
+    NEEDS_ROOT,
+    PROCESSES,
+    Honour,
+    as_ordinary_user,
+    refuse,
+)
 from pyswarm.runtime.executors.images import HOST_IMAGES, Image, command_line, find_image
 from pyswarm.runtime.executors.launcher import Launcher
 from pyswarm.runtime.executors.logfiles import LogReader, last_lines
@@ -56,6 +63,7 @@ from pyswarm.runtime.executors.supervised import Launch, Supervised
 from pyswarm.runtime.executors.surroundings import Place, Surroundings, surround
 from pyswarm.runtime.executors.thread import OwnThread
 from pyswarm.runtime.executors.usage import usage_below
+from pyswarm.runtime.executors.volumemounts import Hold, VolumeMounts, VolumeUse
 from pyswarm.runtime.executors.volumes import Volume
 
 CLOSE_SECONDS = 5.0
@@ -82,6 +90,7 @@ class _Task:
     launch: Launch
     stop_signal: int
     volumes: tuple[str, ...] = ()
+    uses: tuple[VolumeUse, ...] = ()
     process: Supervised | None = None
     begun: trio.Event = attrs.field(factory=trio.Event)
 
@@ -118,6 +127,7 @@ class ProcessExecutor:
         self._tasks: dict[str, _Task] = {}
         self._launcher = Launcher(python or sys.executable or shutil.which("python3") or "python3")
         self._files = OwnThread("pyswarm files")
+        self._mounts = VolumeMounts()
         self._closed = False
         self._launching = 0
         self._launched = trio.Event()
@@ -151,10 +161,8 @@ class ProcessExecutor:
     async def start(self, task_id: str, /) -> Started:
         task = self._get(task_id)
         if task.process is None:
-            if self._closed or task.begun.is_set():
-                raise TaskFailed("the task was stopped before it was started")
-            task.process = await self._launch(task.launch)
-            task.begun.set()
+            await self._launch(task)
+        assert task.process is not None
         return Started(task_id, await task.process.begun())
 
     async def wait(self, task_id: str, /) -> Exited:
@@ -236,10 +244,15 @@ class ProcessExecutor:
         """The volumes of this node, by name."""
         return await self._files.run(self._directories.volumes.all)
 
-    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        """Make a volume; one that is there stays as it is. Raises :class:`TaskRejected`."""
-        options = VolumeOptions(labels=labels)
-        await self._files.run(self._directories.volumes.ensure, name, options)
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a volume, with options of the driver ``local``; one that is there stays as it is.
+        Raises :class:`TaskRejected`."""
+        made = VolumeOptions(labels=labels, driver_options=options or {})
+        if options and not self._confined:
+            raise TaskRejected(f"create {name}: its driver is to mount something: {NEEDS_ROOT}")
+        await self._files.run(self._directories.volumes.ensure, name, made)
 
     @property
     def volumes_in_use(self) -> tuple[str, ...]:
@@ -297,12 +310,31 @@ class ProcessExecutor:
             raise TaskFailed("the task was not started")
         return process
 
-    async def _launch(self, launch: Launch) -> Supervised:
-        """A new supervisor; closing the executor waits for it."""
+    async def _launch(self, task: _Task) -> None:
+        """A new supervisor, with what is mounted for its task."""
+        self._check_may_start(task)
+        hold = await self._mounts.hold(task.uses)
+        try:
+            self._check_may_start(task)  # a file server may have taken its time
+            task.process = await self._supervised(task.launch, hold)
+        finally:
+            hold.close()
+            if task.process is None:
+                hold.release()
+        task.begun.set()
+
+    def _check_may_start(self, task: _Task) -> None:
+        if self._closed or task.begun.is_set():
+            raise TaskFailed("the task was stopped before it was started")
+
+    async def _supervised(self, launch: Launch, hold: Hold) -> Supervised:
+        """Closing the executor waits for this."""
         self._launching += 1
         self._launched = trio.Event()
         try:
-            return await Supervised.launch(launch, self._launcher)
+            return await Supervised.launch(
+                launch, self._launcher, hold.descriptors, at_end=hold.release
+            )
         finally:
             self._launching -= 1
             if not self._launching:
@@ -367,7 +399,7 @@ class ProcessExecutor:
             tty=container.tty,
         )
         launch.frame()  # so that what cannot be said to a supervisor is refused here
-        return _Task(task, launch, number, around.volumes)
+        return _Task(task, launch, number, around.volumes, around.uses)
 
     def _surround(self, task: TaskContext, user: User, work: Path) -> Surroundings:
         directories = self._directories

@@ -13,7 +13,8 @@ really made.
 
 The plan is JSON: ``hostname``, ``ipc`` (whether System V and POSIX queues are its own),
 ``sysctls``, ``read_only``, ``writable`` (directories that stay so), ``staging`` (an empty
-directory), ``mounts`` (``kind`` bind, file or tmpfs, ``source``, ``target``, ``read_only``,
+directory), ``mounts`` (``kind`` bind, file or tmpfs, ``source``, ``subpath`` (what of it, where
+nothing can lead out of it) or ``given`` (the number of a descriptor), ``target``, ``read_only``,
 ``recursive``: read-only also what is mounted below: "", "try" or "must"; ``flat``: without what is
 mounted below; ``options``), ``drop`` (capabilities by number).
 """
@@ -26,12 +27,14 @@ import struct
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
-MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 4096, 8192, 16384, 1 << 18
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE = 4096, 8192, 16384, 1 << 18, 1 << 19
 MNT_DETACH = 2
-SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442  # the same on all machines
+# The same numbers on all machines.
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_OPENAT2, SYS_MOUNT_SETATTR = 428, 429, 437, 442
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 OPEN_TREE_CLONE, MOVE_FROM_DESCRIPTOR = 1, 4
-AT_FDCWD, AT_RECURSIVE, ATTR_RDONLY = -100, 0x8000, 1
+AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE, ATTR_RDONLY = -100, 0x1000, 0x8000, 1
+RESOLVE_NO_MAGICLINKS, RESOLVE_BENEATH = 2, 8
 PR_CAPBSET_DROP = 24
 ENTRIES_MAX = 4096  # of a directory that is covered: a mount each
 
@@ -158,7 +161,7 @@ class _Tree:
         )
 
 
-def enter(text: str) -> None:
+def enter(text: str, given: "list[int]") -> None:
     """Do what the plan says; afterwards this process lives in it."""
     plan = json.loads(text)
     flags = CLONE_NEWNS
@@ -173,7 +176,7 @@ def enter(text: str) -> None:
         with open("/proc/sys/" + name.replace(".", "/"), "w") as file:
             file.write(value)
     tree = _Tree(plan["staging"])
-    sources = [opened(one) for one in plan["mounts"]]
+    sources = [opened(one, given) for one in plan["mounts"]]
     if plan["read_only"]:
         for path in plan["writable"]:
             mount(path, path, "", MS_BIND | MS_REC)
@@ -193,14 +196,41 @@ def enter(text: str) -> None:
         call("capabilities", libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
 
 
-def opened(one: "dict[str, object]") -> int:
+def opened(one: "dict[str, object]", given: "list[int]") -> int:
     """What is mounted, as it is before anything is put over it or made read-only."""
     if one["kind"] == "tmpfs":
         return -1
-    flags = OPEN_TREE_CLONE | os.O_CLOEXEC | (0 if one["flat"] else AT_RECURSIVE)
-    source = str(one["source"])
-    found: int = libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(source), flags)
-    call(f"mount {source}", 0 if found >= 0 else -1)
+    number = one["given"]
+    if isinstance(number, int) and number >= 0:
+        return given[number]
+    return clone(str(one["source"]), str(one["subpath"]), flat=bool(one["flat"]))
+
+
+def clone(source: str, subpath: str = "", *, flat: bool = False) -> int:
+    """A copy of what is mounted at a path, as a descriptor."""
+    try:
+        places = [os.open(source, os.O_PATH | os.O_CLOEXEC)]
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise OSError(error.errno, f"mount {source}: {why}") from None
+    try:
+        if subpath:
+            places.append(beneath(places[0], subpath))
+        flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | os.O_CLOEXEC | (0 if flat else AT_RECURSIVE)
+        found: int = libc.syscall(SYS_OPEN_TREE, places[-1], b"", flags)
+    finally:
+        for place in places:
+            os.close(place)
+    call(f"mount {source}", min(found, 0))
+    return found
+
+
+def beneath(top: int, path: str) -> int:
+    """What is at a path below a directory; links that lead out of it lead nowhere."""
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+    how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, resolve)
+    found: int = libc.syscall(SYS_OPENAT2, top, os.fsencode(path.lstrip("/")), how, len(how))
+    call(f"mount {path}", min(found, 0))
     return found
 
 

@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import attrs
@@ -88,7 +88,10 @@ class _Probe:
 class Supervised:
     """One task under its supervisor. :attr:`exited` is set once nothing of it is left."""
 
-    def __init__(self, zygote: Zygote, pid: int, line: socket.socket) -> None:
+    def __init__(
+        self, zygote: Zygote, pid: int, line: socket.socket, at_end: Callable[[], object]
+    ) -> None:
+        self._at_end = at_end
         self._zygote = zygote
         self._line = line
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(line))
@@ -105,15 +108,25 @@ class Supervised:
         self._mark = b""
 
     @classmethod
-    async def launch(cls, launch: Launch, launcher: Launcher) -> Supervised:
-        """Start a supervisor; it tells later how that went (:meth:`begun`)."""
+    async def launch(
+        cls,
+        launch: Launch,
+        launcher: Launcher,
+        given: Sequence[int] = (),
+        at_end: Callable[[], object] = lambda: None,
+    ) -> Supervised:
+        """Start a supervisor; it tells later how that went (:meth:`begun`).
+
+        ``given`` are the descriptors of mounts that its plan speaks of. ``at_end`` is called when
+        nothing of the task is left.
+        """
         try:
-            zygote, pid, line = await launcher.start(launch.frame())
+            zygote, pid, line = await launcher.start(launch.frame(), given)
         except OSError as error:
             if error.errno in EXHAUSTED:
                 raise TemporaryFailure(f"no process could be started: {error.strerror}") from error
             raise
-        one = cls(zygote, pid, line)
+        one = cls(zygote, pid, line, at_end)
         one._program = launch.argv[0]
         one._mark = f"PYSWARM_TASK_ID={launch.env.get('PYSWARM_TASK_ID')}".encode()
         trio.lowlevel.spawn_system_task(one._read, launcher, launch.directory)
@@ -229,6 +242,7 @@ class Supervised:
             self.exited = KILLED
         if self.pid == 0 and self._error is None:
             self._error = TaskFailed("starting container failed: its supervisor was killed")
+        self._at_end()
         self._begun.set()
         self._ended.set()
         self._news.set()

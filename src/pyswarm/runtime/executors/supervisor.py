@@ -118,8 +118,9 @@ class Log:
 class Supervisor:
     """One task from start to end."""
 
-    def __init__(self, fields: "list[str]", sandbox: "dict[str, Any]") -> None:
+    def __init__(self, fields: "list[str]", sandbox: "dict[str, Any]", given: "list[int]") -> None:
         self.sandbox = sandbox
+        self.given = given
         take = iter(fields)
         self.secrets_dir = next(take)
         self.log = Log(next(take), int(next(take)), int(next(take)))
@@ -161,7 +162,8 @@ class Supervisor:
         for fd in (out_w, err_w, bad_w):
             os.close(fd)
         bad = os.read(bad_r, 1000)
-        os.close(bad_r)
+        for fd in (bad_r, *self.given):
+            os.close(fd)
         if bad:
             os.waitpid(self.main, 0)
             self.say("error " + bad.decode())
@@ -253,7 +255,7 @@ class Supervisor:
 
     def confine(self) -> None:
         """Make the task's namespaces, with all that is promised in them."""
-        self.sandbox["enter"](self.plan)
+        self.sandbox["enter"](self.plan, self.given)
 
     def join(self) -> None:
         """Go where the task is."""
@@ -479,14 +481,17 @@ def read_frame() -> "list[str]":
     return read_exactly(size).decode("utf-8", "surrogateescape").split("\0")
 
 
-def main(parent: int, sandbox: "dict[str, Any]") -> None:
-    """The life of one supervisor, in a process of its own; never returns."""
+def main(parent: int, sandbox: "dict[str, Any]", given: "list[int]") -> None:
+    """The life of one supervisor, in a process of its own; never returns.
+
+    ``given`` are descriptors of mounts, for the sandbox.
+    """
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
-    supervisor = Supervisor(read_frame(), sandbox)
+    supervisor = Supervisor(read_frame(), sandbox, given)
     try:
         supervisor.run()
     finally:

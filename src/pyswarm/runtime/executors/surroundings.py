@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 
@@ -19,6 +20,9 @@ from pyswarm.agent.executor import TaskContext, TaskRejected
 from pyswarm.model.specs import ContainerSpec, Mount
 from pyswarm.model.states import MountType
 from pyswarm.runtime.executors.capabilities import dropped, numbers
+from pyswarm.runtime.executors.honours import NEEDS_ROOT
+from pyswarm.runtime.executors.volumemounts import VolumeUse
+from pyswarm.runtime.executors.volumeoptions import needs_mount
 from pyswarm.runtime.executors.volumes import Volumes, anonymous
 
 HOSTS_FIRST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -27,6 +31,12 @@ IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 """What a namespace of its own makes a task's own; anything else would change the host."""
 
 PRIVATE = ("", "rprivate", "private")
+
+MOUNTED_MAX = 200
+"""Volumes of one task that have something mounted there: a thread and a descriptor each."""
+
+Planned: TypeAlias = dict[str, str | bool | int]
+"""One mount of a plan, as the sandbox reads it."""
 
 
 @attrs.frozen
@@ -52,6 +62,8 @@ class Surroundings:
     env: Mapping[str, str] = attrs.field(factory=dict)
     volumes: tuple[str, ...] = ()
     """Names of the volumes in use."""
+    uses: tuple[VolumeUse, ...] = ()
+    """What is to be mounted when the task starts; the plan speaks of them by number."""
 
 
 def surround(task: TaskContext, place: Place, *, confined: bool) -> Surroundings:
@@ -62,6 +74,9 @@ def surround(task: TaskContext, place: Place, *, confined: bool) -> Surroundings
     container = task.container
     mounts = [_mount(task, place, number, one) for number, one in enumerate(container.mounts)]
     names = tuple(str(one["volume"]) for one in mounts if one["volume"])
+    uses = _uses(mounts, place.volumes)
+    if uses and not confined:
+        raise TaskRejected(f"volume {uses[0].name} is to be mounted by its driver: {NEEDS_ROOT}")
     if not confined:
         numbers(container.capability_drop)  # an ordinary user has none to drop
         return Surroundings("", _mapped(mounts, place), names)
@@ -87,13 +102,32 @@ def surround(task: TaskContext, place: Place, *, confined: bool) -> Surroundings
         "mounts": sorted(mounts, key=lambda one: str(one["target"]).rstrip("/").count("/")),
         "drop": drop,
     }
-    return Surroundings(json.dumps(plan), env, names)
+    return Surroundings(json.dumps(plan), env, names, uses)
 
 
-def _bind(source: str, target: str, *, read_only: bool = False) -> dict[str, str | bool]:
+def _uses(mounts: list[Planned], volumes: Volumes) -> tuple[VolumeUse, ...]:
+    """The volumes that have something mounted there; what is not, is looked at now."""
+    uses: list[VolumeUse] = []
+    for one in mounts:
+        if not one["volume"]:
+            continue
+        volume, subpath = volumes.get(str(one["volume"])), str(one["subpath"])
+        if needs_mount(volume.options):
+            one["given"] = len(uses)
+            uses.append(VolumeUse(volume.name, volume.path, volume.options, subpath))
+        else:
+            volumes.below(volume, subpath)
+    if len(uses) > MOUNTED_MAX:
+        raise TaskRejected(f"a task can have {MOUNTED_MAX} volumes with something mounted there")
+    return tuple(uses)
+
+
+def _bind(source: str, target: str, *, read_only: bool = False) -> Planned:
     return {
         "kind": "bind",
         "source": source,
+        "subpath": "",
+        "given": -1,
         "target": target,
         "read_only": read_only,
         "recursive": "try",
@@ -103,13 +137,13 @@ def _bind(source: str, target: str, *, read_only: bool = False) -> dict[str, str
     }
 
 
-def _hidden_work(mounts: list[dict[str, str | bool]], work: Path) -> list[dict[str, str | bool]]:
+def _hidden_work(mounts: list[Planned], work: Path) -> list[Planned]:
     """The task's own directory again, over a mount that covers the place it is in."""
     targets = (Path(os.path.realpath(str(one["target"]))) for one in mounts)
     return [_bind(str(work), str(work))] if any(map(work.is_relative_to, targets)) else []
 
 
-def _mount(task: TaskContext, place: Place, number: int, mount: Mount) -> dict[str, str | bool]:
+def _mount(task: TaskContext, place: Place, number: int, mount: Mount) -> Planned:
     """One mount of a service, checked in Docker's words, its volume made."""
     kind, problem = mount.type, f'invalid mount config for type "{mount.type}"'
     if not mount.target.startswith("/") or mount.target == "/":
@@ -120,7 +154,9 @@ def _mount(task: TaskContext, place: Place, number: int, mount: Mount) -> dict[s
     match kind:
         case MountType.VOLUME:
             name = mount.source or anonymous(task.id, number)
-            made |= {"source": str(place.volumes.ensure(name, mount.volume)), "volume": name}
+            volume = place.volumes.ensure(name, mount.volume)
+            subpath = mount.volume.subpath if mount.volume is not None else ""
+            made |= {"source": volume.path, "subpath": subpath, "volume": name}
         case MountType.BIND:
             made |= _bound(mount, problem)
         case MountType.TMPFS:
@@ -130,7 +166,7 @@ def _mount(task: TaskContext, place: Place, number: int, mount: Mount) -> dict[s
     return made
 
 
-def _bound(mount: Mount, problem: str) -> dict[str, str | bool]:
+def _bound(mount: Mount, problem: str) -> Planned:
     options = mount.bind
     if not mount.source.startswith("/"):
         raise TaskRejected(
@@ -176,7 +212,7 @@ def _is_own(name: str) -> bool:
 # -- names
 
 
-def _etc(task: TaskContext, place: Place) -> list[dict[str, str | bool]]:
+def _etc(task: TaskContext, place: Place) -> list[Planned]:
     """``/etc/hosts`` and ``/etc/resolv.conf``, for a task that says something of them."""
     container, found = task.container, []
     if container.hosts or container.hostname:
@@ -233,11 +269,11 @@ def resolver_file(container: ContainerSpec) -> str:
 # -- without namespaces
 
 
-def _mapped(mounts: list[dict[str, str | bool]], place: Place) -> dict[str, str]:
+def _mapped(mounts: list[Planned], place: Place) -> dict[str, str]:
     """Where the mounts are: a volume and a bind where they really are, a tmpfs in memory."""
     env: dict[str, str] = {}
     for number, one in enumerate(mounts, 1):
-        path = Path(str(one["source"]))
+        path = Path(str(one["source"])) / str(one["subpath"]).lstrip("/")
         if one["kind"] == "tmpfs":
             path = place.memory() / f"tmpfs-{number}"
             path.mkdir(mode=0o700, exist_ok=True)

@@ -1,8 +1,10 @@
 """Volumes of a node: directories that outlive the tasks and services that use them.
 
 ``volumes/NAME/data`` holds what tasks write, ``volumes/NAME/volume.json`` what the volume was made
-with. A volume is made when a task first names it, with its labels; it goes when somebody removes
-it. One without a name belongs to its task and goes with it.
+with: labels, and options of the driver ``local`` (:mod:`.volumeoptions`), with which its tasks find
+something mounted there instead (:mod:`.volumemounts`). A volume is made when a task first names it;
+one that is there stays as it is, whatever else is said of it, as with Docker. It goes when somebody
+removes it. One without a name belongs to its task and goes with it.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from pyswarm.agent.executor import TaskRejected
 from pyswarm.errors import FailedPrecondition, InvalidArgument, NotFound
 from pyswarm.model.specs import VolumeOptions
+from pyswarm.runtime.executors.volumeoptions import problem_of
 
 FORMAT = 1
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
@@ -35,6 +39,8 @@ class Volume:
     driver: str = "local"
     created_at: float = 0.0
     """Seconds since the epoch."""
+    options: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Of the driver; they may hold the password of a file server."""
 
 
 class Volumes:
@@ -43,8 +49,8 @@ class Volumes:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def ensure(self, name: str, options: VolumeOptions | None) -> Path:
-        """The directory of a volume, made if it is missing. Raises :class:`TaskRejected`."""
+    def ensure(self, name: str, options: VolumeOptions | None) -> Volume:
+        """A volume, made if it is missing. Raises :class:`TaskRejected`."""
         options = options or VolumeOptions()
         if len(name) < 2:
             raise TaskRejected(
@@ -62,24 +68,40 @@ class Volumes:
                 f'error looking up volume plugin {options.driver}: plugin "{options.driver}" '
                 "not found"
             )
-        for key in options.driver_options:
-            raise TaskRejected(f'create {name}: invalid option: "{key}"')
-        data = self._root / name / "data"
-        if not data.is_dir():
-            data.parent.mkdir(parents=True, exist_ok=True)
-            os.chmod(self._root, 0o711)
-            os.chmod(data.parent, 0o711)
-            about = {"format": FORMAT, "labels": dict(options.labels)}
-            (data.parent / "volume.json").write_text(json.dumps(about), encoding="utf-8")
-            data.mkdir()  # last: with it the volume is there
-        return self._below(name, data, options.subpath)
+        if not (self._root / name / "data").is_dir():
+            if problem := problem_of(options.driver_options):
+                raise TaskRejected(f"create {name}: {problem}")
+            self._make(name, options)
+        return self._volume(name)
 
-    def _below(self, name: str, data: Path, subpath: str) -> Path:
+    def _make(self, name: str, options: VolumeOptions) -> None:
+        data = self._root / name / "data"
+        data.parent.mkdir(parents=True, exist_ok=True)
+        os.chmod(self._root, 0o711)
+        os.chmod(data.parent, 0o711)
+        about = {"format": FORMAT, "labels": dict(options.labels)}
+        if options.driver_options:
+            about["options"] = dict(options.driver_options)
+        file = data.parent / "volume.json"
+        file.write_text("", encoding="utf-8")
+        os.chmod(file, 0o600)  # before the options are in it
+        file.write_text(json.dumps(about), encoding="utf-8")
+        data.mkdir()  # last: with it the volume is there
+
+    def get(self, name: str) -> Volume:
+        """One that is there."""
+        return self._volume(name)
+
+    @staticmethod
+    def below(volume: Volume, subpath: str) -> Path:
+        """A directory in a volume, which cannot be outside of it. Raises :class:`TaskRejected`."""
+        data = Path(volume.path)
         if not subpath:
             return data
         path = (data / subpath.lstrip("/")).resolve()
         if not path.is_relative_to(data.resolve()) or not path.exists():
-            raise TaskRejected(f"cannot access path {subpath} in volume {name}: no such directory")
+            where = f"cannot access path {subpath} in volume {volume.name}"
+            raise TaskRejected(f"{where}: no such directory")
         return path
 
     def all(self) -> list[Volume]:
@@ -95,16 +117,23 @@ class Volumes:
             created = (place / "volume.json").stat().st_mtime
         except OSError:
             created = 0.0
-        return Volume(name, str(place / "data"), self._labels(name), created_at=created)
+        about = self._about(name)
+        labels, options = (
+            {str(key): str(value) for key, value in about.get(what, {}).items()}
+            for what in ("labels", "options")
+        )
+        path = str(place / "data")
+        return Volume(name, path, labels, created_at=created, options=options)
 
-    def _labels(self, name: str) -> dict[str, str]:
+    def _about(self, name: str) -> dict[str, Any]:
         try:
-            about = json.loads((self._root / name / "volume.json").read_text(encoding="utf-8"))
+            about: Any = json.loads((self._root / name / "volume.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         if about.get("format") != FORMAT:
             raise FailedPrecondition(f"volume {name} is of another version: {about.get('format')}")
-        return {str(key): str(value) for key, value in about.get("labels", {}).items()}
+        found: dict[str, Any] = about
+        return found
 
     def remove(self, name: str, in_use: Iterable[str] = ()) -> None:
         """Raises ``NotFound``, and ``FailedPrecondition`` for one that a task uses."""

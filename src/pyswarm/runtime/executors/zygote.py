@@ -11,8 +11,9 @@ told of that by a parent-death signal, and end too.
 
 The line is a socket of packets at descriptor 0. The first packet is the text of the two programs,
 with a NUL between. Then each packet is a request, with one answer: ``start``, with the descriptor
-of the new supervisor's own line (``pid N`` or ``error ERRNO``); ``kill N``; ``bury N``: wait for
-its end, so that until then the number belongs to it (both: ``done``).
+of the new supervisor's own line and of mounts for its task (``pid N`` or ``error ERRNO``);
+``kill N``; ``bury N``: wait for its end, so that until then the number belongs to it (both:
+``done``).
 """
 
 import gc
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 PACKET_BYTES_MAX = 1 << 20
+DESCRIPTORS_MAX = 253  # the most that one packet brings
 
 
 class Zygote:
@@ -40,19 +42,22 @@ class Zygote:
     def serve(self) -> None:
         """Until the node closes the line."""
         while True:
-            packet, descriptors, _, _ = socket.recv_fds(self.line, 100, 1, socket.MSG_CMSG_CLOEXEC)
+            packet, descriptors, _, _ = socket.recv_fds(
+                self.line, 100, DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC
+            )
             if not packet:
                 return
             verb, *words = packet.decode().split()
             if verb == "start":
-                answer = self.start(descriptors[0])
-                os.close(descriptors[0])
+                answer = self.start(descriptors[0], descriptors[1:])
+                for descriptor in descriptors:
+                    os.close(descriptor)
             else:
                 answer = self.end(verb, int(words[0]))
             self.line.send(answer.encode())
 
-    def start(self, own: int) -> str:
-        """Fork a supervisor that has this line."""
+    def start(self, own: int, given: "list[int]") -> str:
+        """Fork a supervisor that has this line, and mounts for its task."""
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -62,7 +67,7 @@ class Zygote:
             try:
                 os.dup2(own, self.line.detach())
                 os.close(own)
-                self.supervisor["main"](parent, self.sandbox)
+                self.supervisor["main"](parent, self.sandbox, given)
             finally:
                 os._exit(1)
         self.supervisors[pid] = None
