@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from pyswarm.errors import FailedPrecondition
-from pyswarm.raft import AddMember, PromoteMember
+from pyswarm.errors import FailedPrecondition, InvalidArgument
+from pyswarm.raft import AddMember, PromoteMember, UpdateMember
 from pyswarm.runtime.raftnode import RaftNode, run_raft
 from pyswarm.runtime.rafttransport import MemoryTransport
 from pyswarm.runtime.storage import DiskFull, MemoryStorage
@@ -107,3 +107,16 @@ async def test_addresses_that_peers_claim_are_few(monkeypatch: pytest.MonkeyPatc
             node.receive([msgpack.packb((["no address"], 0, message))])
         assert len(node._addresses) <= 4
         assert await node.propose(b"1") == 1
+
+
+@pytest.mark.parametrize("context", [b"", b"\xff\xfe"])
+async def test_a_member_is_not_added_where_nobody_could_reach_it(context: bytes) -> None:
+    """Such an entry would end every member that looks at it, whenever it is started."""
+    async with group() as swarm:
+        leader = await swarm.leader()
+        with pytest.raises(InvalidArgument, match="is its address"):
+            await leader.change(AddMember(context))
+        with pytest.raises(InvalidArgument, match="is its address"):
+            await leader.change(UpdateMember(1, context))
+        leader.replica.propose_membership(AddMember(context))  # as another driver might
+        assert await leader.propose(b"1") == 1

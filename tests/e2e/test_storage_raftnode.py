@@ -47,7 +47,8 @@ class Log:
 class Group:
     """Three members over memory, whose storage outlives them."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, machine=Log, **options) -> None:
+        self.machine = machine
         self.hub: dict = {}
         self.founders = {1: "a", 2: "b", 3: "c"}
         self.disks: dict[int, MemoryStorage] = {}
@@ -60,7 +61,8 @@ class Group:
         disk = self.disks.setdefault(id, MemoryStorage())
         transport = MemoryTransport(self.hub, address or self.founders[id])
         rng = Rng(f"{id} {len(self.nodes)}")
-        node = RaftNode(Log(), disk, transport, id=id, founders=founders, rng=rng, **self.options)
+        machine = self.machine()
+        node = RaftNode(machine, disk, transport, id=id, founders=founders, rng=rng, **self.options)
 
         async def life(*, task_status) -> None:
             with trio.CancelScope() as self.scopes[id]:

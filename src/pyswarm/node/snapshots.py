@@ -1,7 +1,6 @@
 """Snapshots of the store: taken slice by slice, cut into the log's chunks, put together again.
 
-The store encodes at most 500 objects a slice, so that no turn waits long. Slices are framed by
-their length, because Raft's chunks have a size limit of their own and cut anywhere.
+The store encodes at most 500 objects a slice, so that no turn waits long.
 
 A member's snapshot goes through three stages: it is *taken*, a slice a step; *saved* ahead by the
 disk, between the log's writes; and then it *counts*: the log in memory is cut, and a Ready marks it
@@ -13,16 +12,12 @@ goes on hearing and answering its peers, and keeps the store it had.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from pyswarm.errors import InvalidArgument
 from pyswarm.node.effects import SaveSnapshot
 from pyswarm.node.outbox import Outbox
-from pyswarm.raft import SNAPSHOT_CHUNK_BYTES_MAX, Replica, Snapshot
+from pyswarm.raft import Replica, SlicePacker, Snapshot, unpack_slices
 from pyswarm.store import SnapshotReader, Store
-
-_LENGTH = struct.Struct(">I")
 
 SAVE_RETRY_S = 10.0
 """After a snapshot that could not be saved (a full disk): how long until another is taken."""
@@ -35,33 +30,27 @@ class SnapshotTaker:
         self.index = index
         """The entry the snapshot stands for."""
         self._slices = iter(store.snapshot().chunks())
-        self._chunks: list[bytes] = []
-        self._rest = bytearray()
+        self._packer = SlicePacker()
 
     def step(self) -> bool:
         """Encode one slice; True once all are done."""
         slice_ = next(self._slices, None)
         if slice_ is None:
-            if self._rest:
-                self._chunks.append(bytes(self._rest))
             return True
-        self._rest += _LENGTH.pack(len(slice_)) + slice_
-        while len(self._rest) >= SNAPSHOT_CHUNK_BYTES_MAX:
-            self._chunks.append(bytes(self._rest[:SNAPSHOT_CHUNK_BYTES_MAX]))
-            del self._rest[:SNAPSHOT_CHUNK_BYTES_MAX]
+        self._packer.add(slice_)
         return False
 
     @property
     def chunks(self) -> tuple[bytes, ...]:
         """All chunks, once it is done."""
-        return tuple(self._chunks)
+        return self._packer.chunks()
 
 
 class SnapshotRestorer:
     """A leader's snapshot on its way to become the store: call :meth:`step` until that is there."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._slices = slices(snapshot.chunks)
+        self._slices = unpack_slices(snapshot.chunks)
         self._reader = SnapshotReader()
 
     def step(self) -> Store | None:
@@ -147,22 +136,6 @@ class Snapshots:
             self._needed = None
 
 
-def slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The store's slices out of the log's chunks; ``InvalidArgument`` if some are missing."""
-    rest = bytearray()
-    for chunk in chunks:
-        rest += chunk
-        while len(rest) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(rest)
-            end = _LENGTH.size + size
-            if len(rest) < end:
-                break
-            yield bytes(rest[_LENGTH.size : end])
-            del rest[:end]
-    if rest:
-        raise InvalidArgument("snapshot ends in the middle of a slice")
-
-
 def restore(chunks: Iterable[bytes]) -> Store:
     """The store a snapshot holds."""
-    return Store.restore(slices(chunks))
+    return Store.restore(unpack_slices(chunks))

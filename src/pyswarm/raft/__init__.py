@@ -25,7 +25,13 @@ from .progress import ProgressState, Reachability
 from .ready import Ready
 from .replica import Replica
 from .role import Role
-from .snapshot import SNAPSHOT_CHUNK_BYTES_MAX, Snapshot, split_chunks
+from .snapshot import (
+    SNAPSHOT_CHUNK_BYTES_MAX,
+    SlicePacker,
+    Snapshot,
+    split_chunks,
+    unpack_slices,
+)
 from .status import FollowerStatus, Status
 from .wire import decode, encode
 
@@ -34,8 +40,8 @@ __all__ = [
     "AddMember", "Configuration", "DemoteMember", "Entry", "EntryKind", "FollowerStatus",
     "ForcedCluster", "HardState", "Member", "MemberID", "MembershipChange", "Message",
     "ProgressState", "PromoteMember", "RaftConfig", "Reachability", "Ready", "RemoveMember",
-    "Replica", "Role", "SNAPSHOT_CHUNK_BYTES_MAX", "Snapshot", "Status", "TICK_SECONDS",
-    "UpdateMember", "decode", "encode", "force_new_cluster", "latest_configuration", "new_epoch",
-    "split_chunks",
+    "Replica", "Role", "SNAPSHOT_CHUNK_BYTES_MAX", "SlicePacker", "Snapshot", "Status",
+    "TICK_SECONDS", "UpdateMember", "decode", "encode", "force_new_cluster",
+    "latest_configuration", "new_epoch", "split_chunks", "unpack_slices",
 ]
 # fmt: on

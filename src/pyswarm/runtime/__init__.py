@@ -21,6 +21,8 @@ from .raftnode import RaftNode as RaftNode
 from .raftnode import run_raft as run_raft
 from .rafttransport import MemoryTransport as MemoryTransport
 from .rafttransport import TcpTransport as TcpTransport
+from .statemachine import SlicedStateMachine as SlicedStateMachine
+from .statemachine import StateMachine as StateMachine
 from .tls import TlsNetwork as TlsNetwork
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "RaftNode",
     "Remembered",
     "RunningNode",
+    "SlicedStateMachine",
+    "StateMachine",
     "SystemClock",
     "TcpTransport",
     "TlsNetwork",

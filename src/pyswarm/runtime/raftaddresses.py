@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pyswarm.errors import InvalidArgument
-from pyswarm.raft import MemberID
+from pyswarm.raft import AddMember, MemberID, MembershipChange, UpdateMember
 from pyswarm.raft.configuration import Configuration
 
 ADDRESSES_MAX = 64
 """Peers of which an address is remembered that the log does not tell."""
+
+
+def check_address(change: MembershipChange) -> None:
+    """A member's context is its address; ``InvalidArgument`` if nobody could be reached there."""
+    if isinstance(change, AddMember | UpdateMember):
+        try:
+            address = change.context.decode()
+        except UnicodeDecodeError:
+            address = ""
+        if not address:
+            raise InvalidArgument(
+                "raft: a member's context is its address", hint='AddMember(b"host:port")'
+            )
 
 
 class Addresses:
@@ -24,11 +37,13 @@ class Addresses:
     def __len__(self) -> int:
         return len(self._told)
 
-    def of(self, id: MemberID, configuration: Configuration) -> str | None:
-        """Where ``id`` is; None if nobody has said."""
+    def of(self, id: MemberID | None, configuration: Configuration) -> str | None:
+        """Where ``id`` is; None if nobody has said, or for nobody."""
+        if id is None:
+            return None
         member = configuration.get(id)
         if member is not None and member.context:
-            return member.context.decode()
+            return member.context.decode(errors="replace")
         return self._told.get(id)
 
     def note(self, id: MemberID, address: object) -> None:

@@ -28,6 +28,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+import attrs
 import msgpack
 import trio
 
@@ -42,29 +43,29 @@ from pyswarm.raft import (
     PromoteMember,
     RaftConfig,
     Ready,
-    Snapshot,
-    split_chunks,
 )
 from pyswarm.raft.configuration import decode_configuration
 from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
 from pyswarm.raft.wire import decode, encode
-from pyswarm.runtime.raftaddresses import Addresses
+from pyswarm.runtime.raftaddresses import Addresses, check_address
 from pyswarm.runtime.raftclock import TickClock
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
-from pyswarm.runtime.raftsnapshots import SnapshotSchedule
+from pyswarm.runtime.raftsnapshots import Snapshots
 from pyswarm.runtime.raftstart import begin, written
 from pyswarm.runtime.rafttransport import RaftTransport
 from pyswarm.runtime.raftwaiter import (
+    Results,
     displaced,
     expire,
     lost,
     outcome_of,
+    remember,
     stopped,
     tell_readers,
     too_late,
 )
-from pyswarm.runtime.statemachine import StateMachine as StateMachine
+from pyswarm.runtime.statemachine import AnyStateMachine
 from pyswarm.runtime.storage.errors import DiskFull, WriteFailed
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
 from pyswarm.runtime.waiter import Bell, Waiter
@@ -73,8 +74,6 @@ SNAPSHOT_ENTRIES = 10_000
 """Entries applied between two snapshots."""
 DISK_RETRY_SECONDS = 1.0
 """After a write that failed: how long until it is tried again."""
-RECENT_RESULTS = 4096
-"""Results of applied entries that are kept for proposals whose index is not known here yet."""
 PROPOSE_SECONDS = 10.0
 """How long a proposal is tried where the caller says nothing."""
 RETRY_SECONDS = 0.05
@@ -103,7 +102,7 @@ class RaftNode:
 
     def __init__(
         self,
-        machine: StateMachine,
+        machine: AnyStateMachine,
         storage: LogStorage,
         transport: RaftTransport,
         *,
@@ -147,11 +146,14 @@ class RaftNode:
         self._waiting: dict[int, Waiter] = {}  # by index
         self._forwarded: dict[int, Waiter] = {}  # by request
         self._reading: dict[int, Waiter] = {}
-        self._recent: dict[int, tuple[int, Any, BaseException | None]] = {}
+        self._recent: Results = {}
         self._number = 0
         self._led_by: MemberID | None = None
-        applied = self.replica.applied_index
-        self._snapshots = SnapshotSchedule(self.replica.id, snapshot_entries, applied)
+        self._applied = self.replica.applied_index
+        self._late: deque[Ready] = deque()  # what waits for a leader's snapshot, and it
+        self._snapshots = Snapshots(
+            machine, self.replica, storage, snapshot_entries, self._bell.ring
+        )
         self._proposals = 0  # for metrics
         self._stopped = trio.Event()
 
@@ -160,7 +162,7 @@ class RaftNode:
     @property
     def is_leader(self) -> bool:
         """True while this member leads and holds all that was committed before its term."""
-        return self.replica.is_leader_ready
+        return self.replica.is_leader_ready and not self._late
 
     @property
     def leader(self) -> MemberID | None:
@@ -169,13 +171,13 @@ class RaftNode:
 
     def status(self) -> Status:
         """Term, role, commit, applied, followers and their lag."""
-        return self.replica.status()
+        return attrs.evolve(self.replica.status(), applied_index=self._applied)
 
     def metrics(self) -> RaftMetrics:
         """The status, and what is counted since this member was started."""
         timed = self.storage if isinstance(self.storage, Timed) else None
         return RaftMetrics(
-            self.replica.status(),
+            self.status(),
             histogram_of(timed.sync_times) if timed else None,
             self._proposals,
             self._snapshots.taken,
@@ -205,6 +207,7 @@ class RaftNode:
         A learner that is to vote is given ``timeout`` seconds to catch up with the log. Raises
         ``Unavailable`` and what ``Replica.propose_membership`` raises.
         """
+        check_address(change)
         with trio.move_on_after(timeout):
             while type(change) is PromoteMember and self._is_behind(change.id):  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
@@ -253,8 +256,7 @@ class RaftNode:
     async def _propose_once(self, command: bytes) -> Any:
         if self.replica.leader == self.replica.id:
             return await self._committed(self.replica.propose(command))
-        leader = self.replica.leader
-        address = self._address(leader) if leader is not None else None
+        address = self._addresses.of(self.replica.leader, self.replica.configuration)
         if address is None:
             raise Unavailable("raft: there is no leader")
         number, waiter = self._new_waiter(self._forwarded)
@@ -269,7 +271,7 @@ class RaftNode:
                 self._recent = {}
         if index in recent:
             return outcome_of(term, recent[index])
-        if index <= self.replica.applied_index:
+        if index <= self._applied:
             raise lost()
         return await self._committed(index, term)
 
@@ -307,9 +309,6 @@ class RaftNode:
         self._number += 1
         waiter = waiters[self._number] = Waiter()
         return self._number, waiter
-
-    def _address(self, id: MemberID) -> str | None:
-        return self._addresses.of(id, self.replica.configuration)
 
     def _send(self, address: str, kind: int, content: Any) -> None:
         self.transport.send(address, msgpack.packb((self.transport.address, kind, content)))
@@ -377,9 +376,12 @@ class RaftNode:
         while not self._stopped.is_set():
             if self._bell.rung:
                 self._pump()
+            if self._has_slices():
+                await trio.lowlevel.cancel_shielded_checkpoint()  # all others have their turn
+                self._guard(self._catch_up)
             if self._news:
                 await self._spread_news()
-            else:
+            elif not self._has_slices():
                 await self._bell.wait()
 
     async def _tick(self) -> None:
@@ -419,13 +421,20 @@ class RaftNode:
         if not self._is_driven:
             return
         self._bell.rung = False
+        self._guard(self._pump_all)
+        if self._news or self._stopped.is_set() or self._has_slices():
+            self._bell.wake()
+
+    def _has_slices(self) -> bool:
+        """True while a snapshot, or what waits for one, has to be worked off."""
+        return bool(self._late) or self._snapshots.is_at_work
+
+    def _guard(self, do: Callable[[], None]) -> None:
         try:
-            self._pump_all()
+            do()
         except Exception as problem:
             self._problem = self._problem or problem
             self._stopped.set()
-        if self._news or self._stopped.is_set():
-            self._bell.wake()
 
     def _pump_all(self) -> None:
         self._clock.refresh()
@@ -439,11 +448,10 @@ class RaftNode:
                 to_write.append(ready)
             else:
                 self._advance()
-            if ready.restore is not None:
-                self._restore(ready.restore)
-            if ready.committed:
-                self._apply(ready.committed)
-            tell_readers(self._reading, ready)
+            if self._late or ready.restore is not None:
+                self._late.append(ready)
+            else:
+                self._carry_out(ready)
             if ready.removed:
                 self._stopped.set()
         # The followers first: their work takes longer than that of the disk here, and the disk's
@@ -454,7 +462,8 @@ class RaftNode:
         before, self._led_by = self._led_by, self.replica.leader
         if before is not None and before != self._led_by:
             self._lose_waiters(before == self.replica.id)
-        self._maybe_snapshot()
+        if not self._late:
+            self._snapshots.take_if_due(self._applied)
 
     def _post(self, messages: tuple[Message, ...]) -> None:
         for message in messages:
@@ -466,7 +475,7 @@ class RaftNode:
                 self._transmit(message)
 
     def _transmit(self, message: Message) -> None:
-        address = self._address(message.to)
+        address = self._addresses.of(message.to, self.replica.configuration)
         if address is not None:
             self._send(address, MESSAGE, encode(message))
 
@@ -503,11 +512,23 @@ class RaftNode:
         self._post(ready.messages_after_sync)
         self.replica.advance(ready)
 
-    def _restore(self, snapshot: Snapshot) -> None:
-        self.machine.restore(b"".join(snapshot.chunks))
-        self._snapshots.received(snapshot.index)
-        for index in [index for index in self._waiting if index <= snapshot.index]:
-            self._waiting.pop(index).answer(None, lost())
+    def _catch_up(self) -> None:
+        """The next slice of a snapshot, or the next of what waited for a leader's."""
+        late, snapshots = self._late, self._snapshots
+        if late and (snapshot := late[0].restore) is not None:
+            snapshots.restore(snapshot)
+            late[0] = attrs.evolve(late[0], restore=None)
+        elif not snapshots.is_at_work:
+            self._carry_out(late.popleft())
+        elif (index := snapshots.step()) is not None:
+            self._applied = index
+            for covered in [one for one in self._waiting if one <= index]:
+                self._waiting.pop(covered).answer(None, lost())
+
+    def _carry_out(self, ready: Ready) -> None:
+        if ready.committed:
+            self._apply(ready.committed)
+        tell_readers(self._reading, ready)
 
     def _apply(self, entries: tuple[Entry, ...]) -> None:
         waiting, size, answered = self._waiting, 0, self._proposals
@@ -526,20 +547,15 @@ class RaftNode:
             waiter = waiting.pop(index, None)
             if waiter is None:
                 if self._forwarded:
-                    self._remember(entry, value, error)
+                    remember(self._recent, entry, value, error)
             elif waiter.term == term:
                 self._proposals += 1
                 waiter.answer(value, error)
             else:
                 waiter.answer(None, displaced())
+        self._applied = index
         self._answered = self._proposals - answered
         self._snapshots.applied(len(entries), size)
-
-    def _remember(self, entry: Entry, value: Any, error: BaseException | None) -> None:
-        """It may be a proposal of this member's own, of which the leader's answer is on its way."""
-        self._recent[entry.index] = (entry.term, value, error)
-        if len(self._recent) > RECENT_RESULTS:
-            del self._recent[next(iter(self._recent))]
 
     def _lose_waiters(self, was_leader: bool) -> None:
         """The leader changed. Proposals on their way to it may be lost; those that have an index
@@ -550,22 +566,6 @@ class RaftNode:
             waiting, self._waiting = self._waiting, {}
             for waiter in waiting.values():
                 waiter.answer(None, lost())
-
-    def _maybe_snapshot(self) -> None:
-        """The machine's state at once (it is the caller's to be quick); the disk in slices."""
-        if not self._snapshots.is_due(index := self.replica.applied_index):
-            return
-        data = self.machine.snapshot()
-        self._snapshots.begins(len(data))
-        snapshot = self.replica.snapshot_at(index, split_chunks(data))
-
-        def saved(error: BaseException | None) -> None:
-            self._snapshots.ended(index, saved=error is None)
-            if error is None:
-                self.replica.compact(snapshot)
-                self._bell.ring()
-
-        self.storage.save_snapshot(snapshot, saved)
 
     def end(self) -> None:
         """Nobody drives any more: tell all who wait."""

@@ -23,7 +23,7 @@ from pyswarm.raft import (
     force_new_cluster,
     new_epoch,
 )
-from pyswarm.runtime.statemachine import StateMachine
+from pyswarm.runtime.statemachine import AnyStateMachine, restore
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Recovered
 
 
@@ -38,7 +38,7 @@ class Beginning:
 
 
 def begin(
-    machine: StateMachine,
+    machine: AnyStateMachine,
     storage: LogStorage,
     config: RaftConfig,
     rng: Rng,
@@ -60,7 +60,8 @@ def begin(
     if found.is_empty:
         return Beginning(newcomer(config, rng, founders, epoch), found.notes)
     if found.snapshot is not None:
-        machine.restore(b"".join(found.snapshot.chunks))
+        for _ in restore(machine, found.snapshot.chunks):
+            pass  # nobody waits for this member yet
     replica = Replica(
         config,
         rng,

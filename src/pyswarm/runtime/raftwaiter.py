@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyswarm.errors import Unavailable
-from pyswarm.raft import Ready
+from pyswarm.raft import Entry, Ready
 from pyswarm.runtime.waiter import Waiter
+
+RECENT_RESULTS = 4096
+"""Results of applied entries that are kept for proposals whose index is not known here yet."""
+
+Results: TypeAlias = dict[int, tuple[int, Any, BaseException | None]]
+"""By index: the entry's term, and what applying it gave or raised."""
 
 
 def tell_readers(waiting: Mapping[int, Waiter], ready: Ready) -> None:
@@ -49,6 +55,13 @@ def stopped(**how: Any) -> Unavailable:
 def displaced() -> Unavailable:
     """The proposal is certainly not applied."""
     return Unavailable("raft: another leader's entry took the proposal's place")
+
+
+def remember(recent: Results, entry: Entry, value: Any, error: BaseException | None) -> None:
+    """It may be a proposal of this member's own, of which the leader's answer is on its way."""
+    recent[entry.index] = (entry.term, value, error)
+    if len(recent) > RECENT_RESULTS:
+        del recent[next(iter(recent))]
 
 
 def outcome_of(term: int, result: tuple[int, Any, BaseException | None]) -> Any:

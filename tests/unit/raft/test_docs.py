@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,21 @@ def test_the_example_of_embedding_runs(
     exec(compile(code, "docs/raft.md", "exec"), {})
     assert capsys.readouterr().out == "red\n"
     assert (tmp_path / "state-1" / "raft" / "manifest").exists()
+
+
+def test_the_machine_in_slices_becomes_what_it_was() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "raftnode.md").read_text()
+    scope: dict[str, Any] = {}
+    exec(
+        compile(re.findall(r"```python\n(.*?)```", page, re.S)[1], "docs/raftnode.md", "exec"),
+        scope,
+    )
+    machine, again = scope["Words"](), scope["Words"]()
+    for number in range(2500):
+        machine.apply(b"%d" % (number % 2200))
+    slices = list(machine.snapshot_slices())
+    assert len(slices) == len(list(again.restore_slices(iter(slices)))) == 3
+    assert again.words == machine.words and again.words["7"] == 2
 
 
 def test_the_numbers_are_the_codes() -> None:
