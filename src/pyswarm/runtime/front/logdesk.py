@@ -144,15 +144,12 @@ class LogDesk:
         try:
             async with self._batches(wish) as batches:
                 while not answer.ended:
-                    with trio.move_on_after(IDLE_S) as idle:
-                        asked = await questions.receive()
-                    if idle.cancelled_caught:
+                    asked = await _next(questions)
+                    if asked is None:
                         return
                     if asked.question != answer.question:
                         answer = await _answer(batches, asked)
                     self._node.send(key[0], answer)
-        except trio.EndOfChannel:
-            return
         finally:
             del self._serving[key]
 
@@ -194,6 +191,8 @@ class LogDesk:
             async with self._batches(wish) as batches:
                 while (lines := await batches.take()) is not None:
                     await put(lines)
+            if batches.error is not None:
+                raise batches.error
             return
         stream = next(self._streams)
         send, answers = trio.open_memory_channel[LogsGiven](2)
@@ -236,14 +235,13 @@ class _Batches:
     def __init__(self, receive: trio.MemoryReceiveChannel[LogLine]) -> None:
         self._receive = receive
         self.error: SwarmError | None = None
+        """At the end: what the executor raised."""
 
     async def take(self) -> Lines | None:
-        """What is there, at least one line; None at the end. Raises what the executor raised."""
+        """What is there, at least one line; None at the end."""
         try:
             lines = [await self._receive.receive()]
         except trio.EndOfChannel:
-            if self.error is not None:
-                raise self.error from None
             return None
         while len(lines) < BATCH_LINES_MAX:
             try:
@@ -253,12 +251,19 @@ class _Batches:
         return tuple(lines)
 
 
+async def _next(questions: trio.MemoryReceiveChannel[LogsWanted]) -> LogsWanted | None:
+    """The reader's next question; None when it has enough, or is gone."""
+    with trio.move_on_after(IDLE_S), suppress(trio.EndOfChannel):
+        return await questions.receive()
+    return None
+
+
 async def _answer(batches: _Batches, asked: LogsWanted) -> LogsGiven:
     """The answer to one question: lines, or that there are none yet, or that it is over."""
     with trio.move_on_after(POLL_S):
-        try:
-            lines = await batches.take()
-        except SwarmError as problem:
-            return LogsGiven(asked.stream, asked.question, (), True, problem.to_wire())
-        return LogsGiven(asked.stream, asked.question, lines or (), lines is None)
+        lines = await batches.take()
+        if lines is not None:
+            return LogsGiven(asked.stream, asked.question, lines)
+        error = batches.error.to_wire() if batches.error is not None else None
+        return LogsGiven(asked.stream, asked.question, (), True, error)
     return LogsGiven(asked.stream, asked.question)
