@@ -251,6 +251,14 @@ REFUSED = [
         host("true", user="root:nope"),
         "unable to find group nope: no matching entries in group file",
     ),
+    (
+        host("true", dir="x"),
+        "the working directory 'x' is invalid, it needs to be an absolute path",
+    ),
+    (
+        host("true", ulimits=(Ulimit("nofile", 20, 10),)),
+        "ulimit nofile: soft limit must not be above hard: 20 > 10",
+    ),
     (host("true", stop_signal="SIGNOPE"), "invalid signal: SIGNOPE"),
     (host("true", stop_signal="SIG_IGN"), "invalid signal: SIG_IGN"),
     (host("true", stop_signal="99"), "invalid signal: 99"),
@@ -326,6 +334,31 @@ async def test_the_stop_signal_can_be_chosen() -> None:
             assert (await bench.executor.wait(id)).code == 9
 
 
+async def test_a_task_hears_signals_that_its_node_does_not() -> None:
+    """A node that was started with ``nohup``, or in the background of a script, ignores some."""
+    mine = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
+    before = [signal.signal(number, signal.SIG_IGN) for number in mine]
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR2,))
+    try:
+        async with open_bench() as bench:
+            assert isinstance(bench.executor, ProcessExecutor)
+            for name in ("HUP", "INT", "QUIT", "USR1", "USR2"):
+                script = f"trap 'exit 9' {name}; echo ready; while :; do sleep 0.01; done"
+                id = await bench.start(SHELL.shell(script))
+                await bench.line(id, "ready")
+                bench.executor.signal(id, name)
+                with trio.fail_after(60):
+                    await bench.ended(id, 9)
+            id = await bench.start(SHELL.shell("grep -E '^Sig(Blk|Ign)' /proc/self/status"))
+            assert (await bench.executor.wait(id)).code == 0
+            masks = [line.data.split()[1] async for line in bench.executor.logs(id)]
+            assert [int(mask, 16) for mask in masks] == [0, 0]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
+        for number, handler in zip(mine, before, strict=True):
+            signal.signal(number, handler)
+
+
 async def test_limits() -> None:
     container = attrs.evolve(
         SHELL.shell("ulimit -Sn; ulimit -Hn; ulimit -Sc"),
@@ -336,8 +369,8 @@ async def test_limits() -> None:
 
 
 async def test_a_limit_that_cannot_be_set_fails_the_start() -> None:
-    why = await start_error(host("true", ulimits=(Ulimit("nofile", 20, 10),)))
-    assert why.startswith("starting container failed: limits: ")
+    why = await start_error(host("true", ulimits=(Ulimit("nofile", 20, 1 << 50),)))
+    assert why == "starting container failed: limits: not allowed to raise maximum limit"
 
 
 @AS_ROOT

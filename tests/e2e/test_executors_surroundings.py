@@ -216,12 +216,39 @@ BAD_MOUNTS = [
     ),
     (
         Mount("d", "/tmp", type=MountType.BIND),
-        "invalid mount config for type \"bind\": invalid mount path: 'd' mount path must be "
-        "absolute",
+        "invalid mount target, must be an absolute path: d",
+    ),
+    (
+        Mount("/d", "d", type=MountType.BIND),
+        "invalid bind mount source, must be an absolute path: d",
+    ),
+    (
+        Mount("/d", "/tmp"),
+        "invalid volume mount source, must not be an absolute path: /tmp",
+    ),
+    (
+        Mount("/d", "d", type=MountType.TMPFS),
+        "invalid tmpfs source, source must be empty",
+    ),
+    (
+        Mount("/d/..", "vv"),
+        "invalid mount config for type \"volume\": invalid specification: destination can't be '/'",
+    ),
+    (
+        Mount("/d", "/tmp", type=MountType.BIND, volume=VolumeOptions(no_copy=True)),
+        'invalid mount config for type "bind": field VolumeOptions must not be specified',
+    ),
+    (
+        Mount("/d", "vv", tmpfs=TmpfsOptions(mode=0o700)),
+        'invalid mount config for type "volume": field TmpfsOptions must not be specified',
+    ),
+    (
+        Mount("/d", "group:x", type=MountType.CLUSTER),
+        'invalid mount config for type "cluster": mount type unknown',
     ),
     (
         Mount("/d", r"\\.\pipe\x", type=MountType.NPIPE),
-        'invalid mount config for type "npipe": tasks of this node cannot have one (/d)',
+        'invalid mount config for type "npipe": mount type unknown',
     ),
     (
         Mount("/d", "vv", volume=VolumeOptions(driver="nfs")),
@@ -247,6 +274,11 @@ async def test_mounts_that_cannot_be(mount: Mount, why: str) -> None:
     with pytest.raises(TaskRejected) as caught:
         await run(sh("true", mounts=(mount,)))
     assert str(caught.value) == why
+
+
+async def test_a_variable_without_a_name() -> None:
+    with pytest.raises(TaskRejected, match="^invalid environment variable: =x$"):
+        await run(sh("true", env=("A=1", "=x")))
 
 
 # -- as root: names, terminal, capabilities, kernel

@@ -32,6 +32,29 @@ def test_create_answers_with_the_id(door: Door) -> None:
     assert shown["Endpoint"] == {"Spec": {}}
 
 
+@pytest.mark.parametrize(
+    ("mount", "why"),
+    [
+        ({"Type": "image"}, 'invalid MountType: "image"'),
+        ({"Type": "floppy"}, 'invalid MountType: "floppy"'),
+        (
+            {"Type": "volume", "ImageOptions": {"Subpath": "x"}},
+            'invalid mount config for type "volume": field ImageOptions must not be specified',
+        ),
+        (
+            {"Type": "bind", "ClusterOptions": {}},
+            'invalid mount config for type "bind": field ClusterOptions must not be specified',
+        ),
+    ],
+)
+def test_mounts_that_a_service_cannot_keep(door: Door, mount: dict[str, Any], why: str) -> None:
+    said = body(container={"Mounts": [{"Source": "x", "Target": "/t", **mount}]})
+    answer = door.request("POST", "/services/create", said)
+    assert (answer.status, json.loads(answer.body)["message"]) == (400, why)
+    cluster = {"Type": "cluster", "Source": "group:x", "Target": "/t", "ClusterOptions": {}}
+    door.post("/services/create", body("well", container={"Mounts": [cluster]}))
+
+
 def test_newer_clients_are_always_told_of_warnings(door: Door) -> None:
     answer = door.request("POST", "/v1.44/services/create", body())
     assert answer.status == 201

@@ -14,11 +14,20 @@ PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 
 def mount_of(data: Said) -> Mount:
-    """The mount of a decoded body; without a type it is a bind mount, as with Docker."""
+    """The mount of a decoded body; without a type it is a bind mount, as with Docker.
+
+    What a service's mount could not keep is refused: options of an image or of a cluster volume.
+    """
+    kind = _type_of(data.text("Type"))
+    for field, wanted in (("ImageOptions", None), ("ClusterOptions", MountType.CLUSTER)):
+        if data.pointer(field) is not None and kind is not wanted:
+            raise InvalidArgument(
+                f'invalid mount config for type "{kind}": field {field} must not be specified'
+            )
     return Mount(
         target=data.text("Target"),
         source=data.text("Source"),
-        type=_type_of(data.text("Type")),
+        type=kind,
         read_only=data.flag("ReadOnly"),
         consistency=data.text("Consistency"),
         bind=_bind_of(data.pointer("BindOptions")),
@@ -46,10 +55,11 @@ def show_mount(mount: Mount) -> dict[str, Any]:
 
 
 def _type_of(word: str) -> MountType:
+    """Containers may have mounts of images, services not, as with Docker."""
     if not word:
         return MountType.BIND
     for kind in MountType:
-        if str(kind) == word.lower():
+        if str(kind) == word.lower() and kind is not MountType.IMAGE:
             return kind
     raise InvalidArgument(f"invalid MountType: {quoted(word)}")
 

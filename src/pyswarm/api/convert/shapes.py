@@ -87,6 +87,8 @@ MOUNT = Struct(
     TmpfsOptions=Struct(
         "mount.TmpfsOptions", SizeBytes=INT64, Mode=FILE_MODE, Options=List(List(STRING))
     ),
+    ImageOptions=Struct("mount.ImageOptions", Subpath=STRING),
+    ClusterOptions=Struct("mount.ClusterOptions"),
 )
 
 HEALTHCHECK = Struct(

@@ -163,7 +163,7 @@ class ExecutorBridge:
             case Operation.PREPARE:
                 await executor.prepare(self.context(await self._fetched(effect)))
             case Operation.START:
-                return await self.health.start(effect.task)
+                return await self.health.start(effect.task, self.lives.begun)
             case Operation.WAIT:
                 return await self.health.wait(
                     effect.task,

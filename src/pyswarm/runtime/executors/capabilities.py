@@ -41,8 +41,8 @@ def can_make_namespaces() -> bool:
     return os.geteuid() == 0 and bool(effective() >> SYS_ADMIN & 1)
 
 
-def numbers(names: Sequence[str]) -> frozenset[int]:
-    """Capabilities by name (``NET_ADMIN`` or ``CAP_NET_ADMIN``), or ``ALL``."""
+def numbers(names: Sequence[str], what: str = "CapDrop") -> frozenset[int]:
+    """Capabilities by name (``NET_ADMIN`` or ``CAP_NET_ADMIN``), or ``ALL``; ``what`` asks."""
     found: list[int] = []
     for name in names:
         short = name.upper().removeprefix("CAP_")
@@ -51,13 +51,13 @@ def numbers(names: Sequence[str]) -> frozenset[int]:
         elif short in NAMES:
             found.append(NAMES.index(short))
         else:
-            raise TaskRejected(f'invalid capability: unknown capability: "{name}"')
+            raise TaskRejected(f'invalid {what}: unknown capability: "CAP_{short}"')
     return frozenset(found)
 
 
 def dropped(add: Sequence[str], drop: Sequence[str]) -> tuple[int, ...]:
     """What a task must not have, of what this node has. Raises :class:`TaskRejected`."""
-    wanted, without = numbers(add), numbers(drop)
+    wanted, without = numbers(add, "CapAdd"), numbers(drop)
     own = effective()
     missing = sorted(number for number in wanted if not own >> number & 1)
     if missing and "ALL" not in (name.upper().removeprefix("CAP_") for name in add):

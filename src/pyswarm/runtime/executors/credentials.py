@@ -77,6 +77,9 @@ def rlimits(ulimits: Iterable[Ulimit]) -> tuple[tuple[int, int, int], ...]:
         number = getattr(resource, f"RLIMIT_{limit.name.upper()}", None)
         if not isinstance(number, int):
             raise TaskRejected(f"invalid ulimit type: {limit.name}")
+        if limit.hard >= 0 and not 0 <= limit.soft <= limit.hard:
+            what = f"{limit.soft} > {limit.hard}"
+            raise TaskRejected(f"ulimit {limit.name}: soft limit must not be above hard: {what}")
         found.append((number, limit.soft, limit.hard))
     return tuple(found)
 

@@ -50,9 +50,13 @@ class HealthWatch:
         """The task is removed."""
         self._known.pop(task_id, None)
 
-    async def start(self, task: Task) -> Started | Exited:
-        """Start it and wait until it is healthy; how it ended, if it ended badly before."""
+    async def start(
+        self, task: Task, begun: Callable[[str], None] = lambda task_id: None
+    ) -> Started | Exited:
+        """Start it and wait until it is healthy; how it ended, if it ended badly before.
+        ``begun`` is told of it as soon as it runs."""
         started = await self._executor.start(task.id)
+        begun(task.id)
         health = self._begin(task, healthy=False)
         if health is None:
             return started

@@ -25,6 +25,7 @@ from pyswarm.model.specs import (
     TmpfsOptions,
     VolumeOptions,
 )
+from pyswarm.model.states import MountType
 
 
 class Honour(Enum):
@@ -143,6 +144,9 @@ def _without_root(name: str) -> Honour:
     return Honour.CARRIED if name.startswith("resources.") else Honour.REFUSED
 
 
+UNKNOWN_MOUNTS = (MountType.NPIPE, MountType.CLUSTER, MountType.IMAGE)
+"""Types of mounts that no executor here has: a task that asks for one is rejected."""
+
 NEEDS_ROOT = "tasks of this node have no namespaces of their own, since it does not run as root"
 
 
@@ -151,6 +155,9 @@ def refuse(container: ContainerSpec, table: Mapping[str, Honour], *, confined: b
 
     ``confined`` is whether the tasks of this node get namespaces of their own.
     """
+    for entry in container.env:
+        if entry.startswith("="):
+            raise TaskRejected(f"invalid environment variable: {entry}")
     for name, how in table.items():
         if how is Honour.REFUSED and _is_asked(container, name):
             raise TaskRejected(f"{name} is asked for, and tasks of this node cannot have it")
@@ -180,6 +187,13 @@ def _asked(value: Any, path: list[str]) -> Iterator[object]:
 def markdown() -> str:
     """The tables as one, for the documentation."""
     heads = ["field", *(f"`{name}`" for name in EXECUTORS)]
-    rows = [[f"`{name}`", *(str(one[name]) for one in EXECUTORS.values())] for name in names()]
+    rows = []
+    for name in names():
+        rows.append([f"`{name}`", *(str(one[name]) for one in EXECUTORS.values())])
+        if name == "mounts.type":
+            rows += [
+                [f"`{name}` `{kind}`", *(str(Honour.REFUSED) for _ in EXECUTORS)]
+                for kind in UNKNOWN_MOUNTS
+            ]
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

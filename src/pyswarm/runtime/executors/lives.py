@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from pyswarm.agent import Operation, OperationDone
+from pyswarm.agent import Operation, OperationDone, Started
 from pyswarm.env import Clock
 
 
@@ -34,6 +34,11 @@ class Lives:
         """A task's life; an empty one if nothing is known."""
         return self._lives.get(task_id, Life())
 
+    def begun(self, task_id: str) -> None:
+        """It runs. START may take longer: until the task is healthy."""
+        life = self._lives.setdefault(task_id, Life())
+        life.started_at, life.ended_at = self.clock.realtime(), 0.0
+
     def note(self, done: OperationDone) -> None:
         """An operation is over."""
         if done.operation is Operation.REMOVE:
@@ -44,9 +49,7 @@ class Lives:
         now = self.clock.realtime()
         if done.operation is Operation.PREPARE:
             life.created_at = now
-        elif done.operation is Operation.START and done.error is None:
-            life.started_at = now
-        elif not life.ended_at:
+        elif not life.ended_at and not isinstance(done.result, Started):
             life.ended_at = now
 
     def removed(self, task_id: str) -> None:

@@ -62,7 +62,7 @@ from pyswarm.runtime.executors.logoptions import log_limits
 from pyswarm.runtime.executors.supervised import Launch, Supervised
 from pyswarm.runtime.executors.surroundings import Place, Surroundings, surround
 from pyswarm.runtime.executors.thread import OwnThread
-from pyswarm.runtime.executors.usage import usage_below
+from pyswarm.runtime.executors.usage import below, usage_below
 from pyswarm.runtime.executors.volumemounts import Hold, VolumeMounts, VolumeUse
 from pyswarm.runtime.executors.volumes import Volume
 
@@ -154,6 +154,7 @@ class ProcessExecutor:
             image = find_image(self._images, task.container.image)
             argv = command_line(image, task)
             refuse(task.container, PROCESSES, confined=self._confined)
+            check_directory(task.container.dir)
             self._tasks[task.id] = await self._files.run(self._make, task, image, argv)
         else:
             await trio.lowlevel.checkpoint()
@@ -237,6 +238,11 @@ class ProcessExecutor:
     async def stats(self, task_id: str, /) -> Usage:
         process = self._process(task_id)
         return await self._files.run(usage_below, process.supervisor_pid)
+
+    async def processes(self, task_id: str, /) -> list[int]:
+        """The ids of a task's processes, as this host counts them."""
+        process = self._process(task_id)
+        return await self._files.run(below, process.supervisor_pid)
 
     # -- volumes
 
@@ -424,6 +430,14 @@ class ProcessExecutor:
         env.setdefault("PATH", os.defpath)
         env |= {"HOME": user.home, "HOSTNAME": task.container.hostname or task.id[:12]}
         return env | dict(image.env) | dict(places) | dict(task.env)
+
+
+def check_directory(path: str) -> None:
+    """Raise :class:`TaskRejected` for one that is relative: to what, nobody could say."""
+    if path and not path.startswith("/"):
+        raise TaskRejected(
+            f"the working directory '{path}' is invalid, it needs to be an absolute path"
+        )
 
 
 def limits_of(task: TaskContext) -> ResourceRequirements:

@@ -173,8 +173,7 @@ def enter(text: str, given: "list[int]") -> None:
         name = os.fsencode(plan["hostname"])
         call("sethostname", libc.sethostname(name, len(name)))
     for name, value in plan["sysctls"].items():
-        with open("/proc/sys/" + name.replace(".", "/"), "w") as file:
-            file.write(value)
+        set_sysctl("/proc/sys/" + name.replace(".", "/"), value)
     tree = _Tree(plan["staging"])
     sources = [opened(one, given) for one in plan["mounts"]]
     if plan["read_only"]:
@@ -194,6 +193,15 @@ def enter(text: str, given: "list[int]") -> None:
             os.close(source)
     for number in plan["drop"]:
         call("capabilities", libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
+
+
+def set_sysctl(path: str, value: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(value)
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise OSError(error.errno, f"write {path}: {why}") from None
 
 
 def opened(one: "dict[str, object]", given: "list[int]") -> int:

@@ -267,6 +267,8 @@ def start_error(step: str, number: int, program: str, directory: str, said: str 
             why = f'chdir to "{directory}": {os.strerror(number).lower()}'
         case "sandbox", _ if said:
             why = said
+        case "limits", 0:
+            why = f"limits: {said}"
         case _:
             why = f"{step}: {os.strerror(number).lower() if number else 'invalid value'}"
     return TaskFailed(f"starting container failed: {why}")

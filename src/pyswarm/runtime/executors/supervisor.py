@@ -214,9 +214,7 @@ class Supervisor:
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(out, 1)
             os.dup2(err, 2)
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            signal.set_wakeup_fd(-1)
+            hear_all_signals()
             os.umask(0o022)
             step = "cgroup"
             for path in self.cgroups:
@@ -439,6 +437,14 @@ class Supervisor:
                 os.rmdir(self.secrets_dir)
         except OSError:
             pass  # the node removes what is left, now or when it starts again
+
+
+def hear_all_signals() -> None:
+    """As a container begins: what this process handles, or its node ignores, is not the task's."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def children() -> "list[int]":

@@ -20,7 +20,7 @@ from pyswarm.agent.executor import TaskContext, TaskRejected
 from pyswarm.model.specs import ContainerSpec, Mount
 from pyswarm.model.states import MountType
 from pyswarm.runtime.executors.capabilities import dropped, numbers
-from pyswarm.runtime.executors.honours import NEEDS_ROOT
+from pyswarm.runtime.executors.honours import NEEDS_ROOT, UNKNOWN_MOUNTS
 from pyswarm.runtime.executors.volumemounts import VolumeUse
 from pyswarm.runtime.executors.volumeoptions import needs_mount
 from pyswarm.runtime.executors.volumes import Volumes, anonymous
@@ -144,34 +144,68 @@ def _hidden_work(mounts: list[Planned], work: Path) -> list[Planned]:
 
 
 def _mount(task: TaskContext, place: Place, number: int, mount: Mount) -> Planned:
-    """One mount of a service, checked in Docker's words, its volume made."""
-    kind, problem = mount.type, f'invalid mount config for type "{mount.type}"'
-    if not mount.target.startswith("/") or mount.target == "/":
-        what = f"invalid mount path: '{mount.target}' mount path must be absolute"
-        raise TaskRejected(f"{problem}: {what}" if mount.target else f"{problem}: field Target")
+    """One mount of a service, its volume made."""
+    if what := _misplaced(mount) or _unfit(mount):
+        raise TaskRejected(what)
     target = os.path.normpath(mount.target)
     made = _bind(mount.source, "/" + target.lstrip("/"), read_only=mount.read_only)
-    match kind:
+    match mount.type:
         case MountType.VOLUME:
             name = mount.source or anonymous(task.id, number)
             volume = place.volumes.ensure(name, mount.volume)
             subpath = mount.volume.subpath if mount.volume is not None else ""
             made |= {"source": volume.path, "subpath": subpath, "volume": name}
         case MountType.BIND:
-            made |= _bound(mount, problem)
+            made |= _bound(mount)
         case MountType.TMPFS:
-            made |= {"kind": "tmpfs", "options": _tmpfs(mount, problem)}
+            made |= {"kind": "tmpfs", "options": _tmpfs(mount)}
         case _:
-            raise TaskRejected(f"{problem}: tasks of this node cannot have one ({mount.target})")
+            raise AssertionError(f"a mount of type {mount.type} is unfit")
     return made
 
 
-def _bound(mount: Mount, problem: str) -> Planned:
-    options = mount.bind
-    if not mount.source.startswith("/"):
-        raise TaskRejected(
-            f"{problem}: invalid mount path: '{mount.source}' mount path must be absolute"
-        )
+def _misplaced(mount: Mount) -> str:
+    """What swarm mode itself finds wrong with source and target, in its words."""
+    source = mount.source
+    match mount.type:
+        case MountType.NPIPE if not source:
+            return "invalid npipe source, source must not be empty"
+        case MountType.NPIPE:
+            return ""
+        case _ if not mount.target.startswith("/"):
+            return f"invalid mount target, must be an absolute path: {mount.target}"
+        case MountType.BIND if not source.startswith("/"):
+            return f"invalid bind mount source, must be an absolute path: {source}"
+        case MountType.VOLUME if source.startswith("/"):
+            return f"invalid volume mount source, must not be an absolute path: {source}"
+        case MountType.TMPFS if source:
+            return "invalid tmpfs source, source must be empty"
+    return ""
+
+
+def _unfit(mount: Mount) -> str:
+    """What an engine then finds wrong with it, in Docker's words."""
+    options = (
+        (MountType.BIND, "BindOptions", mount.bind),
+        (MountType.VOLUME, "VolumeOptions", mount.volume),
+        (MountType.TMPFS, "TmpfsOptions", mount.tmpfs),
+    )
+    for kind, field, value in options:
+        if mount.type is not kind and value is not None:
+            return f"{_problem(mount)}: field {field} must not be specified"
+    if mount.type in UNKNOWN_MOUNTS:
+        return f"{_problem(mount)}: mount type unknown"
+    if not os.path.normpath(mount.target).lstrip("/"):
+        return f"{_problem(mount)}: invalid specification: destination can't be '/'"
+    return ""
+
+
+def _problem(mount: Mount) -> str:
+    return f'invalid mount config for type "{mount.type}"'
+
+
+def _bound(mount: Mount) -> Planned:
+    options, problem = mount.bind, _problem(mount)
     if options is not None and options.propagation not in PRIVATE:
         raise TaskRejected(f"{problem}: propagation {options.propagation} is not possible here")
     if not os.path.exists(mount.source):
@@ -186,17 +220,15 @@ def _bound(mount: Mount, problem: str) -> Planned:
     return {"flat": options.non_recursive, "recursive": recursive}
 
 
-def _tmpfs(mount: Mount, problem: str) -> str:
+def _tmpfs(mount: Mount) -> str:
     """As the kernel wants it: a mode of 1777 and no programs where nothing is said."""
     options = mount.tmpfs
-    if mount.source:
-        raise TaskRejected(f"{problem}: field Source must not be specified")
     if options is None:
         return "mode=1777,noexec"
     said = [option for option in options.options.split(",") if option]
     for option in said:
         if option not in ("exec", "noexec"):
-            raise TaskRejected(f"{problem}: invalid option: {option}")
+            raise TaskRejected(f"{_problem(mount)}: invalid option: {option}")
     parts = [f"mode={options.mode or 0o1777:o}", "exec" if "exec" in said else "noexec"]
     return ",".join(parts + ([f"size={options.size_bytes}"] if options.size_bytes else []))
 
