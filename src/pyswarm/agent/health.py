@@ -13,7 +13,7 @@ which leaves it to the image.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from pyswarm.model.specs import ContainerSpec, Healthcheck
@@ -31,7 +31,7 @@ UNHEALTHY_REASON = "dockerexec: unhealthy container"
 CHECK_FORMS = ("CMD", "CMD-SHELL")
 
 
-class HealthState(Enum):
+class HealthState(StrEnum):
     """What the probes so far say of a task."""
 
     STARTING = "starting"
