@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Generator
 from contextlib import suppress
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from math import inf
 from typing import Any
 
@@ -270,11 +271,18 @@ def _check_create(request: HttpRequest, body: Said, spec: NetworkSpec) -> None:
 def _check_subnets(request: HttpRequest, spec: NetworkSpec, recorded: bool) -> None:
     """What is no subnet at all is refused by the engine; the managers look at the rest."""
     for config in spec.ipam.configs:
+        if recorded and config.subnet and not _is_cidr(config.subnet):
+            text = f"invalid CIDR address: {config.subnet}"
+            raise Refused(500, f"Invalid subnet {config.subnet} : {text}")
         if config.subnet and "/" not in config.subnet:
-            if recorded:
-                text = f"invalid CIDR address: {config.subnet}"
-                raise Refused(500, f"Invalid subnet {config.subnet} : {text}")
             raise Refused(400, f"invalid JSON: netip.ParsePrefix(\"{config.subnet}\"): no '/'")
+
+
+def _is_cidr(text: str) -> bool:
+    with suppress(ValueError):
+        ip_network(text, strict=False)
+        return text.partition("/")[2].isdigit()
+    return False
 
 
 def _check_free(reader: Reader, name: str) -> None:

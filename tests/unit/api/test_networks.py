@@ -142,6 +142,12 @@ def test_options_of_the_driver_are_shown_beside_what_it_chose(door: Door) -> Non
             "invalid JSON: netip.ParsePrefix(\"x\"): no '/'",
         ),
         (
+            {"Name": "a", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "300.1.1.0/24"}]}},
+            "1.41",
+            500,
+            "Invalid subnet 300.1.1.0/24 : invalid CIDR address: 300.1.1.0/24",
+        ),
+        (
             {"Name": "a"},
             "1.41",
             501,
