@@ -497,7 +497,7 @@ class Resource:
     updated_at: float = 0.0
 
 
-@value
+@trusted_value
 @attrs.frozen(weakref_slot=False)
 class RequestRecord:
     """What a request did, so that a retry never applies twice; kept for 10 minutes.

@@ -210,23 +210,24 @@ class NodeMachine:
             self._tell_agent(Tick())
         moved = True
         while moved:
-            moved = self._deliver_to_self()
+            self._deliver_to_self()
+            moved = False
             if self.manager is not None:
                 self.manager.work(now)
-                moved |= self.manager.drain(now)
-                moved |= self._post_sessions()
+                moved = self.manager.drain(now)
+                self._post_sessions()
             self._follow_leader()
+            moved = moved or bool(self._out.to_self)
         self._check_founded()
         self._check_seat()
         if self._halt_by is not None and (now >= self._halt_by or not self.is_leader):
             self._halt(self._halt_reason)
 
-    def _deliver_to_self(self) -> bool:
+    def _deliver_to_self(self) -> None:
         """Messages of this node's parts to each other, without a network between."""
         messages, self._out.to_self = self._out.to_self, []
         for message in messages:
             self._from_peer(self.identity, self.config.addr, message)
-        return bool(messages)
 
     # -- peers ------------------------------------------------------------------------------
 
@@ -288,14 +289,11 @@ class NodeMachine:
             case ReportStatus(session_id, sequence, statuses):
                 dispatcher.reported(node_id, addr, session_id, sequence, statuses)
 
-    def _post_sessions(self) -> bool:
+    def _post_sessions(self) -> None:
         office = self.manager.office if self.manager is not None else None
-        if office is None or office.dispatcher is None:
-            return False
-        messages = office.dispatcher.take()
-        for one in messages:
-            self._out.send(one.node_id, one.addr, one.message)
-        return bool(messages)
+        if office is not None and office.dispatcher is not None:
+            for one in office.dispatcher.take():
+                self._out.send(one.node_id, one.addr, one.message)
 
     def _from_leader(self, peer: ManagerAddress, message: object) -> None:
         if isinstance(message, (SessionOpened, SessionChanged)):

@@ -207,11 +207,12 @@ class Manager:
     # -- Raft's instructions ----------------------------------------------------------------
 
     def drain(self, now: float) -> bool:
-        """Carry out what the replica wants; True if there was anything."""
+        """Carry out what the replica wants; True if anything follows from it that is to be done
+        now, and not when the disk or a peer has answered."""
         self._now = now
-        did = False
+        office, did = self.office, False
         while (ready := self.replica.ready()) is not None:
-            did = True
+            did = did or bool(ready.committed or ready.reads or ready.aborted_reads)
             self._post(ready.messages)
             if ready.must_sync or self._unsynced:
                 self._unsynced.append(ready)
@@ -221,7 +222,7 @@ class Manager:
                 self._synced(ready)
             self._apply(ready)
         self._follow_role()
-        return did
+        return did or self.office is not office
 
     def _post(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -96,6 +96,10 @@ class Office:
         self._membership: int | None = None
         self._reconcilers: list[tuple[Reconciling, Rng]] = []
         self._unbuilt: deque[type[StoreReconciler]] = deque()
+        self._due_at: float | None = None
+        """When the first reconciler is due, as far as they have been asked (``_asked``) since they
+        last decided anything."""
+        self._asked = False
         self._quiet_until = float("-inf")
         self._now = now
         self.dispatcher: Dispatcher | None = None
@@ -129,6 +133,7 @@ class Office:
             cls = self._unbuilt.popleft()
             rebuilt = rebuild(cls, self._store, self.clock.at(now), self._config.make_scheduler)
             self._reconcilers.append((rebuilt, self._rng.child(cls.__name__)))
+            self._asked = False
             spent += each
         if not self._unbuilt:
             self._context = Context.beside(self.reconcilers, self._context.rng)
@@ -205,6 +210,7 @@ class Office:
             return False
         works = self._collect()
         version = self._replica.last_index + 1
+        self._asked = False
         try:
             turn = decide(self._store, version, cluster_now, works, self._reconcilers)
             expire_requests(turn.tx, cluster_now)
@@ -271,8 +277,10 @@ class Office:
         return at is not None and at <= cluster_now
 
     def _reconcilers_wake_at(self) -> float | None:
-        times = [at for one, _ in self._reconcilers if (at := one.wake_at()) is not None]
-        return min(times) if times else None
+        if not self._asked:
+            times = [at for one, _ in self._reconcilers if (at := one.wake_at()) is not None]
+            self._due_at, self._asked = min(times, default=None), True
+        return self._due_at
 
     def settles(self, index: int, term: int) -> Transaction | None:
         """The overlay of the turn that committed as this entry, if it is this office's own."""

@@ -19,6 +19,9 @@ from pyswarm.machine import Because
 from pyswarm.model import RequestRecord
 from pyswarm.store import Change, Store, Transaction
 
+UNWATCHED = frozenset({"request", "secret", "config"})
+"""Kinds that follow from requests alone: no reconciler looks at them, so none is asked."""
+
 ROUNDS_MAX = 32
 """Reconcilers that write without end are broken: a cascade of the swarm's rules needs under ten."""
 
@@ -95,12 +98,17 @@ def reconcile(tx: Transaction, now: float, reconcilers: Sequence[tuple[Reconcili
         for place, (reconciler, rng) in enumerate(reconcilers):
             start = seen[place]
             mark = seen[place] = tx.mark()
-            if mark == start and (round_ or not _is_due(reconciler, now)):
+            changed = tx.changes_since(start) if mark != start else []
+            if not _is_watched(changed) and (round_ or not _is_due(reconciler, now)):
                 continue
-            reconciler.reconcile(tx, tx.changes_since(start), now, rng)
+            reconciler.reconcile(tx, changed, now, rng)
         if tx.mark() == before and all(mark == before for mark in seen):
             return
     raise Internal(f"reconcilers found no fixed point in {ROUNDS_MAX} rounds")
+
+
+def _is_watched(changed: Iterable[Change]) -> bool:
+    return any(change[0] not in UNWATCHED for change in changed)
 
 
 def _is_due(reconciler: Reconciling, now: float) -> bool:

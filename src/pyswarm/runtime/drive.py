@@ -2,8 +2,9 @@
 
 Whatever happens is put into an inbox, from any thread; the driver takes it out in order (``gather``
 may make one input of several), steps the machine, and hands each effect to ``perform``, which must
-not wait. When the inbox is empty it
-sleeps until something comes or the machine's next deadline is due.
+not wait. When the inbox is empty it sleeps until something comes or the machine's next deadline is
+due. Who finds it asleep need not wake it: :meth:`Driver.act` does its work on the spot, since the
+way through the loop and back costs more than many a step.
 
 The swarm shares its host's loop. A loop that is kept busy elsewhere delays heartbeats; the driver
 notices how late it is woken and says so (``on_lag``).
@@ -61,6 +62,10 @@ class Driver:
         self._bell = Bell()
         self._at: float | None = None
         """When time alone brings something next, as the machine said after the last step."""
+        self._sleeps_until: float | None = None
+        self._is_acting = False
+        self._problem: BaseException | None = None
+        """What the machine raised while somebody else drove it."""
         self._thread: int | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = False
@@ -74,12 +79,40 @@ class Driver:
         """Put an input into the inbox; from any thread, and never waits."""
         self._inbox.append(input)
         if self._thread == threading.get_ident():
-            self._bell.ring()
+            if not self._is_acting:
+                self._bell.ring()
         elif self._token is not None:
             try:
                 self._token.run_sync_soon(self._bell.ring, idempotent=True)
             except trio.RunFinishedError:
                 self._inbox.clear()
+
+    def act(self, input: Any) -> None:
+        """Like :meth:`post`, but if the driver sleeps the machine takes ``input`` in before this
+        returns, and whatever follows from it at once. On the driver's own loop only.
+
+        What the machine raises is raised by :meth:`run`, as ever, and not here.
+        """
+        if self._is_acting or not self._bell.has_sleeper:
+            self.post(input)
+            return
+        self._inbox.append(input)
+        self._is_acting = True
+        try:
+            self._breathe()
+        except BaseException as problem:
+            self._problem = problem
+        finally:
+            self._is_acting = False
+        if self._must_wake():
+            self._bell.ring()
+
+    def _must_wake(self) -> bool:
+        """Whether the driver has to look around itself: there is work, or it sleeps too long."""
+        if self._inbox or self._problem is not None:
+            return True
+        until = self._sleeps_until
+        return self._at is not None and (until is None or self._at < until)
 
     def stop(self) -> None:
         """Let :meth:`run` return after the input under way."""
@@ -94,6 +127,8 @@ class Driver:
         self._step(self._wake())  # the first step: a machine may have something to say unasked
         while not self._stopped:
             await self._rest()
+            if self._problem is not None:
+                raise self._problem
             self._breathe()
 
     def _breathe(self) -> None:
@@ -114,7 +149,7 @@ class Driver:
 
     async def _rest(self) -> None:
         """Until there is news, or the next deadline."""
-        at = self._at
+        at = self._sleeps_until = self._at
         if at is None:
             await self._bell.wait()
             return

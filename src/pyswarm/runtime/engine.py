@@ -192,7 +192,7 @@ class Engine:
         )
 
     async def _do(self, ask: asks.Do) -> Any:
-        return await self.host.member().request(ask.body)
+        return await self.host.member().node.request(ask.body)
 
     async def _seal(self, ask: asks.Seal) -> Any:
         return self.host.member().node.seal(ask.data)  # a manager that knows its swarm has the key

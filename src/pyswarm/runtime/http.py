@@ -50,6 +50,9 @@ SEND_TIMEOUT_S = 60.0
 IDLE_TIMEOUT_S = 600.0
 """Between two requests of a connection."""
 
+IDLE_SLACK_S = 1.0
+"""So much sooner an idle connection may be cut off: its time is not set anew for every request."""
+
 LINGER_S = 1.0
 """After a refusal, how long the client may go on sending what nobody reads."""
 
@@ -60,6 +63,7 @@ CHUNK_BYTES = 64 * 1024
 HEADS_MAX = 256
 """Heads of answers that are kept for a second."""
 
+_END = h11.EndOfMessage()
 _REASONS = {int(one): one.phrase.encode() for one in HTTPStatus}
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
@@ -167,6 +171,7 @@ class _Connection:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._scope = trio.CancelScope()
         self._is_timed = False
+        self._idles_until = -math.inf
         self._held = 0
         """Bytes of the body being read, as counted in the server's sum."""
 
@@ -184,9 +189,10 @@ class _Connection:
         self._is_timed = True
 
     def _take_time(self) -> None:
-        """What was to be read is read. No handler takes as long as a connection may idle."""
-        if self._is_timed:
-            self._scope.deadline = trio.current_time() + IDLE_TIMEOUT_S
+        """Nothing is being read. No handler takes as long as a connection may idle."""
+        until = trio.current_time() + IDLE_TIMEOUT_S
+        if self._is_timed or not 0 <= until - self._idles_until <= IDLE_SLACK_S:
+            self._scope.deadline = self._idles_until = until
             self._is_timed = False
 
     # -- one request
@@ -207,9 +213,13 @@ class _Connection:
         if request.method == b"CONNECT":
             await self._refuse(400, "this is no proxy")
             return False
-        self._take_time()
+        if self._is_timed:
+            self._take_time()
         method, target = request.method.decode(), request.target.decode()
-        headers = {name.decode("ascii"): text.decode("latin-1") for name, text in request.headers}
+        headers = {
+            name.decode("ascii").lower(): text.decode("latin-1")
+            for name, text in request.headers.raw_items()
+        }
         answer = await self._server.answer(method, target, headers, body)
         self._release()
         if isinstance(answer, Response):
@@ -223,18 +233,18 @@ class _Connection:
 
     async def _head(self) -> h11.Request | None:
         """The next request; None at the end of the connection."""
-        self._scope.deadline = trio.current_time() + IDLE_TIMEOUT_S
-        received = 0
+        self._take_time()
+        if not self._h11.trailing_data[0]:
+            await self._receive()
         while True:
             event = self._h11.next_event()
             if type(event) is h11.Request:
                 return event
             if event is not h11.NEED_DATA:
                 return None
-            if received == 1:
+            if not self._is_timed:
                 self._within(HEAD_TIMEOUT_S)
             await self._receive()
-            received += 1
 
     async def _body(self) -> bytes:
         """All of the request's body."""
@@ -285,7 +295,7 @@ class _Connection:
         data = self._sent(self._server.head(answer, len(body), last=last))
         if body and has_body:
             data += self._sent(h11.Data(data=body))
-        data += self._sent(h11.EndOfMessage())
+        data += self._sent(_END)
         if len(data) > CHUNK_BYTES:  # less is taken by the socket at once
             self._within(SEND_TIMEOUT_S)
         await self._stream.send_all(data)
@@ -300,7 +310,7 @@ class _Connection:
                 pass
 
     async def _send_stream(self, answer: Streaming) -> None:
-        self._scope.deadline = math.inf
+        self._scope.deadline = self._idles_until = math.inf
         async with aclosing(answer.items) as items:  # type: ignore[type-var]
             head = self._server.head(answer.head, None, last=False)
             await self._send_part(self._sent(head))

@@ -93,6 +93,12 @@ be the computer's doing, which slept or was stopped: that is over when it is not
 CALLS_TOGETHER = 64
 """Requests that are given to the machine as one input: others of the loop must get their turn."""
 
+ALONE_S = 0.005
+"""Who asks for something, so long after anyone else did, has nobody to share a turn with."""
+
+BREATHER_S = 0.005
+"""For so long calls may be answered at once, without others of the loop getting their turn."""
+
 CRASHED = "crashed"
 """The reason of a node that was stopped as if its process had died."""
 
@@ -133,6 +139,11 @@ class RunningNode:
         self._disk = disk
         self._waiters: dict[int, Waiter] = {}
         self._next_token = 0
+        self._request_ids = new_id(self._rng)
+        """How the ids of this life's requests begin; then comes their number."""
+        self._next_request = 0
+        self._caller = 0
+        self._called_at = self._rested_at = float("-inf")
         self._news: dict[Callable[[], None], None] = {}
         self._sealer: tuple[Any, Sealer] | None = None
         self._bridge: ExecutorBridge | None = None
@@ -163,17 +174,20 @@ class RunningNode:
 
     async def call(self, body: Any, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Any:
         """One try: put ``body`` to the machine and wait for its reply, or raise its error."""
-        self._next_token += 1
-        token = self._next_token
-        waiter = self._waiters[token] = Waiter(deadline=self.clock.monotonic() + timeout_s)
         if self.halted is not None:
-            del self._waiters[token]
             raise Unavailable("this node has stopped")
         if self.driver.waiting >= INBOX_MAX:
-            del self._waiters[token]
             raise Unavailable(f"{INBOX_MAX} inputs wait for this node", hint="retry later")
-        self.driver.post(Call(token, body, waiter.deadline))
+        now = self.clock.monotonic()
+        token = self._next_token = self._next_token + 1
+        waiter = self._waiters[token] = Waiter(deadline=now + timeout_s)
         try:
+            put = self.driver.act if self._is_alone(now) else self.driver.post
+            put(Call(token, body, waiter.deadline))
+            if waiter.answered and now < self._rested_at + BREATHER_S:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                return waiter.result()
+            self._rested_at = now
             if self.machine.manager is not None:  # which looks at the time again and again
                 return await waiter.wait()
             with trio.fail_after(timeout_s):
@@ -185,6 +199,14 @@ class RunningNode:
         finally:
             self._waiters.pop(token, None)
 
+    def _is_alone(self, now: float) -> bool:
+        """Whether nobody but the running task has called lately. Who has company had better wait
+        for the driver: those who wait together share a turn, and a write."""
+        caller = id(trio.lowlevel.current_task())
+        is_alone = caller == self._caller or now > self._called_at + ALONE_S
+        self._caller, self._called_at = caller, now
+        return is_alone
+
     async def request(
         self, body: Any, *, request_id: str = "", timeout_s: float = REQUEST_TIMEOUT_S
     ) -> Any:
@@ -193,8 +215,10 @@ class RunningNode:
         While there is no leader it is tried again, with back-off, as long as enough managers can
         be reached to elect one; then, or when the time is up, the last error is raised.
         """
-        request = Request(request_id or new_id(self._rng), body)
-        return await self._insist(request, timeout_s)
+        if not request_id:
+            self._next_request += 1
+            request_id = f"{self._request_ids}.{self._next_request}"
+        return await self._insist(Request(request_id, body), timeout_s)
 
     async def barrier(self, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Store:
         """The store, holding at least all that was settled when this was called."""

@@ -495,6 +495,7 @@ class RaftNode:
             self._retry_at = self._retry_at or trio.current_time() + DISK_RETRY_SECONDS
         else:
             self.replica.may_campaign = True
+            self._retry_at = None  # given again once more, it would undo what follows
             while self._unsynced and self._unsynced[0].number <= ready.number:
                 self._complete(self._unsynced.popleft())
             self._advance()

@@ -40,6 +40,10 @@ class Waiter:
         else:
             self.task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return self.result()
+
+    def result(self) -> Any:
+        """The answer, which is there; or its error is raised."""
         if self.error is not None:
             raise self.error
         return self.value
@@ -68,6 +72,11 @@ class Bell:
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         self.task = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+    @property
+    def has_sleeper(self) -> bool:
+        """Whether its task waits for it, and nothing has woken it yet."""
+        return self.task is not None
 
     async def wait(self) -> None:
         """Until it is rung or its task woken; at once while it is ``rung``, which whoever does what

@@ -48,6 +48,7 @@ class Sealer:
         self._entropy = entropy
         self._keys: dict[int, SealingKey] = {}
         self._ciphers: dict[int, AESGCM] = {}
+        self._digest_keys: dict[int, bytes] = {}
         for key in sorted(keys or (new_sealing_key(entropy),), key=lambda key: key.id):
             self._add(key)
 
@@ -104,7 +105,9 @@ class Sealer:
     def digest(self, data: bytes, key_id: int | None = None) -> bytes:
         """The keyed digest (HMAC-SHA256) that ``Sealed.digest`` holds."""
         key = self._key(self.key_id if key_id is None else key_id)
-        own = hmac.digest(key.key, _DIGEST_PURPOSE, "sha256")
+        own = self._digest_keys.get(key.id)
+        if own is None:
+            own = self._digest_keys[key.id] = hmac.digest(key.key, _DIGEST_PURPOSE, "sha256")
         return hmac.digest(own, data, "sha256")
 
     def holds(self, sealed: Sealed, data: bytes) -> bool:
@@ -128,6 +131,7 @@ class Sealer:
         if self._keys.pop(key_id, None) is None:
             raise UnknownSealingKey(key_id)
         self._ciphers.pop(key_id, None)
+        self._digest_keys.pop(key_id, None)
 
     def _key(self, key_id: int) -> SealingKey:
         key = self._keys.get(key_id)

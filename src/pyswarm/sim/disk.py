@@ -3,11 +3,16 @@
 A write takes a while; until then it is neither confirmed nor safe. A crash keeps everything
 confirmed and, of the writes under way, a prefix drawn from the seed (the disk may have got further
 than it told). Small records and task records are kept as they are written.
+
+While a disk is full nothing gets on it. A write of the log is refused, and so is what was begun
+after it, until the one that failed is given again; a small record is written with the next one that
+finds room, and before the log.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 
 import attrs
 
@@ -30,12 +35,25 @@ class DiskFaults:
     stall_max_s: float = 0.5
 
 
+class Outcome(Enum):
+    """What became of a write."""
+
+    SAFE = "safe"
+    FULL = "no space left on device"
+    DROPPED = "its log was dropped meanwhile"
+
+
 class SimulatedDisk:
     """One node's disk; it outlives the node's crashes."""
 
     def __init__(self, faults: DiskFaults, rng: Rng) -> None:
         self.faults = faults
+        self.is_full = False
+        """Nothing can be written until there is room again."""
         self._rng = rng
+        self._refused: int | None = None
+        self._unsaved: dict[str, bytes | None] = {}
+        self._unsaved_tasks: dict[str, SavedTask | None] = {}
         self._pending: deque[Ready] = deque()
         self._dropped: list[Ready] = []
         self._blobs: dict[str, bytes] = {}
@@ -56,19 +74,33 @@ class SimulatedDisk:
         self._last_done = max(self._last_done, now + takes)
         return self._last_done
 
-    def done(self, ready: Ready) -> bool:
-        """The oldest write under way is safe now; False if its log was dropped meanwhile."""
+    def done(self, ready: Ready) -> Outcome:
+        """The oldest write under way has ended."""
         for place, dropped in enumerate(self._dropped):
             if dropped is ready:
                 del self._dropped[place]
-                return False
+                return Outcome.DROPPED
         assert self._pending[0] is ready, "writes are done in order"
-        self._store(self._pending.popleft())
-        return True
+        self._pending.popleft()
+        if self._refused not in (None, ready.number):
+            return Outcome.FULL
+        self._refused = ready.number if self.is_full else None
+        if self.is_full:
+            return Outcome.FULL
+        self._catch_up()
+        self._store(ready)
+        return Outcome.SAFE
 
     def crash(self) -> None:
         """Lose power: of the writes under way a prefix survives."""
         survive = self._rng.below(len(self._pending) + 1)
+        if self.is_full or self._refused is not None:
+            survive = 0
+        if survive:
+            self._catch_up()
+        self._unsaved.clear()
+        self._unsaved_tasks.clear()
+        self._refused = None
         for _ in range(survive):
             self._store(self._pending.popleft())
         self._pending.clear()
@@ -96,22 +128,37 @@ class SimulatedDisk:
 
     def save(self, name: str, data: bytes | None) -> None:
         """Keep or forget a small record."""
-        if data is None:
-            self._blobs.pop(name, None)
-        else:
-            self._blobs[name] = data
+        self._unsaved[name] = data
+        self._catch_up()
 
     def save_task(self, task_id: str, task: Task | None, status: TaskStatus | None) -> None:
         """Keep or forget what the agent knows of a task."""
-        if task is None or status is None:
-            self._tasks.pop(task_id, None)
-        else:
-            self._tasks[task_id] = SavedTask(task, status)
+        saved = None if task is None or status is None else SavedTask(task, status)
+        self._unsaved_tasks[task_id] = saved
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Write the records that wait for room."""
+        if self.is_full:
+            return
+        for name, data in self._unsaved.items():
+            if data is None:
+                self._blobs.pop(name, None)
+            else:
+                self._blobs[name] = data
+        for task_id, saved in self._unsaved_tasks.items():
+            if saved is None:
+                self._tasks.pop(task_id, None)
+            else:
+                self._tasks[task_id] = saved
+        self._unsaved.clear()
+        self._unsaved_tasks.clear()
 
     def drop_log(self) -> None:
         """The member left for good; what is under way means nothing any more."""
         self._dropped.extend(self._pending)
         self._pending.clear()
+        self._refused = None
         self._hard_state, self._snapshot, self._entries = HardState(), None, []
 
     @property
@@ -124,6 +171,18 @@ class SimulatedDisk:
     def tasks(self) -> dict[str, SavedTask]:
         """What the agent had saved."""
         return dict(self._tasks)
+
+    @property
+    def last_index(self) -> int:
+        """Up to where the log is safe."""
+        if self._entries:
+            return self._entries[-1].index
+        return self._snapshot.index if self._snapshot is not None else 0
+
+    @property
+    def hard_state(self) -> HardState:
+        """Term and vote, as far as they are safe."""
+        return self._hard_state
 
     def log(self, member_id: int) -> RecoveredLog:
         """The log as a restarted member reads it."""

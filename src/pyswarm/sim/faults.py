@@ -29,6 +29,12 @@ class Faults:
     partition_max_s: float = 6.0
     one_way: float = 0.3
     """Share of partitions that cut one direction only."""
+    disk_full_every_s: float = 0.0
+    """A disk fills up …"""
+    disk_full_max_s: float = 8.0
+    """… and has room again within this time."""
+    all_full: float = 0.2
+    """Share of the times when the disks of all managers fill up at once."""
     kill_every_s: float = 0.0
     """A running task is killed from outside."""
     clock_skew_max_s: float = 2.0
@@ -61,4 +67,5 @@ class Faults:
             crash_every_s=often(30.0, 5.0, 0.7),
             partition_every_s=often(30.0, 6.0, 0.6),
             kill_every_s=often(10.0, 1.0, 0.5),
+            disk_full_every_s=often(30.0, 5.0, 0.5),
         )

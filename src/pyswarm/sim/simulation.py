@@ -26,6 +26,7 @@ from pyswarm.sim.checkers import (
     check_twins,
     check_view,
 )
+from pyswarm.sim.diskcheckers import FullDisksDoNotLead, PromisesAreOnDisk
 from pyswarm.sim.faults import Faults
 from pyswarm.sim.lifecheckers import SecretsStayHome, UpdatesTakeTheirTime, check_lives
 from pyswarm.sim.lives import LifeWorkload
@@ -114,6 +115,8 @@ class Simulation:
             ForwardOnly(),
             UpdatesTakeTheirTime(),
             SecretsStayHome(),
+            PromisesAreOnDisk(),
+            FullDisksDoNotLead(),
         ]
         self._trace = trace
         self._digest = hashlib.sha256()
@@ -176,6 +179,7 @@ class Simulation:
         self._every(faults.crash_every_s, self._crash_one)
         self._every(faults.partition_every_s, self._partition)
         self._every(faults.kill_every_s, self._kill_one)
+        self._every(faults.disk_full_every_s, self._fill_disks)
         self._look()
         self.world.run(seconds)
 
@@ -193,6 +197,7 @@ class Simulation:
             world.executor_faults, rejects=0.0, fails_to_start=0.0, mean_life_s=0.0
         )
         for host in world.hosts.values():
+            host.disk.is_full = False
             if host.executor is not None:
                 host.executor.faults = world.executor_faults
             if not host.is_up and host.disk.record is not None:
@@ -417,6 +422,25 @@ class Simulation:
             host, task_id = self._rng.choice(running)
             self._count("tasks killed")
             self.world.kill_task(host, task_id)
+
+    def _fill_disks(self) -> None:
+        """One host's, or those of all managers, that have a common storage."""
+        hosts = list(self.world.up())
+        if hosts:
+            host = self._rng.choice(hosts)
+            shared = self._rng.chance(self.faults.all_full)
+            for each in list(self.world.managers()) if shared else [host]:
+                self._fill(each)
+
+    def _fill(self, host: Host) -> None:
+        def make_room() -> None:
+            self._note(f"room {host.name}")
+            host.disk.is_full = False
+
+        self._count("disks filled")
+        self._note(f"full {host.name}")
+        host.disk.is_full = True
+        self.world.at(self.faults.disk_full_max_s * self._rng.random(), make_room)
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

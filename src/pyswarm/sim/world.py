@@ -59,7 +59,7 @@ from pyswarm.node import (
 from pyswarm.node.config import TICK_S
 from pyswarm.node.messages import JoinReply, JoinRequest
 from pyswarm.node.record import RECORD, NodeRecord
-from pyswarm.sim.disk import DiskFaults, SimulatedDisk
+from pyswarm.sim.disk import DiskFaults, Outcome, SimulatedDisk
 from pyswarm.sim.executor import ExecutorFaults, SimulatedExecutor
 from pyswarm.sim.network import NetworkFaults, SimulatedNetwork
 from pyswarm.sim.recording import Recording
@@ -424,8 +424,12 @@ class World:
         life = host.life
 
         def written() -> None:
-            if host.life == life and host.disk.done(ready):
-                self._step(host, Persisted(ready.number, seat))
+            if host.life != life:
+                return
+            outcome = host.disk.done(ready)
+            if outcome is not Outcome.DROPPED:
+                error = None if outcome is Outcome.SAFE else outcome.value
+                self._step(host, Persisted(ready.number, seat, error))
 
         self.at(done_at - self.now, written)
 
@@ -434,7 +438,8 @@ class World:
 
         def saved() -> None:
             if host.life == life:
-                self._step(host, SnapshotSaved(index, seat))
+                error = Outcome.FULL.value if host.disk.is_full else None
+                self._step(host, SnapshotSaved(index, seat, error))
 
         self.at(SNAPSHOT_SAVE_S, saved)
 

@@ -116,6 +116,61 @@ async def ride_for_eight_seconds() -> None:
     assert taken[-1] == "stop"
 
 
+async def test_who_finds_it_asleep_does_its_work_on_the_spot() -> None:
+    ride = Ride()
+    taken = ride.machine.taken
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ride.driver.run)
+        ride.driver.act("early")
+        assert taken == []  # it has not begun
+        await wait_all_tasks_blocked()
+        assert taken == [WAKE, "early"]
+        ride.driver.act("again")
+        assert taken[2:] == ["again", "more"]
+        ride.driver.post("x")
+        ride.driver.act("y")
+        assert taken[4:] == []  # nobody overtakes
+        await wait_all_tasks_blocked()
+        assert taken[4:] == ["x", "y"]
+        ride.driver.act("stop")
+    assert taken[-1] == "stop"
+
+
+def test_what_is_done_on_the_spot_may_shorten_its_sleep() -> None:
+    async def main() -> None:
+        ride = Ride()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ride.driver.run)
+            for seconds in (7.0, 3.0):
+                await wait_all_tasks_blocked()
+                ride.machine.at = trio.current_time() + seconds
+                ride.driver.act("x")
+            await trio.sleep(2.9)
+            assert ride.machine.taken == [WAKE, "x", "x"]
+            await trio.sleep(0.2)
+            assert ride.machine.taken == [WAKE, "x", "x", WAKE]
+            ride.driver.act("stop")
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_what_the_machine_raises_is_the_drivers_own_affair() -> None:
+    ride = Ride()
+
+    def fail(now: float, input: Any) -> list[Any]:
+        raise LookupError(input)
+
+    async def ask() -> None:
+        await wait_all_tasks_blocked()
+        ride.machine.step = fail  # type: ignore[method-assign]
+        ride.driver.act("x")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with pytest.raises(LookupError):
+            await ride.driver.run()
+
+
 def call(body: Any) -> Call:
     return Call(1, body)
 
