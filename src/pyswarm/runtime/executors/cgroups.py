@@ -25,6 +25,9 @@ PERIOD_US = 100_000
 QUOTA_MIN_US = 1_000
 """The least the kernel takes."""
 
+ATTEMPTS = 100
+"""To make a group: each is lost only to a node that ends at that moment."""
+
 CONTROLLERS = ("cpu", "memory", "pids")
 
 
@@ -71,13 +74,9 @@ class Cgroups:
         values = self._values(wanted)
         made: list[str] = []
         name = f"{os.getpid()}.{task_id}"
-        if self.version == 2 and values and not (self.root / PARENT).exists():
-            self._delegate(self.root)  # another node here was the last, and took it away
         try:
             for controller, files in values.items():
-                top = self.root / PARENT if self.version == 2 else self.root / controller / PARENT
-                directory = top / name
-                directory.mkdir(parents=True, exist_ok=True)
+                directory = self._make(controller, name)
                 made.append(str(directory))
                 for file, value in files.items():
                     _write(directory / file, value)
@@ -85,6 +84,18 @@ class Cgroups:
             self.remove(made)
             raise TaskRejected(f"a limit cannot be set: {error}") from error
         return tuple(dict.fromkeys(made))
+
+    def _make(self, controller: str, name: str) -> Path:
+        """A group, whose parent another node here may be taking away at the same time."""
+        top = self.root / PARENT if self.version == 2 else self.root / controller / PARENT
+        directory = top / name
+        for _ in range(ATTEMPTS):
+            with suppress(FileNotFoundError):
+                directory.mkdir(parents=True, exist_ok=True)
+                break
+        if self.version == 2:
+            self._delegate(self.root)  # after that: with a group in it, the parent stays
+        return directory
 
     def _values(self, wanted: ResourceRequirements) -> dict[str, dict[str, str]]:
         limits = wanted.limits
