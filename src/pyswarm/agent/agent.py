@@ -179,8 +179,8 @@ class Agent:
     def _describe(self, now: float, description: NodeDescription) -> list[Effect]:
         if description == self._session.description:
             return []
-        self._session.description = self._worker.description = description
-        return self._session.reopen(now, "the node's description changed")
+        self._worker.description = description
+        return self._session.describe(now, description)
 
     def _resend_at(self) -> float | None:
         return self._reporter.resend_at if self._session.is_open else None

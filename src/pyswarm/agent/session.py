@@ -80,6 +80,7 @@ class Session:
         self._period = PERIOD_SECONDS
         self._tried: dict[str, None] = {}
         self._asked: dict[str, None] = {}
+        self._is_misdescribed = False  # a request for a session is on its way with an old one
         self._leader_known = ""
         self._at: float | None = None
         self._beat_at: float | None = None
@@ -118,6 +119,13 @@ class Session:
             return self._begin(now)
         return []
 
+    def describe(self, now: float, description: NodeDescription) -> list[Effect]:
+        """The node is another one now. A leader hears of it by a new session: at once if there is
+        one, else when there is one that was asked for before."""
+        self.description = description
+        self._is_misdescribed = bool(self._asked)
+        return self.reopen(now, "the node's description changed")
+
     def due(self, now: float) -> list[Effect]:
         """Do what has become due."""
         if self._answer_by is not None and now >= self._answer_by:
@@ -148,6 +156,9 @@ class Session:
         self._assigned, self._changes = None, 0
         self._asked = {}
         self._at = now + ANSWER_SECONDS
+        if self._is_misdescribed:
+            self._is_misdescribed = False
+            return self.reopen(now, "the node's description changed")
         return self._beat(now)
 
     def refused(self, now: float, message: SessionRefused, manager: ManagerAddress) -> list[Effect]:
@@ -224,7 +235,7 @@ class Session:
         """Stop looking; the leader will notice by the missing heartbeats."""
         self.phase, self.manager = Phase.IDLE, None
         self._at = self._beat_at = self._answer_by = None
-        self._asked = {}
+        self._asked, self._is_misdescribed = {}, False
 
     # -- inside
 

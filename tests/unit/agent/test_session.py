@@ -245,6 +245,17 @@ def test_a_new_description_opens_the_session_again_at_once() -> None:
     assert opened(out)[0].session_id == "session-1"
 
 
+def test_a_description_that_changes_before_the_session_is_open_is_told_as_well() -> None:
+    """What was asked for with the old one is answered, and there would be no reason to ask again: a
+    rotation of the root waited for ever for a node that had renewed at this moment."""
+    world = World()
+    world.step(ManagersKnown((LEADER,)))
+    assert opened(world.step(DescriptionChanged(NodeDescription(hostname="node-9")))) == []
+    (hello,) = opened(world.open())
+    assert (hello.session_id, hello.description.hostname) == ("session-1", "node-9")
+    assert opened(world.open()) == [], "once is enough"
+
+
 def test_a_changed_list_of_managers_is_taken_over() -> None:
     world = World()
     world.open()
