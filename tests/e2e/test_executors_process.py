@@ -390,7 +390,7 @@ async def test_users_and_groups() -> None:
 @AS_ROOT
 async def test_secrets_are_for_the_user_of_the_task() -> None:
     secret = TaskFile("secret", "s", "/run/secrets/s", b"x", mode=0o440, uid="65534", gid="0")
-    config = TaskFile("config", "c", "/etc/c", b"y", mode=0o755)
+    config = TaskFile("config", "c", "/etc/c", b"y", mode=0o755, uid="nobody", gid="daemon")
     async with open_bench() as bench:
         show = SHELL.shell(
             'stat -c "%a %u %g" $PYSWARM_SECRETS_DIR/s $PYSWARM_CONFIGS_DIR/etc/c; '
@@ -401,7 +401,7 @@ async def test_secrets_are_for_the_user_of_the_task() -> None:
         await bench.executor.start(task.id)
         await bench.line(task.id, "ready")
         lines = [line.data.decode() async for line in bench.executor.logs(task.id)]
-        assert lines[:3] == ["440 65534 0", "755 0 0", "x"]
+        assert lines[:3] == ["440 65534 0", "755 65534 1", "x"]
         top = Path(lines[3]).parent
         assert stat.S_IMODE(top.stat().st_mode) == 0o700
         assert top.stat().st_uid == 65534
@@ -409,6 +409,9 @@ async def test_secrets_are_for_the_user_of_the_task() -> None:
         assert "x" not in repr(task).split()
         await bench.executor.remove(task.id)
         assert not top.exists()
+        nobodys = bench.task(show, files=(attrs.evolve(config, uid="who"),))
+        with pytest.raises(TaskRejected, match="unable to find user who: no matching entries"):
+            await bench.executor.prepare(nobodys)
     assert not top.parent.exists()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from pyswarm.env import Rng
 from pyswarm.errors import NotFound, Unavailable
@@ -308,3 +310,59 @@ async def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
         disk.error = None
         assert await node.propose(b"3") == len(node.machine.commands)
         assert node.machine.commands[-1] == "3"
+
+
+class SlowDisk(MemoryStorage):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list = []
+        self.is_held = False
+
+    def submit(self, batch, done, *, prompt=False) -> None:
+        if self.is_held:
+            self.waiting.append((batch, done))
+        else:
+            super().submit(batch, done)
+
+
+def test_nothing_is_written_twice_because_a_refusal_came_late() -> None:
+    """Given again behind later writes it would cut their entries off, after they were promised."""
+    trio.run(refused_late, SlowDisk(), clock=MockClock(autojump_threshold=0))
+
+
+async def refused_late(disk: SlowDisk) -> None:
+    async with run_raft(alone_on(disk)) as node, trio.open_nursery() as nursery:
+
+        async def propose(command: bytes) -> None:
+            with suppress(Unavailable):
+                await node.propose(command)
+
+        await propose(b"0")
+        disk.is_held = True
+        for command in (b"1", b"2", b"3"):
+            nursery.start_soon(propose, command)
+            await until(lambda: command in map(data_of, disk.waiting))  # noqa: B023
+        (_, answer), *others = disk.waiting
+        disk.waiting = []
+        answer(DiskFull("full"))
+        await trio.sleep(1.5)
+        assert disk.waiting  # all of it was given again
+        for _, answer in others:
+            answer(DiskFull("full"))  # a slow disk's last words
+        while disk.waiting:
+            batch, answer = disk.waiting.pop(0)
+            disk._write(batch)
+            answer(None)
+            await until(lambda: disk.waiting or node.is_leader)
+        nursery.start_soon(propose, b"4")
+        await until(lambda: disk.waiting)
+        await trio.sleep(5.0)
+        assert len(disk.waiting) == 1
+        nursery.cancel_scope.cancel()
+
+
+def data_of(write) -> bytes:
+    batch, _ = write
+    return batch.entries[-1].data if batch.entries else b""

@@ -39,7 +39,7 @@ def test_a_campaign_has_every_kind_of_fault() -> None:
         simulation.suffer(20.0)
         for kind, number in simulation.history().faults.items():
             counted[kind] = counted.get(kind, 0) + number
-    for kind in ("crashes", "partitions", "tasks killed", "messages lost", "messages duplicated"):
+    for kind in ("crashes", "partitions", "tasks killed", "disks filled", "messages lost"):
         assert counted[kind] > 0, kind
 
 

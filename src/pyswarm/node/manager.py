@@ -182,6 +182,8 @@ class Manager:
             self._retry_disk_at = self._now + DISK_RETRY_S
 
     def _persisted(self, number: int) -> None:
+        # What was refused is on its way again: once more, behind what follows it, would undo that.
+        self._retry_disk_at = None
         if self.disk_error:
             self.disk_error = ""
             self.replica.may_campaign = True

@@ -24,6 +24,10 @@ from pyswarm.node.record import RECORD
 from pyswarm.raft import Entry, HardState, Ready, Snapshot
 
 
+BETWEEN_S = 1e-6
+"""Between the answers to two writes, so that they come in order."""
+
+
 @attrs.frozen(kw_only=True)
 class DiskFaults:
     """How long writes take."""
@@ -64,14 +68,14 @@ class SimulatedDisk:
         self._last_done = 0.0
 
     def write(self, now: float, ready: Ready) -> float:
-        """Begin a write; the time at which it is done (never before an earlier one)."""
+        """Begin a write; the time at which it is done (after all earlier ones)."""
         self._pending.append(ready)
         faults, rng = self.faults, self._rng
         if faults.stall and rng.chance(faults.stall):
             takes = rng.uniform(faults.sync_min_s, faults.stall_max_s)
         else:
             takes = rng.uniform(faults.sync_min_s, faults.sync_max_s)
-        self._last_done = max(self._last_done, now + takes)
+        self._last_done = max(self._last_done + BETWEEN_S, now + takes)
         return self._last_done
 
     def done(self, ready: Ready) -> Outcome:

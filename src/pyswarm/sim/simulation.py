@@ -14,7 +14,7 @@ import attrs
 from pyswarm.env import Rng
 from pyswarm.machine import Effect
 from pyswarm.model import Replicated, Role, TaskState, UpdateState
-from pyswarm.node import Observed, Published
+from pyswarm.node import Observed, Published, SendTo
 from pyswarm.node.seats import holder
 from pyswarm.sim.checkers import (
     Checker,
@@ -115,9 +115,9 @@ class Simulation:
             ForwardOnly(),
             UpdatesTakeTheirTime(),
             SecretsStayHome(),
-            PromisesAreOnDisk(),
             FullDisksDoNotLead(),
         ]
+        self._promises = PromisesAreOnDisk()
         self._trace = trace
         self._digest = hashlib.sha256()
         self._calm = True
@@ -458,6 +458,10 @@ class Simulation:
             self.world.at(VIEW_EVERY_S, self._look)
 
     def _observe(self, now: float, host: Host, effect: Effect) -> None:
+        if isinstance(effect, SendTo):
+            for violation in self._promises.observe(now, host, effect):
+                self._violated(violation)
+            return
         if isinstance(effect, Observed):
             self._note(f"{host.name} {effect.event} {effect.fields.get('term', '')}")
             if effect.event == "turn.failed":

@@ -123,6 +123,34 @@ def test_what_was_refused_is_given_again_in_order() -> None:
     bench.check()
 
 
+def test_nothing_is_written_twice_because_a_refusal_came_late() -> None:
+    """Given again behind later writes it would cut their entries off, after they were promised."""
+    bench = Bench.formed(3)
+    m3 = bench["m3"]
+    m3.is_disk_held = True
+    create(bench, 0, 3)
+    (first, *others), m3.unsynced = list(m3.unsynced), type(m3.unsynced)()
+    m3.disk._pending.clear()
+    assert others
+    bench.step("m3", Persisted(first.number, m3.seat, "no room"))
+    bench.wait(DISK_RETRY_S + 0.2)
+    assert [ready.number for ready in m3.unsynced][:2] == [first.number, others[0].number]
+    for ready in others:  # a slow disk's last words
+        bench.step("m3", Persisted(ready.number, m3.seat, "no room"))
+    m3.is_disk_held = False
+    bench.pump()
+    assert m3.node.manager.disk_error == ""
+    m3.is_disk_held = True
+    create(bench, 3, 6)
+    waiting = [ready.number for ready in m3.unsynced]
+    bench.wait(2 * DISK_RETRY_S)
+    now_waiting = [ready.number for ready in m3.unsynced]
+    assert waiting and now_waiting == sorted(set(now_waiting))
+    m3.is_disk_held = False
+    bench.settle()
+    bench.check()
+
+
 def test_a_member_that_cannot_write_neither_leads_nor_stands() -> None:
     bench = Bench.formed(3)
     m1 = bench["m1"]

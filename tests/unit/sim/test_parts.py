@@ -9,7 +9,7 @@ from pyswarm.env import Rng
 from pyswarm.model import ContainerSpec, NodeDescription, Role, Task, TaskSpec
 from pyswarm.raft import Entry, EntryKind, HardState, Ready
 from pyswarm.sim import Faults, World
-from pyswarm.sim.disk import DiskFaults, SimulatedDisk
+from pyswarm.sim.disk import DiskFaults, Outcome, SimulatedDisk
 from pyswarm.sim.executor import ExecutorFaults, SimulatedExecutor
 from pyswarm.sim.network import NetworkFaults, SimulatedNetwork
 
@@ -70,7 +70,7 @@ def test_writes_are_done_in_order_and_confirmed_ones_stay() -> None:
     assert disk.write(0.0, first) < disk.write(0.0, second)
     with pytest.raises(AssertionError, match="in order"):
         disk.done(second)
-    assert disk.done(first)
+    assert disk.done(first) is Outcome.SAFE
     disk.crash()
     assert [one.index for one in disk.log(1).entries] in ([1], [1, 2])
     assert disk.log(1).hard_state.term == 1
@@ -99,7 +99,7 @@ def test_a_new_leader_overwrites_what_was_not_committed() -> None:
     late = ready(9, 3, 2)
     disk.write(0.0, late)
     disk.drop_log()
-    assert not disk.done(late), "it was for a log that is gone"
+    assert disk.done(late) is Outcome.DROPPED, "it was for a log that is gone"
     assert disk.log(1).entries == ()
     assert disk.log(1).hard_state == HardState()
 
@@ -234,6 +234,6 @@ def test_a_dropped_log_s_writes_are_not_confirmed() -> None:
     disk.write(0.0, old)
     disk.drop_log()
     disk.write(0.0, new)
-    assert not disk.done(old)
-    assert disk.done(new)
+    assert disk.done(old) is Outcome.DROPPED
+    assert disk.done(new) is Outcome.SAFE
     assert disk.log(2).hard_state.term == 2

@@ -37,8 +37,8 @@ def find_user(text: str, groups: Sequence[str] = ()) -> User:
     name, _, group = text.partition(":")
     entry = _passwd(name or str(os.geteuid()))
     uid = entry.pw_uid if entry else int(name)
-    gid = _gid(group) if group else entry.pw_gid if entry else uid
-    extra = [_gid(g) for g in groups]
+    gid = find_gid(group) if group else entry.pw_gid if entry else uid
+    extra = [find_gid(g) for g in groups]
     if entry and not group:
         extra += os.getgrouplist(entry.pw_name, gid)
     if os.geteuid() != 0:
@@ -46,6 +46,13 @@ def find_user(text: str, groups: Sequence[str] = ()) -> User:
             raise TaskRejected(f"unable to become user {text}: this node does not run as root")
         return User(home=entry.pw_dir if entry else "/")
     return User(uid, gid, tuple(dict.fromkeys(extra)), entry.pw_dir if entry else "/")
+
+
+def find_uid(name: str) -> int:
+    """The number of a user, who need not exist where it is a number. Raises :class:`TaskRejected`
+    for an unknown name."""
+    entry = _passwd(name)
+    return entry.pw_uid if entry else int(name)
 
 
 def _passwd(name: str) -> pwd.struct_passwd | None:
@@ -59,7 +66,8 @@ def _passwd(name: str) -> pwd.struct_passwd | None:
         ) from None
 
 
-def _gid(name: str) -> int:
+def find_gid(name: str) -> int:
+    """The same of a group."""
     if name.isdecimal():
         return int(name)
     try:

@@ -22,9 +22,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pyswarm.agent.executor import TaskFile, TaskRejected
+from pyswarm.agent.executor import TaskFile
 from pyswarm.agent.files import SECRETS_ROOT
-from pyswarm.runtime.executors.credentials import User
+from pyswarm.runtime.executors.credentials import User, find_gid, find_uid
 from pyswarm.runtime.executors.volumes import Volumes
 
 logger = logging.getLogger("pyswarm.executor")
@@ -119,7 +119,7 @@ class Directories:
             with os.fdopen(fd, "wb") as out:
                 out.write(file.data)
                 if os.geteuid() == 0:
-                    os.fchown(fd, _number("uid", file.uid), _number("gid", file.gid))
+                    os.fchown(fd, find_uid(file.uid), find_gid(file.gid))
                 os.fchmod(fd, file.mode & 0o777)
         return env
 
@@ -260,9 +260,3 @@ def _remove(path: Path) -> None:
 def _give(path: Path, user: User) -> None:
     if user.uid >= 0:
         os.chown(path, user.uid, user.gid)
-
-
-def _number(what: str, text: str) -> int:
-    if not text.isdecimal():
-        raise TaskRejected(f"invalid {what} of a secret or config: {text!r}")
-    return int(text)
