@@ -228,10 +228,12 @@ class MemberWorkload(Workload):
         bodies = [*self._promotions(store), *self._activations(store), *self._farewells(store)]
         for body in bodies:
             self._world.request(host, body, self._answered)
-        return bool(bodies) or any(map(self._still_leaves, self._world.hosts.values()))
+        hosts = self._world.hosts.values()
+        return bool(bodies) or any(self._still_leaves(one, store) for one in hosts)
 
-    def _still_leaves(self, host: Host) -> bool:
-        return host.name in self._leaving and host.disk.record is not None and host.is_up
+    def _still_leaves(self, host: Host, store: Store) -> bool:
+        is_leaving = host.name in self._leaving and host.disk.record is not None and host.is_up
+        return is_leaving and not self._is_lost(host, store)
 
     def _living(self, store: Store) -> list[Node]:
         """The nodes that are here to stay."""
@@ -247,7 +249,9 @@ class MemberWorkload(Workload):
         assert host.machine is not None
         known = {one.addr for one in host.machine.managers}
         node = store.node(host.node_id)
-        has_seat = host.machine.manager is not None and node is not None and node.manager
+        seat = host.machine.manager
+        seated = node.manager if node is not None else None
+        has_seat = seat and seated and seat.replica.id == seated.member_id
         return not has_seat and not any(
             node.manager is not None and node.addr in known and node.id != host.node_id
             for node in store.nodes()
@@ -269,7 +273,7 @@ class MemberWorkload(Workload):
 
     def _farewells(self, store: Store) -> Iterator[Any]:
         staying = {node.id for node in self._living(store)}
-        staying |= {one.node_id for one in self._world.up() if self._still_leaves(one)}
+        staying |= {one.node_id for one in self._world.up() if self._still_leaves(one, store)}
         for node in store.nodes():
             if node.id in staying:
                 continue

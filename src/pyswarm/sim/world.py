@@ -16,7 +16,7 @@ import attrs
 
 from pyswarm.agent import AgentStopped, Perform, SaveTask
 from pyswarm.env import Rng
-from pyswarm.errors import SwarmError
+from pyswarm.errors import PermissionDenied, SwarmError
 from pyswarm.ids import new_id
 from pyswarm.machine import Effect
 from pyswarm.model import (
@@ -203,7 +203,8 @@ class World:
         assert self._swarm is not None
         root = self._swarm.root_ca
         token = root.manager_token if role is Role.MANAGER else root.worker_token
-        request = JoinRequest(f"join {host.name}", token, host.addr, self._description(host))
+        name = f"join {host.name}" + (f" {host.incarnation}" if host.incarnation else "")
+        request = JoinRequest(name, token, host.addr, self._description(host))
         self._joins[host.addr] = done or _ignore
         self._transmit(host, via.addr, request)
 
@@ -216,6 +217,8 @@ class World:
             record = NodeRecord(identity, host.addr, managers=reply.managers)
             host.disk.save(RECORD, record.to_bytes())
             self._start(host, record)
+        elif isinstance(reply.error, PermissionDenied):
+            host.incarnation += 1  # what it joined as is gone, and nobody told it: ask anew
         done(reply, reply.error)
 
     def start(self, host: Host) -> None:
