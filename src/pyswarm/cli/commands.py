@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -205,10 +206,10 @@ def restore(
 )
 @click.option(
     "--workload",
-    type=click.Choice(["mixed", "life", "members"]),
+    type=click.Choice(["mixed", "life", "members", "certificates"]),
     default="mixed",
-    help="What people do meanwhile: a little of everything, services' whole lives, or members that "
-    "come and go.",
+    help="What people do meanwhile: a little of everything, services' whole lives, members that "
+    "come and go, or certificates that run out (over 400 days) and roots that are replaced.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(
@@ -228,16 +229,17 @@ def simulate(
     from pyswarm.sim import campaign
 
     started = time.monotonic()
-    summary: dict[str, Any] = dict(
-        campaign.run(
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=seeds, file=sys.stderr, hidden=hidden) as bar:
+        summary: dict[str, Any] = campaign.run(
             seeds=seeds,
             first=first,
             managers=managers,
             workers=workers,
             seconds=seconds,
             workload=workload,
+            on_history=lambda history: bar.update(1),
         )
-    )
     summary["wall_s"] = round(time.monotonic() - started, 3)
     shape: tuple[Any, ...] = (
         *("--managers", managers, "--workers", workers, "--seconds", seconds),

@@ -23,7 +23,6 @@ from pyswarm.node import NodeRecord, RecoveredLog
 from pyswarm.node.record import RECORD
 from pyswarm.raft import Entry, HardState, Ready, Snapshot
 
-
 BETWEEN_S = 1e-6
 """Between the answers to two writes, so that they come in order."""
 
@@ -164,6 +163,12 @@ class SimulatedDisk:
         self._pending.clear()
         self._refused = None
         self._hard_state, self._snapshot, self._entries = HardState(), None, []
+
+    def wipe(self) -> None:
+        """Forget all of a swarm."""
+        self.drop_log()
+        self._blobs.clear()
+        self._tasks.clear()
 
     @property
     def record(self) -> NodeRecord | None:

@@ -30,7 +30,6 @@ from pyswarm.model import (
 from pyswarm.model.requests import CreateService, JoinNode, LeaveNode, RemoveNode, UpdateNode
 from pyswarm.node import Halted
 from pyswarm.node.calls import Leave
-from pyswarm.node.record import RECORD
 from pyswarm.sim.workload import MANAGERS_MAX, MANAGERS_MIN, Workload
 from pyswarm.sim.world import Host, World
 from pyswarm.store import Store
@@ -66,10 +65,7 @@ class MemberWorkload(Workload):
     def _observe(self, now: float, host: Host, effect: Any) -> None:
         """A node that left forgets the swarm, as the runtime has it do."""
         if isinstance(effect, Halted) and effect.reason == "left":
-            host.disk.save(RECORD, None)
-            host.disk.drop_log()
-            for task_id in host.disk.tasks:
-                host.disk.save_task(task_id, None, None)
+            host.disk.wipe()
 
     def _kinds(self) -> tuple[Callable[[Store], Any], ...]:
         return (
@@ -131,11 +127,14 @@ class MemberWorkload(Workload):
         if len(self._world.hosts) < HOSTS_MAX:
             name = f"late-{len(self._world.hosts)}"
             host = self._world.add_host(name)
-            self._waiting[name] = None
             managers = sum(one.wants_seat for one in store.nodes())
             wants_seat = managers < MANAGERS_MAX and self._rng.chance(0.5)
-            self._ask_to_join(host, Role.MANAGER if wants_seat else Role.WORKER)
+            self._let_join(host, Role.MANAGER if wants_seat else Role.WORKER)
         return None
+
+    def _let_join(self, host: Host, role: Role) -> None:
+        self._waiting[host.name] = None
+        self._ask_to_join(host, role)
 
     def _ghost(self, store: Store) -> Any:
         """A joiner that dies before it has heard the answer."""

@@ -31,6 +31,7 @@ from pyswarm.sim.faults import Faults
 from pyswarm.sim.lifecheckers import SecretsStayHome, UpdatesTakeTheirTime, check_lives
 from pyswarm.sim.lives import LifeWorkload
 from pyswarm.sim.members import MemberWorkload
+from pyswarm.sim.renewals import CertificateWorkload
 from pyswarm.sim.workload import Workload
 from pyswarm.sim.world import Host, World
 from pyswarm.store import Store
@@ -62,9 +63,10 @@ WORKLOADS: dict[str, type[Workload]] = {
     "mixed": Workload,
     "life": LifeWorkload,
     "members": MemberWorkload,
+    "certificates": CertificateWorkload,
 }
-"""What people do meanwhile: a little of everything, services' whole lives, or members that come and
-go."""
+"""What people do meanwhile: a little of everything, services' whole lives, members that come and
+go, or certificates that run out and roots that are replaced."""
 
 
 @attrs.frozen
@@ -97,17 +99,20 @@ class Simulation:
         assert managers > 0 and workers >= 0
         rng = Rng(seed)
         self.seed = seed
-        self.faults = faults if faults is not None else Faults.drawn(rng.child("faults"))
+        kind = WORKLOADS[workload]
+        self.setting = kind.setting(rng.child("setting"))
+        self.faults = faults or self.setting.faults or Faults.drawn(rng.child("faults"))
         self.world = World(
             seed,
             network=self.faults.network,
             disk=self.faults.disk,
             executor=self.faults.executor,
             records=records,
+            tick_s=self.setting.tick_s,
         )
         self.violations: list[Violation] = []
         self.counts: dict[str, int] = {}
-        self.workload = WORKLOADS[workload](self.world, rng.child("workload"))
+        self.workload = kind(self.world, rng.child("workload"))
         self._rng = rng.child("adversary")
         self._checkers: list[Checker] = [
             OneLeaderPerTerm(),
@@ -134,7 +139,7 @@ class Simulation:
     def run(self, seconds: float = 60.0) -> History:
         """Form, suffer for ``seconds``, heal, converge."""
         if self.form():
-            self.suffer(seconds)
+            self.suffer(self.setting.lasts_s or seconds)
             self.heal()
             self.converge()
         return self.history()
@@ -147,15 +152,16 @@ class Simulation:
             attrs.evolve(world.network.faults, loss=0.0, slow=0.0, duplication=0.0),
             world.network.faults,
         )
-        world.found(first)
-        world.run_until(lambda: world.leader() is not None, FORM_MAX_S)
+        patience = FORM_MAX_S * world.pace
+        world.found(first, self.setting.root, self.setting.spec)
+        world.run_until(lambda: world.leader() is not None, patience)
         for number, host in enumerate(others, 2):
             role = Role.MANAGER if number <= self._managers else Role.WORKER
             world.join(host, role, first)
-        formed = world.run_until(self._is_formed, FORM_MAX_S)
+        formed = world.run_until(self._is_formed, patience)
         world.network.faults = faulty
         if not formed:
-            self._violated(Violation("forming", f"not within {FORM_MAX_S:g} s"))
+            self._violated(Violation("forming", f"not within {patience:g} s"))
         return formed
 
     def _is_formed(self) -> bool:
@@ -205,7 +211,10 @@ class Simulation:
 
     def converge(self) -> None:
         """Everything must come to stand as people asked, and stay so."""
-        if not self.world.run_until(self._is_settled, CONVERGE_MAX_S):
+        pace = self.world.pace
+        settled = self.world.run_until(self._is_settled, CONVERGE_MAX_S * pace)
+        self._check_workload()
+        if not settled:
             self._violated(Violation("convergence", self._why_unsettled()))
             return
         leader = self.world.leader()
@@ -214,7 +223,7 @@ class Simulation:
         self._check_lives(leader)
         version = leader.machine.store.version
         store = leader.machine.store
-        if not self.world.run_until(lambda: self._all_hold(version, store), CATCH_UP_MAX_S):
+        if not self.world.run_until(lambda: self._all_hold(version, store), CATCH_UP_MAX_S * pace):
             self._violated(Violation("convergence", f"a manager never held version {version}"))
         self._check_members(leader)
 
@@ -225,7 +234,7 @@ class Simulation:
             assert leader.machine is not None
             return check_lives(leader.machine.store, self._held())
 
-        if not self.world.run_until(lambda: not found(), CATCH_UP_MAX_S):
+        if not self.world.run_until(lambda: not found(), CATCH_UP_MAX_S * self.world.pace):
             for violation in found():
                 self._violated(violation)
 
@@ -265,7 +274,7 @@ class Simulation:
     def _is_settled(self) -> bool:
         if self._sample_at > self.world.now:
             return False
-        self._sample_at = self.world.now + SETTLED_EVERY_S
+        self._sample_at = self.world.now + SETTLED_EVERY_S * self.world.pace
         leader = self.world.leader()
         if leader is None or leader.machine is None or leader.machine.manager is None:
             return False
@@ -274,12 +283,13 @@ class Simulation:
             return False
         store = leader.machine.store
         if self._mend_at <= self.world.now and self.workload.mend(leader, store):
-            self._mend_at = self.world.now + MEND_EVERY_S
+            self._mend_at = self.world.now + MEND_EVERY_S * self.world.pace
             return False
         return not (
             self._unsettled_services(leader)
             or self._unsettled_nodes(leader)
             or check_settled(store)
+            or self.workload.unsettled(store)
         )
 
     def _unsettled_services(self, leader: Host) -> list[str]:
@@ -331,9 +341,10 @@ class Simulation:
     def _why_unsettled(self) -> str:
         leader = self.world.leader()
         if leader is None or leader.machine is None:
-            return f"no leader within {CONVERGE_MAX_S:g} s"
+            return f"no leader within {CONVERGE_MAX_S * self.world.pace:g} s"
         reasons = self._unsettled_services(leader) + self._unsettled_nodes(leader)
         reasons += [str(one) for one in check_settled(leader.machine.store)]
+        reasons += self.workload.unsettled(leader.machine.store)
         return "; ".join(reasons[:5])
 
     def _check_members(self, leader: Host) -> None:
@@ -375,6 +386,7 @@ class Simulation:
                 act()
                 self.world.at(2 * mean_s * self._rng.random(), happen)
 
+        mean_s *= self.world.pace
         self.world.at(2 * mean_s * self._rng.random(), happen)
 
     def _crash_one(self) -> None:
@@ -391,7 +403,8 @@ class Simulation:
                 self._note(f"start {host.name}")
                 self.world.start(host)
 
-        self.world.at(self.faults.down_max_s * self._rng.random(), start)
+        longest = self.faults.down_max_s * self.world.pace
+        self.world.at(longest * self._rng.random(), start)
 
     def _partition(self) -> None:
         network = self.world.network
@@ -409,7 +422,8 @@ class Simulation:
                     network.cut(one, other)
         else:
             network.partition(one_side, other_side)
-        self.world.at(self.faults.partition_max_s * self._rng.random(), network.heal)
+        longest = self.faults.partition_max_s * self.world.pace
+        self.world.at(longest * self._rng.random(), network.heal)
 
     def _kill_one(self) -> None:
         running = [
@@ -454,8 +468,13 @@ class Simulation:
             for violation in check_view(leader.machine.store):
                 self._violated(violation)
             self._check_twins(leader)
+        self._check_workload()
         if not self._calm:
-            self.world.at(VIEW_EVERY_S, self._look)
+            self.world.at(VIEW_EVERY_S * self.world.pace, self._look)
+
+    def _check_workload(self) -> None:
+        for violation in self.workload.wrong():
+            self._violated(violation)
 
     def _observe(self, now: float, host: Host, effect: Effect) -> None:
         if isinstance(effect, SendTo):

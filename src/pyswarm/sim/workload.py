@@ -27,11 +27,13 @@ from pyswarm.model import (
     Resources,
     RestartPolicy,
     Role,
+    RootCAState,
     Sealed,
     SecretReference,
     SecretSpec,
     Service,
     ServiceSpec,
+    SwarmSpec,
     TaskSpec,
     UpdateConfig,
 )
@@ -49,6 +51,9 @@ from pyswarm.model.requests import (
     UpdateService,
 )
 from pyswarm.model.resources import ResourceRequirements
+from pyswarm.node.config import TICK_S
+from pyswarm.sim.checkers import Violation
+from pyswarm.sim.faults import Faults
 from pyswarm.sim.world import Host, World
 from pyswarm.store import Store
 
@@ -65,8 +70,28 @@ JOIN_AGAIN_S = 3.0
 """After how long a host that was not let in asks again."""
 
 
+@attrs.frozen(kw_only=True)
+class Setting:
+    """The world that a workload happens in: by default nothing special."""
+
+    tick_s: float = TICK_S
+    """Of the managers' log. Where ticks are longer everything takes its time: faults, requests, and
+    the patience with a swarm that must converge."""
+    lasts_s: float | None = None
+    """How long a history suffers, whatever is asked for."""
+    spec: SwarmSpec = SwarmSpec()
+    root: RootCAState | None = None
+    faults: Faults | None = None
+    """Those of every history; None: drawn from its seed."""
+
+
 class Workload:
     """Random requests, ``every_s`` seconds apart on average, until ``stop``."""
+
+    @classmethod
+    def setting(cls, rng: Rng) -> Setting:
+        """The world of one history."""
+        return Setting()
 
     def __init__(self, world: World, rng: Rng, *, every_s: float = 1.5) -> None:
         self._world = world
@@ -94,6 +119,14 @@ class Workload:
     def mend(self, host: Host, store: Store) -> bool:
         """Put right what cannot converge; whether there was any. Here nothing is beyond repair."""
         return False
+
+    def wrong(self) -> list[Violation]:
+        """What must not be, by rules that only this workload puts to the test."""
+        return []
+
+    def unsettled(self, store: Store) -> list[str]:
+        """What has not come to stand yet, beside services and nodes."""
+        return []
 
     def _again(self) -> None:
         self._world.at(2 * self._every_s * self._rng.random(), self._act)
@@ -283,4 +316,4 @@ class Workload:
         managers = list(self._world.managers())
         if managers:
             self._world.join(host, role, self._rng.choice(managers))
-        self._world.at(JOIN_AGAIN_S, lambda: self._ask_to_join(host, role))
+        self._world.at(JOIN_AGAIN_S * self._world.pace, lambda: self._ask_to_join(host, role))

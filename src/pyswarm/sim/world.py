@@ -126,8 +126,12 @@ class World:
         """A tick of the managers' log: longer ones make long histories short."""
         self.believes: Callable[[Host, Host], bool] = lambda host, sender: True
         """Whether a host believes that its peer is who it says."""
+        self.identified: Callable[[Host], Identity | None] = lambda host: host.identity
+        """Who its peers take a host for."""
         self.certified: Callable[[Host], TLSInfo | None] = lambda host: None
         """What a host says of its certificate."""
+        self.entered: Callable[[Host, Role], None] = lambda host, role: None
+        """Hears of a host that is a member from now on, just before its node starts."""
         self.records = records
         """Keep every input and effect of every node, for :func:`~pyswarm.sim.replay`."""
         self.now = 0.0
@@ -144,8 +148,13 @@ class World:
         self._by_addr: dict[str, Host] = {}
         self._calls: dict[tuple[str, int], Done] = {}
         self._tokens = count(1)
-        self._joins: dict[str, Done] = {}
+        self._joins: dict[str, tuple[Role, Done]] = {}
         self._swarm: Swarm | None = None
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as usual a tick is."""
+        return self.tick_s / TICK_S
 
     # -- time -------------------------------------------------------------------------------
 
@@ -194,28 +203,39 @@ class World:
         identity = Identity(node_id, Role.MANAGER, swarm_id)
         record = NodeRecord(identity, host.addr, member_id=1)
         host.disk.save(RECORD, record.to_bytes())
+        self.entered(host, Role.MANAGER)
         self._start(host, record, bootstrap=self._swarm)
 
     def join(self, host: Host, role: Role, via: Host, done: Done | None = None) -> None:
         """Have ``host`` ask ``via`` to let it in; the node starts when the answer comes. It may
         ask again: the request id is the same, and so is the node.
         """
-        assert self._swarm is not None
-        root = self._swarm.root_ca
+        swarm = self._swarm_seen_by(via)
+        root = swarm.root_ca
         token = root.manager_token if role is Role.MANAGER else root.worker_token
         name = f"join {host.name}" + (f" {host.incarnation}" if host.incarnation else "")
         request = JoinRequest(name, token, host.addr, self._description(host))
-        self._joins[host.addr] = done or _ignore
+        self._joins[host.addr] = role, done or _ignore
         self._transmit(host, via.addr, request)
 
+    def _swarm_seen_by(self, host: Host) -> Swarm:
+        """Where somebody looks for a token."""
+        assert self._swarm is not None
+        machine = host.machine
+        if machine is None or machine.manager is None or not machine.store.has_swarm:
+            return self._swarm
+        return machine.store.swarm
+
     def _joined(self, host: Host, reply: JoinReply) -> None:
-        done = self._joins.pop(host.addr, None)
+        role, done = self._joins.pop(host.addr, (Role.WORKER, None))
         if done is None or host.is_up:
             return
         if reply.error is None:
             identity = Identity(reply.node_id, Role.WORKER, reply.swarm_id)
             record = NodeRecord(identity, host.addr, managers=reply.managers)
             host.disk.save(RECORD, record.to_bytes())
+            host.identity = identity
+            self.entered(host, role)
             self._start(host, record)
         elif isinstance(reply.error, PermissionDenied):
             host.incarnation += 1  # what it joined as is gone, and nobody told it: ask anew
@@ -273,6 +293,12 @@ class World:
         for key in [key for key in self._calls if key[0] == host.name]:
             del self._calls[key]
 
+    def wipe(self, host: Host) -> None:
+        """Lose power, and the state directory: the machine may join again as a new node."""
+        self.crash(host)
+        host.disk.wipe()
+        host.identity = None
+
     def stop(self, host: Host) -> None:
         """Ask the node to stop cleanly."""
         self._step(host, Stop())
@@ -315,6 +341,10 @@ class World:
     def managers(self) -> Iterator[Host]:
         """Hosts whose node holds a seat."""
         return (host for host in self.up() if host.machine and host.machine.manager)
+
+    def host_at(self, addr: str) -> Host | None:
+        """The host with this address."""
+        return self._by_addr.get(addr)
 
     def leader(self) -> Host | None:
         """The host that leads (the one of the latest term, while an old one has not noticed)."""
@@ -405,7 +435,7 @@ class World:
         to = self._by_addr.get(addr)
         if to is None:
             return
-        identity = None if isinstance(message, JoinRequest) else sender.identity
+        identity = None if isinstance(message, JoinRequest) else self.identified(sender)
         life = sender.life
 
         def arrive() -> None:
