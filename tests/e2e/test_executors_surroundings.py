@@ -277,7 +277,7 @@ async def test_mounts_that_cannot_be(mount: Mount, why: str) -> None:
 
 
 async def test_a_variable_without_a_name() -> None:
-    with pytest.raises(TaskRejected, match="^invalid environment variable: =x$"):
+    with pytest.raises(TaskRejected, match=r"^invalid environment variable: =x$"):
         await run(sh("true", env=("A=1", "=x")))
 
 
@@ -355,6 +355,20 @@ async def test_another_user_in_a_sandbox() -> None:
         file("/run/secrets/pw", b"x\n", uid=str(NOBODY), mode=0o400),
     )
     assert found == [str(NOBODY), "x", "wrote"]
+
+
+@AS_ROOT
+async def test_another_user_works_behind_closed_doors(tmp_path: Path) -> None:
+    """The state directory is the node's alone; a task's directory is its own all the same."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    script = "pwd; touch mine; ls $PWD; touch /run/pyswarm/x 2>/dev/null || ls -d /etc"
+    for fields in ({}, {"read_only": True}):
+        async with ProcessExecutor(closed / "tasks") as executor:
+            container = sh(script, user="nobody", **fields)
+            exited, found = await run(container, executor=executor)
+            assert (exited.code, found) == (0, ["/run/pyswarm/work", "mine", "/etc"])
+    assert not os.path.exists("/run/pyswarm")
 
 
 async def test_generic_resources_are_named() -> None:

@@ -250,6 +250,22 @@ def _sweep_without_lock(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def may_enter(path: Path, user: User) -> bool:
+    """Whether a user gets to a directory, as far as the modes of those above it say."""
+    if user.uid <= 0:
+        return True
+    for directory in path.parents:
+        info = directory.stat()
+        if info.st_uid == user.uid:
+            bit = stat.S_IXUSR
+        else:
+            is_ours = info.st_gid in (user.gid, *user.groups)
+            bit = stat.S_IXGRP if is_ours else stat.S_IXOTH
+        if not info.st_mode & bit:
+            return False
+    return True
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

@@ -47,7 +47,7 @@ from pyswarm.model.specs import Healthcheck, VolumeOptions
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
-from pyswarm.runtime.executors.directories import Directories
+from pyswarm.runtime.executors.directories import Directories, may_enter
 from pyswarm.runtime.executors.honours import (
     NEEDS_ROOT,
     PROCESSES,
@@ -60,7 +60,7 @@ from pyswarm.runtime.executors.launcher import Launcher
 from pyswarm.runtime.executors.logfiles import LogReader, last_lines
 from pyswarm.runtime.executors.logoptions import log_limits
 from pyswarm.runtime.executors.supervised import Launch, Supervised
-from pyswarm.runtime.executors.surroundings import Place, Surroundings, surround
+from pyswarm.runtime.executors.surroundings import WORK, Place, Surroundings, surround
 from pyswarm.runtime.executors.thread import OwnThread
 from pyswarm.runtime.executors.usage import below, usage_below
 from pyswarm.runtime.executors.volumemounts import Hold, VolumeMounts, VolumeUse
@@ -374,7 +374,8 @@ class ProcessExecutor:
         try:
             work = self._directories.make(task.id, user)
             named = self._directories.write_files(task.id, task.files.values(), user)
-            around = self._surround(task, user, work)
+            is_closed = self._confined and not may_enter(work, user)
+            around = self._surround(task, user, work, is_closed)
             if self._limits.version:
                 cgroups = self._limits.make(task.id, limits_of(task))
             else:
@@ -388,7 +389,7 @@ class ProcessExecutor:
         launch = Launch(
             argv=argv,
             env=self._environment(task, image, user, {**named, **around.env}),
-            directory=container.dir or image.dir or str(work),
+            directory=container.dir or image.dir or (WORK if is_closed else str(work)),
             log_dir=str(self._directories.logs(task.id)),
             log_size_max=size_max,
             log_files_max=files_max,
@@ -407,12 +408,13 @@ class ProcessExecutor:
         launch.frame()  # so that what cannot be said to a supervisor is refused here
         return _Task(task, launch, number, around.volumes, around.uses)
 
-    def _surround(self, task: TaskContext, user: User, work: Path) -> Surroundings:
+    def _surround(self, task: TaskContext, user: User, work: Path, is_closed: bool) -> Surroundings:
         directories = self._directories
         place = Place(
             volumes=directories.volumes,
             directory=directories.task(task.id),
             work=work,
+            is_closed=is_closed,
             memory=lambda: directories.memory(task.id, user),
             files={file.path: directories.file(task.id, file) for file in task.files.values()},
         )

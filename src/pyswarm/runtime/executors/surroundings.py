@@ -27,6 +27,9 @@ from pyswarm.runtime.executors.volumes import Volumes, anonymous
 
 HOSTS_FIRST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
+WORK = "/run/pyswarm/work"
+"""Where a task works whose user may not enter the directories that its own is in."""
+
 IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 """What a namespace of its own makes a task's own; anything else would change the host."""
 
@@ -48,6 +51,8 @@ class Place:
     """The task's own, on disk."""
     work: Path
     """Where it works, if the service does not say where."""
+    is_closed: bool
+    """Its user cannot get there, so it is to be at :data:`WORK`."""
     memory: Callable[[], Path]
     """A directory in memory that goes with the task; made when it is asked for."""
     files: Mapping[str, Path]
@@ -86,6 +91,7 @@ def surround(task: TaskContext, place: Place, *, confined: bool) -> Surroundings
     files = sorted((target, str(path)) for target, path in place.files.items())
     mounts += [_bind(source, target, read_only=True) for target, source in files]
     mounts += _hidden_work(mounts, place.work)
+    mounts += [_bind(str(place.work), WORK)] if place.is_closed else []
     env = {f"PYSWARM_MOUNT_{number}": one.target for number, one in enumerate(container.mounts, 1)}
     asked: tuple[object, ...] = (mounts, container.hostname, container.read_only, sysctls, drop)
     if not any(asked):
