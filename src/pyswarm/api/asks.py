@@ -149,6 +149,7 @@ LocalVerb: TypeAlias = Literal[
     "volumes",
     "create_volume",
     "remove_volume",
+    "processes",
 ]
 
 
@@ -167,6 +168,7 @@ class Local:
     volumes        none                                    ``Volume`` s by name
     create_volume  name (""), labels, driver's options     the ``Volume``
     remove_volume  name                                    None
+    processes      task id, arguments of ``ps``            ``Processes``
     ============== ======================================= ===========================
     """
 
@@ -180,6 +182,18 @@ class ReadLocalLogs:
 
     task_id: str
     wish: LogWish
+
+
+@attrs.frozen
+class WatchUsage:
+    """What a task of this node uses, as the source of a ``Streamed``: pairs of a ``Sample`` and the
+    one a second before (None: it is the first), until the task has ended."""
+
+    task_id: str
+    once: bool = False
+    """One pair."""
+    is_primed: bool = False
+    """The first one has a sample before: it takes a second."""
 
 
 @attrs.frozen

@@ -1,21 +1,25 @@
 """``/containers``: this node's tasks, as the containers that clients look for.
 
-They are looked at, their logs read, and they can be ended: the task then fails as if its process
+They are looked at and listened to, and they can be ended: the task then fails as if its process
 had been killed, and the swarm sees to the rest. What makes or enters a container is not for a node
-that runs tasks alone.
+that runs tasks alone. A task has no standard input: what a client that attaches sends is read by
+nobody.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from pyswarm.api.asks import AwaitEnd, Live, Local, Read, ReadLocalLogs
+from pyswarm.api.asks import AwaitEnd, Host, Live, Local, Read, ReadLocalLogs, WatchUsage
+from pyswarm.api.containerstats import shown_usage
 from pyswarm.api.containerview import Names, inspected, labels_of, listed, state_of
 from pyswarm.api.errors import TASKS_ONLY, Refused
+from pyswarm.api.facts import Facts
 from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
-from pyswarm.api.local import Container, Containers
-from pyswarm.api.logs import check_streams, streamed, wish_of
+from pyswarm.api.local import Container, Containers, LogWish, Processes, Sample
+from pyswarm.api.logs import attached, check_streams, streamed, wish_of
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route, Streamed
 from pyswarm.api.patterns import matches
 from pyswarm.api.rendering import answer, document
@@ -27,6 +31,9 @@ FILTERS = (
     *("ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label"),
     *("name", "network", "publish", "since", "status", "volume"),
 )
+CONDITIONS = ("", "not-running", "next-exit", "removed")
+"""That a client may wait for: a task ends once, and is over then."""
+
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 HEALTHS = ("starting", "healthy", "unhealthy", "none")
 
@@ -157,6 +164,56 @@ def read_logs(request: HttpRequest, reference: str) -> Conversation:
     return streamed(request, source, tty=container is not None and container.tty)
 
 
+def attach(request: HttpRequest, reference: str) -> Conversation:
+    """What its task writes from now on, over the connection itself; with ``logs`` what it wrote
+    before, too."""
+    one = yield from _find(reference)
+    wish = LogWish(
+        stdout=is_true(request.param("stdout")),
+        stderr=is_true(request.param("stderr")),
+        follow=is_true(request.param("stream")),
+        tail=None if is_true(request.param("logs")) else 0,
+    )
+    container = one.task.spec.container
+    tty = container is not None and container.tty
+    return attached(request, ReadLocalLogs(one.task.id, wish), tty=tty)
+
+
+def top(request: HttpRequest, reference: str) -> Conversation:
+    """Its processes, as ``ps`` shows them."""
+    one = yield from _find(reference)
+    if state_of(one) != "running":
+        word = "Container" if as_recorded(request.version) else "container"
+        raise Refused(409, f"{word} {one.id} is not running")
+    arguments = request.param("ps_args") or "-ef"
+    if own := OWN_TITLE.search(arguments):
+        raise Refused(500, f'specifying "{own[0]}" is not allowed')
+    found: Processes = yield Local("processes", (one.task.id, arguments))
+    return answer({"Processes": [list(row) for row in found.rows], "Titles": list(found.titles)})
+
+
+OWN_TITLE = re.compile(r"\S*=\s*PID\S*")
+"""Another column of that name would show other processes."""
+
+
+def usage(request: HttpRequest, reference: str) -> Conversation:
+    """What it uses: again and again, or once, and then with a sample before to compare with unless
+    the client wants none."""
+    one = yield from _find(reference)
+    is_stream, one_shot = is_true(request.param("stream", "1")), is_true(request.param("one-shot"))
+    if is_stream and one_shot:
+        raise Refused(400, "cannot have stream=true and one-shot=true")
+    facts: Facts = yield Host("facts")
+    if state_of(one) != "running":
+        return answer(shown_usage(one, facts, None, None))
+
+    def encode(pair: tuple[Sample | None, Sample | None]) -> bytes:
+        return document(shown_usage(one, facts, *pair))
+
+    once = not is_stream
+    return Streamed(WatchUsage(one.task.id, once, is_primed=once and not one_shot), encode)
+
+
 # -- ending
 
 
@@ -197,6 +254,9 @@ def remove(request: HttpRequest, reference: str) -> Conversation:
 
 def await_end(request: HttpRequest, reference: str) -> Conversation:
     """The exit code, once there is one."""
+    condition = request.param("condition")
+    if condition not in CONDITIONS and not as_recorded(request.version):
+        raise Refused(400, f'invalid condition: "{condition}"')
     one = yield from _find(reference)
 
     def encode(code: int) -> bytes:
@@ -221,6 +281,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/containers/json", list_containers),
     Route("GET", "/containers/{id...}/json", inspect),
     Route("GET", "/containers/{id}/logs", read_logs),
+    Route("POST", "/containers/{id}/attach", attach),
+    Route("GET", "/containers/{id}/top", top),
+    Route("GET", "/containers/{id}/stats", usage),
     Route("POST", "/containers/{id}/kill", kill),
     Route("POST", "/containers/{id}/stop", stop),
     Route("POST", "/containers/{id}/wait", await_end),

@@ -20,7 +20,7 @@ LABELS = "com.docker.swarm."
 SHM_BYTES = 64 * 1024 * 1024
 """Docker's /dev/shm."""
 
-_NOTHING = ContainerSpec(image="")
+NO_CONTAINER = ContainerSpec(image="")
 
 
 def state_of(one: Container) -> str:
@@ -33,7 +33,7 @@ def state_of(one: Container) -> str:
 
 def labels_of(one: Container) -> dict[str, str]:
     """The container's own labels, and the swarm's that say which task it is."""
-    task, spec = one.task, one.task.spec.container or _NOTHING
+    task, spec = one.task, one.task.spec.container or NO_CONTAINER
     swarm = {
         "node.id": one.node_id,
         "service.id": task.service_id,
@@ -61,7 +61,7 @@ def endpoint_id(*parts: str) -> str:
 
 def listed(one: Container, networks: Names, now: float) -> dict[str, Any]:
     """A row of ``docker ps``."""
-    task, spec = one.task, one.task.spec.container or _NOTHING
+    task, spec = one.task, one.task.spec.container or NO_CONTAINER
     return {
         "Id": one.id,
         "Names": ["/" + task.name],
@@ -133,7 +133,7 @@ def _counted(count: int, unit: str) -> str:
 
 def inspected(one: Container, networks: Names) -> dict[str, Any]:
     """What ``docker inspect`` shows."""
-    task, spec = one.task, one.task.spec.container or _NOTHING
+    task, spec = one.task, one.task.spec.container or NO_CONTAINER
     argv = (*spec.command, *spec.args) or ("",)
     return {
         "Id": one.id,

@@ -82,6 +82,27 @@ class Volume:
 
 
 @attrs.frozen(kw_only=True)
+class Sample:
+    """What a task and its host had used at a moment: CPU seconds since their beginnings."""
+
+    at: float
+    """Seconds since the epoch."""
+    cpu_seconds: float
+    memory_bytes: int
+    processes: int
+    host_cpu_seconds: float
+    """Of all processors together, idle or not."""
+
+
+@attrs.frozen
+class Processes:
+    """A table of processes, as ``ps`` prints it."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@attrs.frozen(kw_only=True)
 class LogWish:
     """Which lines of a log are wanted. ``since`` and ``until`` are seconds since the epoch."""
 

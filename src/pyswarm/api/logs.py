@@ -104,6 +104,17 @@ def streamed(request: HttpRequest, source: Any, *, tty: bool) -> Streamed:
     )
 
 
+def attached(request: HttpRequest, source: Any, *, tty: bool) -> Streamed:
+    """The same for a client that attaches: the connection is the answer."""
+    framed = not tty and request.version >= MULTIPLEXED_SINCE
+    return Streamed(
+        source,
+        encoder(timestamps=False, details=None, framed=not tty),
+        content_type=MULTIPLEXED if framed else RAW,
+        takes_over=True,
+    )
+
+
 def encoder(
     *, timestamps: bool, details: Callable[[Any], str] | None, framed: bool
 ) -> Callable[[Any], bytes]:

@@ -56,6 +56,9 @@ class Streamed:
     status: int = 200
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    takes_over: bool = False
+    """The connection becomes the stream, as clients that attach expect it: no chunks, and no
+    further request."""
 
 
 Conversation: TypeAlias = Generator[Any, Any, Response | Streamed]

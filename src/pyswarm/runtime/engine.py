@@ -123,6 +123,7 @@ class Engine:
             asks.Follow: self._follow,
             asks.ReadLogs: self._read_logs,
             asks.ReadLocalLogs: self._local.lines,
+            asks.WatchUsage: self._local.usage,
             asks.AwaitEnd: self._local.end,
         }
 

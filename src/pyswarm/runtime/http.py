@@ -6,7 +6,9 @@ answer leaves in one send. Everything that a client controls is bounded: head, b
 number of connections; who goes over a bound is told so and disconnected.
 
 Who answers is a function ``respond(method, target, headers, body)``: a whole :class:`Response`, or
-a :class:`Streaming` whose items are written as they come, until the client goes away.
+a :class:`Streaming` whose items are written as they come, until the client goes away. A stream may
+also take the connection over (``Upgrade: tcp``): then a client that is done with sending still
+listens.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import trio
 
 from pyswarm.api.errors import BUG, failure
 from pyswarm.api.messages import Response, Streamed
+from pyswarm.runtime.company import Company
 
 logger = logging.getLogger("pyswarm.api")
 
@@ -59,9 +62,18 @@ LINGER_S = 1.0
 CONNECTIONS_MAX = 1024
 """Open connections; further ones wait to be accepted."""
 
+GONE_LOOK_S = 1.0
+"""How often a client that is done with sending is looked after."""
+
 CHUNK_BYTES = 64 * 1024
 HEADS_MAX = 256
 """Heads of answers that are kept for a second."""
+
+_UPGRADED = (
+    b"HTTP/1.1 101 UPGRADED\r\nContent-Type: %b\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+)
+_TAKEN_OVER = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n"
+"""As Docker has them; h11 would frame what follows."""
 
 _END = h11.EndOfMessage()
 _REASONS = {int(one): one.phrase.encode() for one in HTTPStatus}
@@ -77,6 +89,10 @@ class Stream(Protocol):
         ...
 
     async def send_all(self, data: bytes) -> None: ...
+
+    def has_gone(self) -> bool:
+        """Whether the other end neither sends nor reads any more."""
+        ...
 
     async def aclose(self) -> None: ...
 
@@ -109,6 +125,7 @@ class HttpServer:
         self.respond = respond
         self.headers = tuple((name.encode(), text.encode()) for name, text in headers)
         self.bodies_bytes = 0
+        self.company = Company()
         self._clock = clock
         self._second = -1
         self._heads: dict[tuple[Any, ...], h11.Response] = {}
@@ -224,6 +241,8 @@ class _Connection:
         self._release()
         if isinstance(answer, Response):
             await self._send(answer, has_body=method != "HEAD")
+        elif answer.head.takes_over:
+            await self._hand_over(answer, headers)
         else:
             await self._send_stream(answer)
         if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
@@ -298,6 +317,8 @@ class _Connection:
         data += self._sent(_END)
         if len(data) > CHUNK_BYTES:  # less is taken by the socket at once
             self._within(SEND_TIMEOUT_S)
+        if self._server.company.has(id(self), trio.current_time()):
+            await trio.lowlevel.checkpoint()  # all answers of this round leave in the next one
         await self._stream.send_all(data)
 
     async def _refuse(self, status: int, text: str) -> None:
@@ -316,17 +337,32 @@ class _Connection:
             await self._send_part(self._sent(head))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_client, nursery.cancel_scope)
-                await self._send_items(answer.head, items)
+                await self._send_items(answer.head, items, is_raw=False)
                 nursery.cancel_scope.cancel()
 
-    async def _send_items(self, head: Streamed, items: AsyncIterator[Any]) -> None:
+    async def _hand_over(self, answer: Streaming, headers: Mapping[str, str]) -> None:
+        """Nothing of HTTP follows the head: 101 for a client that asks for it, and 200 for one that
+        simply goes on."""
+        self._scope.deadline = math.inf
+        async with aclosing(answer.items) as items:  # type: ignore[type-var]
+            upgrades = "tcp" in headers.get("upgrade", "").lower()
+            head = _UPGRADED if upgrades else _TAKEN_OVER
+            await self._send_part(head % answer.head.content_type.encode())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_listener, nursery.cancel_scope)
+                await self._send_items(answer.head, items, is_raw=True)
+                nursery.cancel_scope.cancel()
+        self._h11.send_failed()
+
+    async def _send_items(self, head: Streamed, items: AsyncIterator[Any], *, is_raw: bool) -> None:
         """Until the end. Without it, when the source or the client fails: the body stays open, and
         the client sees that there should be more."""
         try:
             async for item in items:
                 if data := head.encode(item):
-                    await self._send_part(self._sent(h11.Data(data=data)))
-            await self._send_part(self._sent(h11.EndOfMessage()))
+                    await self._send_part(data if is_raw else self._sent(h11.Data(data=data)))
+            if not is_raw:
+                await self._send_part(self._sent(h11.EndOfMessage()))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass
         except Exception as problem:
@@ -348,6 +384,19 @@ class _Connection:
                     break
             else:
                 return  # a client that sends so much ahead is noticed when a write fails
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        scope.cancel()
+
+    async def _watch_listener(self, scope: trio.CancelScope) -> None:
+        """Read what nobody wants, then see that the client is still there."""
+        try:
+            while await self._stream.receive_some(CHUNK_BYTES):
+                pass
+            while True:
+                if self._stream.has_gone():
+                    break
+                await trio.sleep(GONE_LOOK_S)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         scope.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -84,6 +85,10 @@ def names_loopback(host: str) -> bool:
         return False
 
 
+KEEPALIVE_S = 60
+"""Of silence, until the kernel asks whether the other end is still there."""
+
+
 class SocketStream:
     """A connected socket: one turn of the loop per receive, none per send that fits."""
 
@@ -91,7 +96,17 @@ class SocketStream:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):  # on Linux
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
         self._socket = sock
+        self._poll = select.poll()
+        self._poll.register(sock, 0)
+
+    def has_gone(self) -> bool:
+        """Whether the other end is closed altogether, not only done with sending. Over TCP that is
+        noticed with the next thing sent, or when nobody answers the kernel any more."""
+        return bool(self._poll.poll(0))
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """What is there; b"" at the end."""

@@ -15,18 +15,23 @@ from typing import Any
 import attrs
 import trio
 
-from pyswarm.agent import Executor, LogLine, TaskGone
+from pyswarm.agent import Executor, LogLine, TaskFailed, TaskGone
 from pyswarm.api import asks, local
 from pyswarm.api.facts import Facts
 from pyswarm.env import Clock
 from pyswarm.errors import InvalidArgument, SwarmError, Unavailable, Unimplemented
 from pyswarm.model import Task, TaskState, replace
 from pyswarm.runtime import front
+from pyswarm.runtime.executors.usage import host_cpu_seconds
 from pyswarm.runtime.node import RunningNode
+from pyswarm.runtime.top import listed
 from pyswarm.templating import expand_task
 
 NAME_BYTES = 32
 """Of the name of a volume without one, as Docker makes it."""
+
+SAMPLE_S = 1.0
+"""Between two samples of what a task uses: Docker's."""
 
 HIDDEN = (TaskState.REJECTED, TaskState.ORPHANED)
 """States of tasks that never became anything on their node."""
@@ -63,6 +68,8 @@ class LocalNode:
                 return await volumes_of(executor)
             case "create_volume", (name, labels, options):
                 return await self._create_volume(executor, name, labels, options)
+            case "processes", (task_id, arguments):
+                return await self._processes(executor, task_id, arguments)
             case "remove_volume", (name,):
                 await _volumes_needed(executor).remove_volume(name)
         return None
@@ -122,6 +129,12 @@ class LocalNode:
         if member is not None:
             member.node.bridge.lives.removed(task_id)
 
+    async def _processes(self, executor: Any, task_id: str, arguments: str) -> local.Processes:
+        processes = getattr(executor, "processes", None)
+        if processes is None:
+            raise Unimplemented("tasks of this node are no processes")
+        return await listed(await processes(task_id), arguments)
+
     # -- volumes
 
     async def _create_volume(
@@ -149,6 +162,37 @@ class LocalNode:
                         break
                     if wish.stderr if line.stream == "stderr" else wish.stdout:
                         yield line
+
+    async def usage(
+        self, ask: asks.WatchUsage
+    ) -> AsyncGenerator[tuple[local.Sample | None, local.Sample | None], None]:
+        """What a task here uses, every second."""
+        before = now = None
+        while (sample := await self._sample(ask.task_id)) is not None:
+            before, now = now, sample
+            if before is not None or not ask.is_primed:
+                yield before, now
+                if ask.once:
+                    return
+            await trio.sleep(SAMPLE_S)
+        if ask.once:
+            yield None, now  # it has ended meanwhile
+
+    async def _sample(self, task_id: str) -> local.Sample | None:
+        """None if it does not run."""
+        try:
+            usage = await self._executor().stats(task_id)
+        except (TaskGone, TaskFailed):
+            return None
+        if not usage.processes:
+            return None
+        return local.Sample(
+            at=self._clock.realtime(),
+            cpu_seconds=usage.cpu_seconds,
+            memory_bytes=usage.memory_bytes,
+            processes=usage.processes,
+            host_cpu_seconds=host_cpu_seconds(),
+        )
 
     async def end(self, ask: asks.AwaitEnd) -> AsyncGenerator[int, None]:
         """The exit code of a task here, once it has ended."""

@@ -64,6 +64,7 @@ from pyswarm.runtime.executors.surroundings import WORK, Place, Surroundings, su
 from pyswarm.runtime.executors.thread import OwnThread
 from pyswarm.runtime.executors.usage import below, usage_below
 from pyswarm.runtime.executors.volumemounts import Hold, VolumeMounts, VolumeUse
+from pyswarm.runtime.executors.volumeoptions import needs_mount, problem_of
 from pyswarm.runtime.executors.volumes import Volume
 
 CLOSE_SECONDS = 5.0
@@ -256,7 +257,8 @@ class ProcessExecutor:
         """Make a volume, with options of the driver ``local``; one that is there stays as it is.
         Raises :class:`TaskRejected`."""
         made = VolumeOptions(labels=labels, driver_options=options or {})
-        if options and not self._confined:
+        is_mounted = needs_mount(made.driver_options) and not problem_of(made.driver_options)
+        if is_mounted and not self._confined:
             raise TaskRejected(f"create {name}: its driver is to mount something: {NEEDS_ROOT}")
         await self._files.run(self._directories.volumes.ensure, name, made)
 
