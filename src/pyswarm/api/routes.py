@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
@@ -59,6 +61,11 @@ NOT_HERE = frozenset(
 
 QUERY_FIELDS_MAX = 100
 """No request of the API has more than a dozen."""
+
+KNOWN_TARGETS = 256
+KNOWN_TARGET_MAX = 256
+"""Targets that are kept, taken apart: the last ones, of so many characters each. Clients mostly
+repeat themselves."""
 
 PAGE_NOT_FOUND = "page not found"
 _VERSIONED = re.compile(r"/v(\d{1,4})\.(\d{1,4})(/.*)?")
@@ -127,6 +134,13 @@ def request_of(
 
     Raises ``Refused`` for a version that is not spoken here, or a query of too many parts.
     """
+    read = _known_target if len(target) <= KNOWN_TARGET_MAX else _read_target
+    path, version, query = read(target)
+    return HttpRequest(method, path, version, query, headers, body)
+
+
+def _read_target(target: str) -> tuple[str, ApiVersion, Mapping[str, tuple[str, ...]]]:
+    """Path, version and query."""
     path, _, text = target.partition("?")
     if not path.startswith("/") and "://" in path:  # the form for proxies names the host again
         path = "/" + path.partition("://")[2].partition("/")[2]
@@ -136,10 +150,13 @@ def request_of(
         version, path = supported(found[1], found[2]), found[3] or "/"
     if "%" in path:
         path = unquote(path)
-    return HttpRequest(method, path, version, _query(text), headers, body)
+    return path, version, MappingProxyType(_query(text))
 
 
-def _query(text: str) -> Mapping[str, tuple[str, ...]]:
+_known_target = lru_cache(KNOWN_TARGETS)(_read_target)
+
+
+def _query(text: str) -> dict[str, tuple[str, ...]]:
     if not text:
         return {}
     try:

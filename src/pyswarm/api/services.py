@@ -92,11 +92,13 @@ def _converted(body: Said, reader: Reader, live: Live) -> ServiceSpec:
     """
     ids = [_network_id(reader, live, target) for target in _targets(body)]
     spec = service_spec_of(body)
+    if not ids:
+        return spec
     networks = tuple(
         attrs.evolve(one, target=id) for one, id in zip(spec.task.networks, ids, strict=True)
     )
     task: TaskSpec = attrs.evolve(spec.task, networks=networks)
-    return attrs.evolve(spec, task=task) if networks else spec
+    return attrs.evolve(spec, task=task)
 
 
 def _targets(body: Said) -> list[str]:

@@ -63,6 +63,7 @@ from pyswarm.node.inputs import Together
 from pyswarm.node.manager import MANAGERS
 from pyswarm.raft import RaftConfig, Snapshot
 from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.company import Company
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.drive import INBOX_MAX, Driver
 from pyswarm.runtime.drivers import Drivers
@@ -92,9 +93,6 @@ be the computer's doing, which slept or was stopped: that is over when it is not
 
 CALLS_TOGETHER = 64
 """Requests that are given to the machine as one input: others of the loop must get their turn."""
-
-ALONE_S = 0.005
-"""Who asks for something, so long after anyone else did, has nobody to share a turn with."""
 
 BREATHER_S = 0.005
 """For so long calls may be answered at once, without others of the loop getting their turn."""
@@ -142,8 +140,8 @@ class RunningNode:
         self._request_ids = new_id(self._rng)
         """How the ids of this life's requests begin; then comes their number."""
         self._next_request = 0
-        self._caller = 0
-        self._called_at = self._rested_at = float("-inf")
+        self._company = Company()
+        self._rested_at = float("-inf")
         self._news: dict[Callable[[], None], None] = {}
         self._sealer: tuple[Any, Sealer] | None = None
         self._bridge: ExecutorBridge | None = None
@@ -182,7 +180,9 @@ class RunningNode:
         token = self._next_token = self._next_token + 1
         waiter = self._waiters[token] = Waiter(deadline=now + timeout_s)
         try:
-            put = self.driver.act if self._is_alone(now) else self.driver.post
+            # Who has company waits for the driver: those who wait together share a turn.
+            together = self._company.has(id(trio.lowlevel.current_task()), now)
+            put = self.driver.post if together else self.driver.act
             put(Call(token, body, waiter.deadline))
             if waiter.answered and now < self._rested_at + BREATHER_S:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -198,14 +198,6 @@ class RunningNode:
             ) from None
         finally:
             self._waiters.pop(token, None)
-
-    def _is_alone(self, now: float) -> bool:
-        """Whether nobody but the running task has called lately. Who has company had better wait
-        for the driver: those who wait together share a turn, and a write."""
-        caller = id(trio.lowlevel.current_task())
-        is_alone = caller == self._caller or now > self._called_at + ALONE_S
-        self._caller, self._called_at = caller, now
-        return is_alone
 
     async def request(
         self, body: Any, *, request_id: str = "", timeout_s: float = REQUEST_TIMEOUT_S

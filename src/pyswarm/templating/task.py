@@ -88,12 +88,14 @@ def expand_task(task: Task, description: NodeDescription) -> Task:
 def check_container(container: ContainerSpec) -> ContainerSpec:
     """``container`` filled in for a task that does not exist, as Swarm does before it takes a
     service; such a task's service has no labels."""
-    stand_in = context(
-        service=("serviceid", "servicename", None),
-        node=("nodeid", "nodeHostname", "architecture", "os"),
-        task=("", "taskname", "1"),
-    )
-    return expand_container(container, stand_in)
+    return expand_container(container, _STAND_IN)
+
+
+_STAND_IN = context(
+    service=("serviceid", "servicename", None),
+    node=("nodeid", "nodeHostname", "architecture", "os"),
+    task=("", "taskname", "1"),
+)
 
 
 def expand_container(container: ContainerSpec, values: Struct) -> ContainerSpec:
