@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from pyswarm.agent import Exited, Started, TaskRejected, task_context
+from pyswarm.agent import Exited, Started, TaskFailed, TaskRejected, task_context
 from pyswarm.agent.executor import TaskFile
 from pyswarm.errors import FailedPrecondition, NotFound
 from pyswarm.model import ContainerSpec, Mount, Task, TaskSpec
@@ -523,6 +523,11 @@ async def as_ordinary_user(python: str) -> None:
             "mounts": (Mount("/m", "vv", volume=VolumeOptions(driver_options={"k": "v"})),)
         },
     }
+    refusal = await tried("true", groups=("daemon",))
+    assert refusal == "rejected: unable to be in groups daemon: this node does not run as root"
+    with pytest.raises(TaskFailed) as caught:
+        await tried("true", oom_score_adj=-500)
+    assert str(caught.value) == "starting container failed: oom_score_adj: permission denied"
     for what, fields in refused.items():
         answer = await tried("true", None, **fields)
         assert answer.startswith(f"rejected: {what} is asked for: tasks of this"), answer

@@ -167,6 +167,8 @@ async def test_without_root_nothing_is_mounted(
         with pytest.raises(TaskRejected) as caught:
             await executor.create_volume("vol", {}, TMPFS)
         assert str(caught.value) == f"create vol: its driver is to mount something{why}"
+        with pytest.raises(TaskRejected, match='create vol: invalid option: "foo"'):
+            await executor.create_volume("vol", {}, {"foo": "1"})
         made = VolumeOptions(driver_options=TMPFS)  # by a node that did
         executor._directories.volumes.ensure("vol", made)
         with pytest.raises(TaskRejected) as caught:

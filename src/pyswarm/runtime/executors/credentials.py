@@ -43,7 +43,8 @@ def find_user(text: str, groups: Sequence[str] = ()) -> User:
         extra += os.getgrouplist(entry.pw_name, gid)
     if os.geteuid() != 0:
         if (uid, gid) != (os.geteuid(), os.getegid()) or groups:
-            raise TaskRejected(f"unable to become user {text}: this node does not run as root")
+            what = f"become user {text}" if text else f"be in groups {', '.join(groups)}"
+            raise TaskRejected(f"unable to {what}: this node does not run as root")
         return User(home=entry.pw_dir if entry else "/")
     return User(uid, gid, tuple(dict.fromkeys(extra)), entry.pw_dir if entry else "/")
 

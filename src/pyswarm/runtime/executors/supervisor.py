@@ -225,6 +225,8 @@ class Supervisor:
                 confine()
             step = "limits"
             self.limit()
+            step = "oom_score_adj"
+            self.set_oom_score()
             step = "user"
             self.switch_user()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -262,6 +264,8 @@ class Supervisor:
     def limit(self) -> None:
         for number, soft, hard in self.limits:
             resource.setrlimit(number, (soft, hard))
+
+    def set_oom_score(self) -> None:
         if self.oom_score != "0":
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write(self.oom_score)
