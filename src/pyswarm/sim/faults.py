@@ -35,6 +35,8 @@ class Faults:
     """… and has room again within this time."""
     all_full: float = 0.2
     """Share of the times when the disks of all managers fill up at once."""
+    log_entries: int = 0
+    """The log is cut after so many, and followers that lag need a snapshot; 0: after the usual."""
     kill_every_s: float = 0.0
     """A running task is killed from outside."""
     clock_skew_max_s: float = 2.0
@@ -68,4 +70,5 @@ class Faults:
             partition_every_s=often(30.0, 6.0, 0.6),
             kill_every_s=often(10.0, 1.0, 0.5),
             disk_full_every_s=often(30.0, 5.0, 0.5),
+            log_entries=rng.choice((0, 20, 60)),
         )

@@ -110,6 +110,7 @@ class Simulation:
             records=records,
             tick_s=self.setting.tick_s,
         )
+        self.world.log_entries = self.faults.log_entries
         self.violations: list[Violation] = []
         self.counts: dict[str, int] = {}
         self.workload = kind(self.world, rng.child("workload"))
@@ -481,6 +482,8 @@ class Simulation:
             for violation in self._promises.observe(now, host, effect):
                 self._violated(violation)
             return
+        if isinstance(effect, Published) and effect.restored:
+            self._count("snapshots received")
         if isinstance(effect, Observed):
             self._note(f"{host.name} {effect.event} {effect.fields.get('term', '')}")
             if effect.event == "turn.failed":

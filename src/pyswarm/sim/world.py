@@ -132,6 +132,8 @@ class World:
         """What a host says of its certificate."""
         self.entered: Callable[[Host, Role], None] = lambda host, role: None
         """Hears of a host that is a member from now on, just before its node starts."""
+        self.log_entries = 0
+        """A swarm that is founded has its log cut after so many; 0: as its spec says."""
         self.records = records
         """Keep every input and effect of every node, for :func:`~pyswarm.sim.replay`."""
         self.now = 0.0
@@ -199,7 +201,16 @@ class World:
             worker_token=f"SWMTKN-1-worker-{new_id(rng)}",
             manager_token=f"SWMTKN-1-manager-{new_id(rng)}",
         )
-        self._swarm = Swarm(id=swarm_id, root_ca=root, spec=spec or SwarmSpec())
+        spec = spec or SwarmSpec()
+        if self.log_entries:
+            kept = self.log_entries // 10
+            raft = attrs.evolve(
+                spec.raft,
+                snapshot_interval=self.log_entries,
+                log_entries_for_slow_followers=kept,
+            )
+            spec = attrs.evolve(spec, raft=raft)
+        self._swarm = Swarm(id=swarm_id, root_ca=root, spec=spec)
         identity = Identity(node_id, Role.MANAGER, swarm_id)
         record = NodeRecord(identity, host.addr, member_id=1)
         host.disk.save(RECORD, record.to_bytes())
