@@ -11,7 +11,8 @@ A script is a text file of blocks, separated by blank lines. ``#`` begins a comm
     ...
 
 What stands below ``----`` is written by the program: ``python -m pyswarm.testing.raft_script FILE``
-prints the script with fresh output, and the final state and log of every member.
+prints the script with fresh output, and the final state and log of every member. What is no command
+ends it with one line that names the file's, and exit code 2.
 
 =========================================== ====================================================
 command                                     what it does
@@ -45,8 +46,10 @@ command                                     what it does
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TypeAlias
+
+import attrs
 
 from pyswarm.errors import SwarmError
 from pyswarm.raft import (
@@ -56,6 +59,7 @@ from pyswarm.raft import (
     MembershipChange,
     Message,
     PromoteMember,
+    RaftConfig,
     RemoveMember,
     Role,
 )
@@ -69,6 +73,11 @@ from pyswarm.testing.raft_text import (
 )
 
 SEPARATOR = "----"
+MEMBERS_MAX = 99
+NUMBER_MAX = 10_000
+"""Of ticks, members and entries: somebody wants to read what becomes of them."""
+MESSAGE_NAMES = tuple(sorted(kind.__name__ for kind in Message.__subclasses__()))
+SETTINGS = tuple(field.name for field in attrs.fields(RaftConfig) if field.name != "id")
 
 
 class ScriptError(Exception):
@@ -76,31 +85,55 @@ class ScriptError(Exception):
 
 
 class Words:
-    """A command's arguments: plain words and ``key=value`` pairs."""
+    """A command's arguments: plain words and ``key=value`` pairs. ``members`` are those there are.
 
-    def __init__(self, words: Sequence[str]) -> None:
+    Everything raises ``ScriptError``."""
+
+    def __init__(self, words: Sequence[str], members: Container[MemberID]) -> None:
         self.plain = [word for word in words if "=" not in word]
         self.named = dict(word.split("=", 1) for word in words if "=" in word)
+        self._members = members
 
     def ids(self) -> list[MemberID]:
-        """All plain words as member ids."""
-        return [int(word) for word in self.plain]
+        """All plain words as ids of members."""
+        return [self.id(position) for position in range(len(self.plain))]
 
     def id(self, position: int = 0) -> MemberID:
-        """One plain word as a member id."""
+        """One plain word as the id of a member."""
+        id = self.number(position)
+        if id not in self._members:
+            raise ScriptError(f"there is no member {id}")
+        return id
+
+    def number(self, position: int = 0) -> int:
+        """One plain word as a number from 1 on."""
         if position >= len(self.plain):
-            raise ScriptError("a member's id is missing")
-        return int(self.plain[position])
+            raise ScriptError("a number is missing")
+        return number(self.plain[position], 1)
+
+    def option(self, name: str, default: int = 0) -> int:
+        """A named number."""
+        return number(self.named[name], 0) if name in self.named else default
 
     def chooses(self) -> Callable[[Message], bool]:
         """The filter that ``type=`` and ``from=`` describe."""
-        kind, sender = self.named.get("type"), self.named.get("from")
+        kind, sender = self.named.get("type", ""), self.option("from")
+        if not any(name.startswith(kind) for name in MESSAGE_NAMES):
+            raise ScriptError(f"no message is a {kind!r}: {', '.join(MESSAGE_NAMES)}")
 
         def choose(message: Message) -> bool:
-            right_kind = kind is None or type(message).__name__.startswith(kind)
-            return right_kind and (sender is None or message.from_ == int(sender))
+            right_kind = type(message).__name__.startswith(kind)
+            return right_kind and (not sender or message.from_ == sender)
 
         return choose
+
+
+def number(text: str, least: int) -> int:
+    """``text`` as a number that makes sense in a story."""
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if not least <= value <= NUMBER_MAX:
+        raise ScriptError(f"{text!r} is no number from {least} to {NUMBER_MAX}")
+    return value
 
 
 class Script:
@@ -113,13 +146,18 @@ class Script:
         self.out: list[str] = []
 
     def run(self, line: str) -> None:
-        """One command line; a refused command prints its error."""
-        name, *words = line.split()
-        handler = COMMANDS.get(name)
-        if handler is None:
+        """One command line; a command that Raft refuses prints its error. Raises ``ScriptError``
+        for what makes no sense."""
+        name, *rest = line.split()
+        if name not in COMMANDS:
             raise ScriptError(f"unknown command {name!r}")
+        words = Words(rest, self.cluster.nodes)
+        syntax = SYNTAX[name]
+        strange = [] if syntax.options is None else sorted(set(words.named) - {*syntax.options})
+        if strange or not syntax.least <= len(words.plain) <= syntax.most:
+            raise ScriptError(f"usage: {name} {syntax.text}".rstrip())
         try:
-            handler(self, Words(words))
+            COMMANDS[name](self, words)
         except SwarmError as error:
             self.out.append(f"{error.code}: {error}")
         self.note_roles()
@@ -159,16 +197,24 @@ Handler: TypeAlias = Callable[[Script, Words], None]
 
 
 def add_nodes(script: Script, words: Words) -> None:
-    learners = int(words.named.pop("learners", 0))
-    settings = {
-        name.replace("-", "_"): value == "yes" if value in ("yes", "no") else int(value)
-        for name, value in words.named.items()
-    }
-    script.cluster = LocalRaft(words.id(), learners=learners, **settings)
+    learners = words.option("learners")
+    settings: dict[str, int | bool] = {}
+    for name, value in words.named.items():
+        setting = name.replace("-", "_")
+        if setting in SETTINGS:
+            settings[setting] = value == "yes" if value in ("yes", "no") else number(value, 0)
+        elif name != "learners":
+            raise ScriptError(f"no setting is called {name!r}")
+    if words.number() + learners > MEMBERS_MAX:
+        raise ScriptError(f"more than {MEMBERS_MAX} members")
+    script.cluster = LocalRaft(words.number(), learners=learners, **settings)
 
 
 def add_node(script: Script, words: Words) -> None:
-    script.cluster.add(words.id())
+    id = words.number()
+    if id in script.cluster.nodes:
+        raise ScriptError(f"member {id} is there already")
+    script.cluster.add(id)
 
 
 def campaign(script: Script, words: Words) -> None:
@@ -176,8 +222,9 @@ def campaign(script: Script, words: Words) -> None:
 
 
 def propose(script: Script, words: Words) -> None:
+    replica = script.cluster[words.id()]
     for data in words.plain[1:]:
-        script.cluster[words.id()].propose(data.encode())
+        replica.propose(data.encode())
 
 
 def propose_conf_change(script: Script, words: Words) -> None:
@@ -191,16 +238,16 @@ def parse_change(words: Words) -> MembershipChange:
     if kind == "add":
         return AddMember(voter="voter" in words.plain)
     if kind == "promote":
-        return PromoteMember(words.id(2))
+        return PromoteMember(words.number(2))
     if kind == "demote":
-        return DemoteMember(words.id(2))
+        return DemoteMember(words.number(2))
     if kind == "remove":
-        return RemoveMember(words.id(2), force="force" in words.plain)
+        return RemoveMember(words.number(2), force="force" in words.plain)
     raise ScriptError(f"unknown change {kind!r}")
 
 
 def transfer_leadership(script: Script, words: Words) -> None:
-    to = words.id(1) if len(words.plain) > 1 else None
+    to = words.number(1) if len(words.plain) > 1 else None
     script.cluster[words.id()].transfer_leadership(to)
 
 
@@ -209,7 +256,7 @@ def read(script: Script, words: Words) -> None:
 
 
 def tick(script: Script, words: Words) -> None:
-    script.cluster.tick(words.id(), words.id(1))
+    script.cluster.tick(words.id(), words.number(1))
 
 
 def tick_heartbeat(script: Script, words: Words) -> None:
@@ -227,8 +274,11 @@ def tick_election(script: Script, words: Words) -> None:
 
 
 def process_ready(script: Script, words: Words) -> None:
+    sync = words.named.get("sync", "yes")
+    if sync not in ("yes", "no"):
+        raise ScriptError("sync is yes or no")
     for id in words.ids():
-        if not script.take(id, words.named.get("sync", "yes") == "yes"):
+        if not script.take(id, sync == "yes"):
             script.out.append(f"ready {id}: nothing")
 
 
@@ -267,20 +317,28 @@ def heal(script: Script, words: Words) -> None:
 
 
 def crash(script: Script, words: Words) -> None:
-    script.cluster.crash(words.id(), keep_writes="keep" in words.plain)
+    id, *more = words.id(), *words.plain[1:]
+    if more not in ([], ["keep"]):
+        raise ScriptError("usage: crash ID [keep]")
+    if id not in script.cluster.up:
+        raise ScriptError(f"member {id} is down")
+    script.cluster.crash(id, keep_writes=bool(more))
 
 
 def restart(script: Script, words: Words) -> None:
-    script.roles.pop(words.id(), None)
-    script.cluster.restart(words.id())
+    id = words.id()
+    if id in script.cluster.up:
+        raise ScriptError(f"member {id} is up")
+    script.roles.pop(id, None)
+    script.cluster.restart(id)
 
 
 def compact(script: Script, words: Words) -> None:
-    script.cluster.compact(words.id(), int(words.named.get("keep", 0)))
+    script.cluster.compact(words.id(), words.option("keep"))
 
 
 def report_unreachable(script: Script, words: Words) -> None:
-    script.cluster[words.id()].report_unreachable(words.id(1))
+    script.cluster[words.id()].report_unreachable(words.number(1))
 
 
 def step_down(script: Script, words: Words) -> None:
@@ -334,21 +392,67 @@ COMMANDS: dict[str, Handler] = {
 }
 
 
+@attrs.frozen
+class Syntax:
+    """How a command is written: how many plain words, and which named ones (None: it says)."""
+
+    text: str
+    least: int
+    most: int
+    options: tuple[str, ...] | None = ()
+
+
+_ONE = Syntax("ID", 1, 1)
+_SOME = Syntax("ID ...", 1, MEMBERS_MAX)
+_FILTER = Syntax("[ID ...] [type=T] [from=N]", 0, MEMBERS_MAX, ("type", "from"))
+
+SYNTAX: dict[str, Syntax] = {
+    "add-nodes": Syntax("N [learners=M] [setting=V ...]", 1, 1, None),
+    "add-node": _ONE,
+    "campaign": _ONE,
+    "propose": Syntax("ID DATA ...", 2, NUMBER_MAX),
+    "propose-conf-change": Syntax("ID add [voter] | promote N | demote N | remove N [force]", 2, 4),
+    "transfer-leadership": Syntax("ID [N]", 1, 2),
+    "read": Syntax("ID NAME", 2, 2),
+    "tick": Syntax("ID COUNT", 2, 2),
+    "tick-heartbeat": _SOME,
+    "tick-election": _SOME,
+    "process-ready": Syntax("ID ... [sync=no]", 1, MEMBERS_MAX, ("sync",)),
+    "sync": _SOME,
+    "deliver-msgs": _FILTER,
+    "drop": _FILTER,
+    "stabilize": _FILTER,
+    "isolate": _SOME,
+    "heal": Syntax("", 0, 0),
+    "crash": Syntax("ID [keep]", 1, 2),
+    "restart": _ONE,
+    "compact": Syntax("ID [keep=N]", 1, 1, ("keep",)),
+    "report-unreachable": Syntax("ID N", 2, 2),
+    "step-down": _ONE,
+    "status": _ONE,
+    "raft-state": Syntax("", 0, 0),
+    "raft-log": Syntax("[ID ...]", 0, MEMBERS_MAX),
+}
+
+
 def render(text: str, script: Script | None = None) -> str:
-    """The script with fresh output in place of what stands there."""
+    """The script with fresh output in place of what stands there. Raises ``ScriptError``."""
     script = script or Script()
     out: list[str] = []
-    lines = iter(text.splitlines())
+    lines = enumerate(text.splitlines(), 1)
     pending = False
-    for line in lines:
+    for place, line in lines:
         if line.strip() == SEPARATOR:
-            for _ in iter(lambda: next(lines, "").strip(), ""):
+            for _ in iter(lambda: next(lines, (0, ""))[1].strip(), ""):
                 pass  # The old output, up to the blank line.
             line = ""
         if line.strip():
             out.append(line)
             if not line.startswith("#"):
-                script.run(line)
+                try:
+                    script.run(line)
+                except (ScriptError, AssertionError) as error:
+                    raise ScriptError(f"{place}: {error}") from None
                 pending = True
             continue
         if pending:
@@ -380,8 +484,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with open(names[0], encoding="utf-8") as file:
             print(render(file.read(), script))
-    except (OSError, ScriptError, ValueError, LookupError, AssertionError) as error:
-        print(f"{names[0]}: {error}", file=sys.stderr)
+    except ScriptError as error:
+        print(f"{names[0]}:{error}", file=sys.stderr)
+        return 2
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is no text in UTF-8"
+        print(f"{names[0]}: {why}", file=sys.stderr)
         return 2
     print(final(script), end="")
     return 0
