@@ -75,7 +75,7 @@ from pyswarm.node.messages import (
 )
 from pyswarm.node.outbox import Outbox
 from pyswarm.node.record import RECORD, NodeRecord
-from pyswarm.raft import HardState
+from pyswarm.raft import HardState, Message
 from pyswarm.store import Store
 
 NOT_A_MANAGER = (
@@ -241,11 +241,8 @@ class NodeMachine:
         peer = ManagerAddress(identity.node_id, addr)
         match message:
             case RaftPacket(inner):
-                if identity.role is Role.MANAGER and self.manager is not None:
-                    self.manager.received(peer, inner)
-                elif identity.role is Role.MANAGER and not self.agent.session_id:
-                    # Wanted as a manager, and does not know it: here is one to ask.
-                    self._tell_agent(ManagersKnown((peer,)))
+                if identity.role is Role.MANAGER:
+                    self._from_replica(peer, inner)
             case OpenSession() | Heartbeat() | ReportStatus():
                 self._from_agent(identity, addr, message)
             case ForwardRequest(number, request):
@@ -267,6 +264,14 @@ class NodeMachine:
             case _:
                 if identity.role is Role.MANAGER:
                     self._from_leader(peer, message)
+
+    def _from_replica(self, peer: ManagerAddress, message: Message) -> None:
+        manager = self.manager
+        if manager is not None:
+            manager.received(peer, message)
+        if not self.agent.session_id and (manager is None or message.to != manager.replica.id):
+            # Wanted in a seat that this node does not know of: here is a manager to ask.
+            self._tell_agent(ManagersKnown((peer,)))
 
     def _from_agent(self, identity: Identity, addr: str, message: ToLeader) -> None:
         """A session's message; only the leader holds sessions."""

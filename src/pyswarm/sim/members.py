@@ -208,12 +208,18 @@ class MemberWorkload(Workload):
         return None
 
     def _remove_lost(self, store: Store) -> Any:
-        """``node rm`` without force, of whatever there is: refused for nodes that live."""
-        workers = [one for one in store.nodes() if one.spec.desired_role is Role.WORKER]
+        """``node rm`` without force, of whatever there is but who still asks to join: refused for
+        nodes that live. A manager that left is demoted before."""
+        joining = [host for host in map(self._world.hosts.get, self._waiting) if host is not None]
+        asking = {host.addr for host in joining if host.identity is None}
+        workers = [one for one in store.nodes() if not one.wants_seat and one.addr not in asking]
         lost = [one for one in workers if one.state is NodeState.DOWN]
         chosen = self._rng.choice(lost or workers) if workers else None
         if chosen is None or len(workers) < 2:
             return None
+        if chosen.left_seat:
+            spec = attrs.evolve(chosen.spec, desired_role=Role.WORKER)
+            return UpdateNode(chosen.id, chosen.version, spec)
         self.removed[chosen.id] = None
         return RemoveNode(chosen.id)
 

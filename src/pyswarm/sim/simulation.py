@@ -400,7 +400,7 @@ class Simulation:
         self.world.crash(host)
 
         def start() -> None:
-            if not host.is_up:
+            if not host.is_up and host.disk.record is not None:  # it may have left meanwhile
                 self._note(f"start {host.name}")
                 self.world.start(host)
 

@@ -36,8 +36,7 @@ from unit.node.bench import MANAGER_TOKEN, WORKER_TOKEN, Bench, Letter, descript
 def wish(bench: Bench, name: str, role: Role) -> UpdateNode:
     leader = bench.leader()
     assert leader is not None
-    node = leader.store.node(bench[name].node.node_id)
-    assert node is not None
+    node = next(one for one in leader.store.nodes() if one.addr == name)
     return UpdateNode(node.id, node.version, replace(node.spec, desired_role=role))
 
 
@@ -110,6 +109,26 @@ def test_twice_with_one_token_makes_two_nodes() -> None:
 
 
 # -- seats
+
+
+def test_who_was_away_while_all_managers_changed_finds_those_of_now() -> None:
+    """Its seat was taken away and given anew meanwhile, and whom it knows has gone: what a manager
+    sends to the seat that it does not know of tells it whom to ask."""
+    bench = Bench.formed(3)
+    bench.crash("m3")
+    for name in ("m4", "m5"):
+        bench.join(name, MANAGER_TOKEN)
+    bench.wait_until(lambda: voters(bench) == ["m1", "m2", "m3", "m4", "m5"])
+    for name in ("m3", "m1", "m2"):
+        bench.ask("m4", wish(bench, name, Role.WORKER))
+        bench.wait_until(lambda name=name: bench.leader() and name not in voters(bench))
+    bench.ask("m4", wish(bench, "m3", Role.MANAGER))
+    for name in ("m1", "m2"):
+        bench.crash(name)
+    bench.start("m3")
+    bench.wait_until(lambda: voters(bench) == ["m3", "m4", "m5"])
+    bench.settle()
+    bench.check()
 
 
 def test_several_are_promoted_and_demoted_at_once() -> None:
