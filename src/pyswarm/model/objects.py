@@ -308,14 +308,13 @@ class Node:
 @value
 @attrs.frozen(weakref_slot=False)
 class Certificate:
-    """A node's certificate, or its request while ``status`` is pending or renew."""
+    """What the leader has to say of a node's certificate: with ``status`` ``rotate`` the node is to
+    renew it, ``issued`` when it has. None of a node that was never asked. What the certificate is,
+    the node says itself: ``description.tls``."""
 
     role: Role
     cn: str = ""
-    csr: bytes = b""
     status: str = "issued"
-    error: str = ""
-    pem: bytes = b""
 
 
 @value
@@ -445,6 +444,8 @@ class Swarm:
     network_keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     network_key_clock: int = 0
     revoked: tuple[RevokedCertificate, ...] = ()
+    certificates_until: float = 0.0
+    """When the last certificate has expired that was issued before certificates became shorter."""
     default_addr_pools: tuple[str, ...] = ("10.0.0.0/8",)
     subnet_size: int = 24
     data_path_port: int = 4789

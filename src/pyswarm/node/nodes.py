@@ -129,7 +129,7 @@ def _forget(tx: Transaction, node: Node) -> None:
             )
             tx.update(orphan, Because("node-removed", (node.id,)))
     swarm = tx.swarm
-    expiry = tx.now + swarm.spec.ca.node_cert_expiry
+    expiry = max(tx.now + swarm.spec.ca.node_cert_expiry, swarm.certificates_until)
     kept = tuple(one for one in swarm.revoked if one.expires_at + REVOKED_FOR_S > tx.now)
     revoked = (*kept, RevokedCertificate(node.id, expiry))
     tx.update(replace(swarm, revoked=revoked), Because("revoke", (node.id,)))

@@ -36,8 +36,11 @@ def update_swarm(tx: Transaction, request: UpdateSwarm, context: Context) -> Swa
         unlock_key = request.rotate_unlock_key
     elif not unlock_key:
         raise InvalidArgument("autolock is switched on by a request that brings an unlock key")
+    until = swarm.certificates_until
+    if spec.ca.node_cert_expiry < swarm.spec.ca.node_cert_expiry:
+        until = max(until, tx.now + swarm.spec.ca.node_cert_expiry)
     written: Swarm = tx.update(
-        replace(swarm, spec=spec, root_ca=root, unlock_key=unlock_key),
+        replace(swarm, spec=spec, root_ca=root, unlock_key=unlock_key, certificates_until=until),
         Because("update-swarm"),
         expect=request.version,
     )

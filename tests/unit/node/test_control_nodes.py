@@ -41,7 +41,7 @@ from pyswarm.model.requests import (
     UpdateSwarm,
 )
 from pyswarm.model.specs import ExternalCA
-from pyswarm.node import control
+from pyswarm.node import control, nodes
 from unit.node.desk import Desk
 
 
@@ -154,6 +154,25 @@ def test_remove_node() -> None:
     revoked = desk.store.swarm.revoked
     assert [one.node_id for one in revoked] == ["w"]
     assert revoked[0].expires_at == desk.now + desk.store.swarm.spec.ca.node_cert_expiry
+
+
+def test_a_removed_node_stays_listed_for_as_long_as_its_certificate_may_last() -> None:
+    """It may have got it before somebody made certificates shorter."""
+    desk = Desk()
+    desk.node("m", manager=1)
+    desk.node("w")
+    desk.node("v")
+    longest = desk.store.swarm.spec.ca.node_cert_expiry
+    shorter = SwarmSpec(ca=CAConfig(node_cert_expiry=3600.0))
+    changed = desk.ask(UpdateSwarm(desk.store.swarm.version, shorter))
+    shortened_at = desk.now
+    desk.ask(UpdateSwarm(changed.version, shorter))
+    desk.ask(RemoveNode("w", force=True))
+    assert desk.store.swarm.revoked[0].expires_at == shortened_at + longest
+    desk.now += longest + nodes.REVOKED_FOR_S
+    desk.ask(RemoveNode("v", force=True))
+    last = desk.store.swarm.revoked[-1]
+    assert (last.node_id, last.expires_at) == ("v", desk.now + 3600.0)
 
 
 @pytest.mark.parametrize("state", [NodeState.UNKNOWN, NodeState.DISCONNECTED, NodeState.DOWN])
