@@ -104,7 +104,8 @@ class Configuration:
 
 @attrs.frozen
 class AddMember:
-    """Adds a member under ``next_member_id``: as a learner, to be promoted once caught up."""
+    """Adds a member under ``next_member_id``: as a learner, to be promoted once caught up; as a
+    ``voter`` at once, which is refused if without it a majority would not be reachable."""
 
     context: bytes = b""
     voter: bool = False
@@ -119,7 +120,7 @@ class PromoteMember:
 
 @attrs.frozen
 class DemoteMember:
-    """Takes a voter's vote; it stays as a learner."""
+    """Takes a voter's vote; it stays as a learner. Refused as a removal without force is."""
 
     id: MemberID
 

@@ -7,14 +7,16 @@ is in that member's log. It is refused
   under different leaders can both believe in a majority (the flaw of single-server changes that
   Ongaro reported in 2015);
 - while an earlier change is not committed;
-- for a learner that has not caught up, and for a removal after which the voters in touch would be
-  no majority.
+- for a learner that has not caught up, and for any change after which the voters in touch would
+  be no majority.
 """
 
 from __future__ import annotations
 
 from pyswarm.errors import FailedPrecondition, Unavailable
 from pyswarm.raft.configuration import (
+    AddMember,
+    DemoteMember,
     MembershipChange,
     PromoteMember,
     RemoveMember,
@@ -31,8 +33,10 @@ from pyswarm.raft.state import State
 def propose_membership(s: State, change: MembershipChange) -> int:
     """Appends the change; see ``Replica.propose_membership``."""
     check_open(s)
-    if isinstance(change, RemoveMember) and not change.force:
-        check_quorum_without(s, change.id)
+    if isinstance(change, DemoteMember) or (isinstance(change, RemoveMember) and not change.force):
+        check_quorum_without(s, change)
+    if isinstance(change, AddMember) and change.voter:
+        check_quorum_beside(s)
     if isinstance(change, PromoteMember):
         check_caught_up(s, change.id)
     configuration = changed(s.configuration, change)
@@ -56,15 +60,29 @@ def check_open(s: State) -> None:
         )
 
 
-def check_quorum_without(s: State, id: MemberID) -> None:
-    """Raises if the removal would leave the cluster without a majority in touch."""
+def check_quorum_without(s: State, change: RemoveMember | DemoteMember) -> None:
+    """Raises if the change would leave the cluster without a majority in touch."""
+    id = change.id
     member = s.configuration.get(id)
     if member is None or not member.voter or s.configuration.voters == (id,):
         return
     if not s.configuration.keeps_quorum_without(id, active_members(s)):
+        verb = "remov" if isinstance(change, RemoveMember) else "demot"
         raise FailedPrecondition(
-            "raft: member cannot be removed, because removing it may result in loss of quorum",
+            f"raft: member cannot be {verb}ed, because {verb}ing it may result in loss of quorum",
             hint="bring another manager back first",
+        )
+
+
+def check_quorum_beside(s: State) -> None:
+    """Raises if nothing could be committed before a new voter has started and caught up. A cluster
+    of one has no choice."""
+    voters = s.configuration.voters
+    active = [id for id in active_members(s) if id in voters]
+    if len(voters) > 1 and len(active) < (len(voters) + 1) // 2 + 1:
+        raise FailedPrecondition(
+            "raft: a voter cannot be added, because adding it may result in loss of quorum",
+            hint="add it as a learner, and promote it when it has caught up",
         )
 
 

@@ -342,6 +342,24 @@ def test_demotion_keeps_a_member_as_a_learner() -> None:
     assert cluster.nodes[1].commands == [b"x"]
 
 
+def test_a_change_that_leaves_no_majority_is_refused() -> None:
+    cluster = LocalRaft(3)
+    cluster.elect(1)
+    cluster.tick_all(4)
+    cluster.crash(3)
+    cluster.tick_all(20)
+    with pytest.raises(FailedPrecondition, match="demoting it may result in loss of quorum"):
+        cluster[1].propose_membership(DemoteMember(2))
+    with pytest.raises(FailedPrecondition, match="adding it may result in loss of quorum"):
+        cluster[1].propose_membership(AddMember(voter=True))
+    cluster[1].propose_membership(DemoteMember(3))
+    cluster.stabilize()
+    assert cluster[1].committed_configuration.voters == (1, 2)
+    cluster[1].propose_membership(AddMember(voter=True))  # of three two are in touch
+    cluster.stabilize()
+    assert cluster[1].committed_configuration.voters == (1, 2, 4)
+
+
 def test_reachability_follows_recent_activity() -> None:
     cluster = LocalRaft(3)
     cluster.elect(1)
