@@ -34,6 +34,8 @@ FILTERS = (
 CONDITIONS = ("", "not-running", "next-exit", "removed")
 """That a client may wait for: a task ends once, and is over then."""
 
+EXEC_ELSEWHERE = "a task is a process of this node's host, and nothing is run in it from here"
+
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 HEALTHS = ("starting", "healthy", "unhealthy", "none")
 
@@ -271,9 +273,19 @@ def refuse(request: HttpRequest, reference: str) -> Conversation:
     raise Refused(501, f"{request.method} {request.path}: {TASKS_ONLY}")
 
 
+def refuse_exec(request: HttpRequest, reference: str) -> Conversation:
+    """Nothing is run in a task from here. Where its files can be looked at is told."""
+    one = yield from _find(reference)
+    if state_of(one) != "running":
+        raise Refused(409, f"container {one.id} is not running")
+    pid = one.task.pid
+    where = f"; there, `nsenter --target {pid} --mount COMMAND` sees its files" if pid else ""
+    raise Refused(501, f"exec: {EXEC_ELSEWHERE}{where}")
+
+
 NOT_FOR_TASKS = (
     *("POST start", "POST restart", "POST pause", "POST unpause", "POST rename", "POST update"),
-    *("POST resize", "POST exec", "GET changes", "GET export", "GET archive", "PUT archive"),
+    *("POST resize", "GET changes", "GET export", "GET archive", "PUT archive"),
     *("HEAD archive", "GET attach/ws"),
 )
 
@@ -282,6 +294,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/containers/{id...}/json", inspect),
     Route("GET", "/containers/{id}/logs", read_logs),
     Route("POST", "/containers/{id}/attach", attach),
+    Route("POST", "/containers/{id}/exec", refuse_exec),
     Route("GET", "/containers/{id}/top", top),
     Route("GET", "/containers/{id}/stats", usage),
     Route("POST", "/containers/{id}/kill", kill),
