@@ -1,24 +1,27 @@
-"""``PYTHONPATH=tests python -m recorded [--topics a,b] [--nodes n1] [--numbers 0-40]``.
+"""``PYTHONPATH=tests python -m recorded [--topics a,b] [--nodes n1] [--numbers 0-40,100-172]``.
 
-Plays all recorded calls, or those chosen, and prints what differs and is not known to.
+Plays all recorded calls, or those chosen, and prints what differs and is not known to. Exits with 1
+if there was any.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 from recorded.daemons import Daemons
 from recorded.differences import KNOWN
-from recorded.player import Player, records
+from recorded.player import REGISTRY, REGISTRY_IMAGES, Player, records
+from recorded.registry import Registries
 
-PATIENCE_S = 4.0
+PATIENCE_S = 20.0
 
 
-def main() -> None:
-    """Play, compare, count."""
+def main() -> int:
+    """Play, compare, count; how many calls differ and are not known to."""
     parser = argparse.ArgumentParser(prog="recorded", description=__doc__)
     parser.add_argument("--topics", default="")
     parser.add_argument("--numbers", default="")
@@ -32,13 +35,14 @@ def main() -> None:
     if chosen.nodes:
         wanted = [one for one in wanted if one.node in chosen.nodes.split(",")]
     if chosen.numbers:
-        first, last = map(int, chosen.numbers.split("-"))
-        wanted = [one for one in wanted if first <= one.number <= last]
+        ranges = [tuple(map(int, one.split("-"))) for one in chosen.numbers.split(",")]
+        wanted = [one for one in wanted if any(a <= one.number <= b for a, b in ranges)]
     agreed: Counter[str] = Counter()
     known: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        daemons = Daemons(Path(folder))
-        player = Player(daemons, patience_s=chosen.patience)
+        daemons = Daemons(Path(folder), REGISTRY_IMAGES)
+        registries = Registries(REGISTRY)
+        player = Player(daemons, patience_s=chosen.patience, registries=registries)
         try:
             for record in wanted:
                 is_known = record.number in KNOWN
@@ -49,10 +53,16 @@ def main() -> None:
                     print(outcome.show(), flush=True)
         finally:
             daemons.stop_all()
+            registries.close()
     for topic, count in Counter(one.topic for one in wanted).items():
         print(f"{topic:24} {agreed[topic]} of {count}, {known[topic]} known to differ")
-    print(f"{agreed.total()} of {len(wanted)} agree, {known.total()} are known to differ")
+    unknown = len(wanted) - agreed.total() - known.total()
+    print(
+        f"{agreed.total()} of {len(wanted)} agree, {known.total()} are known to differ, "
+        f"{unknown} are not"
+    )
+    return unknown
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main() > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ SLEEPERS = ("nginx", "redis", "mysql", "wordpress")
 IMAGES = ("busybox=", *(f"{name}=sleep infinity" for name in SLEEPERS))
 """What services run; the recorded image of busybox had no command of its own."""
 
+LABELLED = "12345"
+
 SIZES = {
     "500k-1": 511_999,
     "500k": 512_000,
@@ -29,10 +32,37 @@ SIZES = {
 }
 
 
+STACK = """\
+version: "3.8"
+services:
+  db:
+    image: busybox:latest
+    command: sleep 1000
+    networks: [default]
+    secrets: [db_root_password, db_password]
+    deploy: {replicas: 2, placement: {max_replicas_per_node: 2}}
+  wordpress:
+    image: nginx:latest
+    build: .
+    container_name: wp
+    networks: [default, front]
+    ports: ["8000:80"]
+    secrets: [db_password]
+    configs: [site]
+    deploy: {mode: global}
+networks: {front: {}}
+secrets: {db_password: {file: ./site.conf}, db_root_password: {file: ./site.conf}}
+configs: {site: {file: ./site.conf}}
+"""
+"""Written after what the recording says of its own."""
+
+
 class Daemons:
     """One process a node, started when the node is first asked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: tuple[str, ...] = ()) -> None:
+        self.images = images
+        """Those of a registry."""
         self.folder = folder
         """Holds ``files/``, which commands name, and each node's socket and state."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -50,9 +80,10 @@ class Daemons:
         path, number = self.folder / f"{node}.sock", node[1:]
         command = [sys.executable, "-m", "pyswarm", "daemon", "-H", f"unix://{path}"]
         command += ["--state-dir", str(self.folder / node), "--hostname", f"node-{number}"]
-        for label in (f"engine.zone=z{number}", "storage=" + ("ssd" if number in "13" else "hdd")):
-            command += ["--label", label]
-        for image in IMAGES:
+        if number in LABELLED:
+            storage = "ssd" if number in "123" else "hdd"
+            command += ["--label", f"engine.zone=z{number}", "--label", f"storage={storage}"]
+        for image in (*IMAGES, *self.images):
             command += ["--image", image]
         environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
         with (self.folder / f"{node}.log").open("ab") as log:
@@ -72,6 +103,14 @@ class Daemons:
         if process is not None:
             process.kill()
             process.wait()
+
+    def pause(self, node: str) -> None:
+        """SIGSTOP."""
+        self._running[node].send_signal(signal.SIGSTOP)
+
+    def resume(self, node: str) -> None:
+        """SIGCONT."""
+        self._running[node].send_signal(signal.SIGCONT)
 
     def stop(self, node: str) -> None:
         """SIGTERM, and wait."""
@@ -134,6 +173,7 @@ def files(folder: Path) -> None:
     (folder / "bin").write_bytes(bytes(range(256)))
     (folder / "site.conf").write_text("This is a config\n")
     (folder / "tmplcfg").write_text('{{ .Service.Name }} {{ env "A" }}\n')
+    (folder / "stack.yml").write_text(STACK)
 
 
 def programs(folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 Ids, times, addresses of nodes, versions, tokens and the widths of columns say nothing. Outputs that
 are JSON are compared as such, whatever the order of keys. Of a service's progress the beginning and
-the end count; of a service's tasks, not on which of equal nodes they run, nor what ran before.
+the end count; of a service's tasks, not on which of equal nodes they run, nor what ran before. A
+name that was invented for a service says nothing, and may fit a filter by chance.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _NORMAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "<ago>",
         ),
         (r"Up (Less than a second|About an? (minute|hour)|\d+ (seconds?|minutes?))", "Up <time>"),
+        (r"\b127\.\d+\.\d+\.\d+:(500[01])\b", r"<registry>:\1"),
+        (r"(?<=stored unencrypted in )'[^']*'", "<path>"),
         (r"(10\.99\.0|127\.\d+\.\d+)\.1[1-8]\b", "<host>"),
         (rf"(?<![\d.])({_VERSION})(?![\d./])", "<version>"),
         (r"\b(Sun|Mon|Tue|Wed|Thu|Fri|Sat) \w{3} +\d+ \d\d:\d\d:\d\d \S+ \d{4}\b", "<date>"),
@@ -79,8 +82,10 @@ def normal(text: str, cmd: str = "") -> str:
     lines = [_meant(" ".join(line.split())) for line in _leaf(text).splitlines()]
     if re.search(r"\b(ls|ps|services)\b", cmd):
         lines = [_RANDOM_NAME.sub("<name>", _ROW.sub("<id12>", line)) for line in lines]
-    if "node ls" in cmd or "service ls" in cmd:
+    if re.search(r"\b(node ls|service ls|stack rm)\b", cmd):
         lines.sort()
+    if "--filter name=" in cmd:
+        lines = [line for line in lines if "<name>" not in line]
     if "network ls" in cmd:
         lines = [line for line in lines if not _OWN_NETWORK.fullmatch(line)]
     if re.search(r"\b(service|node|stack) ps\b", cmd):

@@ -22,13 +22,22 @@ import attrs
 
 from recorded.daemons import Daemons
 from recorded.normal import normal
-from recorded.script import BEFORE, PATIENCE_S, STDIN
+from recorded.registry import Registries
+from recorded.script import BEFORE, PATIENCE_S, PREFIXES, STDIN
 
 NETWORK = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}."
 """Of this process alone: two that play at once on one machine must not meet."""
+REGISTRY = f"{NETWORK}200"
+REGISTRY_IMAGES = (f"{REGISTRY}:5000/busybox=sleep infinity",)
+"""What nodes can have of the registries."""
 GOLDEN = Path(__file__).parent.parent / "golden"
 API_VERSION = "1.41"
 CALL_S = 30.0
+GIVEN_UP = -1
+"""Stands for the exit code of a call that did not end in this time."""
+STEP_S = 60.0
+HOLD_UP_S = 3.0
+"""Longer than managers wait for a leader."""
 PAUSE_S = 0.2
 NOT_YET = ("update out of sequence", "requires at least 1 argument")
 """An update of before was still under way, or what the call is about was not there."""
@@ -73,7 +82,7 @@ class Outcome:
     def differences(self) -> list[str]:
         """What differs, as lines of a diff."""
         one, found = self.record, []
-        if one.rc != self.rc:
+        if (GIVEN_UP if one.rc is None else one.rc) != self.rc:
             found.append(f"  exit code {one.rc} recorded, {self.rc} here")
         for name, theirs, ours in (
             ("stdout", one.stdout, self.stdout),
@@ -97,11 +106,19 @@ def records(path: Path = GOLDEN / "transcripts.jsonl") -> list[Record]:
     return [Record(number, *(one[name] for name in fields)) for number, one in enumerate(found)]
 
 
+def _text(said: bytes | str | None) -> str:
+    """What a command that was given up had said: bytes, whatever was asked for."""
+    return said.decode(errors="replace") if isinstance(said, bytes) else said or ""
+
+
 class Player:
     """Plays records, and learns what the ids of the recording are called here."""
 
-    def __init__(self, daemons: Daemons, *, patience_s: float) -> None:
+    def __init__(
+        self, daemons: Daemons, *, patience_s: float, registries: Registries | None = None
+    ) -> None:
         self._daemons = daemons
+        self._registries = registries
         self._patience_s = patience_s
         self._names: dict[str, str] = {}
         self.keys: dict[str, str] = {}
@@ -124,18 +141,53 @@ class Player:
         return outcome
 
     def do(self, step: str) -> None:
-        """``n1 kill``, ``n1 wipe`` …, or ``n1 docker …``."""
+        """``n1 kill``, ``n1 leads`` …, or ``n1 docker …``."""
         node, _, what = step.partition(" ")
         if what == "key":
             self.keys[node] = self._run(node, "docker swarm unlock-key -q").stdout.strip()
+        elif what.startswith("moves"):
+            assert self._registries is not None
+            self._registries.move_tag(what.removeprefix("moves "))
+        elif what == "leads":
+            self._let_lead(node)
+        elif what.startswith("joins"):
+            _, other, role = what.split()
+            token = self._run(other, f"docker swarm join-token -q {role}").stdout.strip()
+            self._insist(node, f"docker swarm join --token {token} 10.99.0.1{other[1:]}:2377")
         elif what.startswith("docker"):
-            done = self._run(node, self._here(node, what))
-            assert done.returncode == 0, f"{step}: {done.stderr}"
+            self._insist(node, what)
         else:
             getattr(self._daemons, what)(node)
 
+    def _insist(self, node: str, cmd: str) -> None:
+        deadline = time.monotonic() + STEP_S
+        while (done := self._run(node, self._here(node, cmd))).returncode != 0:
+            assert time.monotonic() < deadline, f"{node} {cmd}: {done.stderr}"
+            time.sleep(PAUSE_S)
+
+    def _let_lead(self, node: str) -> None:
+        """Who follows a leader that is gone is chance; to have it be ``node``, any other that leads
+        is held up until it does not."""
+        deadline = time.monotonic() + STEP_S
+        while (leader := self._leader(node)) != node:
+            assert time.monotonic() < deadline, f"{leader} leads, not {node}"
+            if leader:
+                self._daemons.pause(leader)
+                time.sleep(HOLD_UP_S)
+                self._daemons.resume(leader)
+            time.sleep(PAUSE_S)
+
+    def _leader(self, node: str) -> str:
+        """The node that leads, as ``node`` sees it; "" if none does."""
+        managers = 'docker node ls --format "{{.ManagerStatus}} {{.Hostname}}"'
+        found = re.search(r"^Leader node-(\d)$", self._run(node, managers).stdout, re.M)
+        return f"n{found[1]}" if found else ""
+
     def _once(self, record: Record) -> Outcome:
         cmd = self._here(record.node, record.cmd)
+        if prefix := PREFIXES.get(record.number):
+            whole = next((one for one in self._names if one.startswith(prefix)), prefix)
+            cmd = cmd.replace(prefix, self._names.get(whole, prefix)[: len(prefix)])
         stdin = self.keys.get(record.node, "") + "\n" if record.number in STDIN else ""
         done = self._run(record.node, cmd, stdin)
         return Outcome(record, done.returncode, done.stdout, done.stderr)
@@ -160,8 +212,8 @@ class Player:
                 encoding="utf-8",
                 errors="replace",
             )
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(cmd, -1, "", f"no end within {CALL_S} s")
+        except subprocess.TimeoutExpired as cut:
+            return subprocess.CompletedProcess(cmd, GIVEN_UP, _text(cut.stdout), _text(cut.stderr))
 
     def _here(self, node: str, cmd: str) -> str:
         """The command with our ids, tokens and addresses for those of the recording.
@@ -171,7 +223,8 @@ class Player:
         """
         host = f"{NETWORK}1{node[1:]}"
         cmd = re.sub(r"^sleep \d+; ?", "", cmd)
-        cmd = cmd.replace("10.99.0.", NETWORK)
+        cmd = cmd.replace("10.99.0.", NETWORK).replace("127.0.0.1:500", f"{REGISTRY}:500")
+        cmd = cmd.replace("--listen-addr 0.0.0.0:2377", f"--listen-addr {host}:2377")
         if "--help" not in cmd and "swarm init" in cmd:
             if "--listen-addr" not in cmd:
                 cmd = cmd.replace("swarm init", f"swarm init --listen-addr {host}:2377")

@@ -1,7 +1,9 @@
 """What was done between the recorded calls, by the number of the call that came next.
 
-``node word``: ``kill`` (SIGKILL), ``stop``, ``wipe`` (its disk), ``save`` and ``restore``
-(a backup), ``key`` (remember its unlock key), or a command line of docker.
+``node word``: ``kill`` (SIGKILL), ``stop``, ``start``, ``pause`` (SIGSTOP, for a line that is cut)
+and ``resume``, ``wipe`` (its disk), ``save`` and ``restore`` (a backup), ``key`` (remember its
+unlock key), ``leads`` (it is the leader from now on), ``joins node role``, ``moves image:tag`` (in
+its registry), or a command line of docker, which is tried until it succeeds.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ INIT = "docker swarm init --advertise-addr"
 WORKER = "SWMTKN-1-0g8jmfu2lhus98globeb8j1mvf8mg7uax29ivrf7p1h7b90pkl-59l69uvo0fnz6smiyuqb68kb0"
 """The recorded worker's token; the player knows ours."""
 
+OLD_NODE_1, NEW_NODE_1 = "h7x8vzgl1229e6lmu406qc7km", "bjk0suf9cru8ib0uvny83gi4o"
+OLD_NODE_3 = "wcvdjqf0dq9yfxzfcucqjntmc"
+"""Recorded nodes of hosts that left and joined again; the player knows ours."""
+
 BEFORE: Mapping[int, tuple[str, ...]] = {
     153: (f"n4 docker swarm join --token {WORKER} 10.99.0.11:2377", "n4 docker swarm leave"),
     601: (
@@ -30,6 +36,7 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     778: ("n7 restore",),
     802: ("n7 docker swarm leave --force",),
     946: ("n7 stop",),
+    967: ("n6 docker kill $(docker ps -q --filter name=killed)",),
     974: ("n7 key", "n7 stop"),
     989: tuple(f"n1 docker node update --availability active node-{n}" for n in (1, 2)),
     1044: ("n1 docker node update --label-rm region node-5",),
@@ -37,20 +44,39 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     1119: ("n5 kill",),
     1129: ("n5 start",),
     1141: ("n5 kill",),
+    1148: ("n8 moves busybox:latest",),
     1173: ("n5 start",),
-    1184: ("n5 kill",),
-    1185: ("n5 start",),
-    1283: ("n1 kill",),
+    1184: ("n5 pause",),
+    1185: ("n5 resume",),
+    1283: ("n1 kill", "n2 leads"),
     1293: ("n1 start",),
     1296: ("n1 kill", "n3 kill"),
-    1340: ("n3 start",),
-    1346: ("n3 kill",),
+    1340: ("n1 start", "n2 leads"),
+    1346: ("n1 kill",),
+    1375: ("n2 docker node promote node-3", "n3 docker node ls"),
+    1381: (f"n2 docker node demote {OLD_NODE_3}", f"n2 docker node rm {OLD_NODE_3}"),
+    1390: (
+        "n1 docker swarm leave --force",
+        f"n2 docker node demote {NEW_NODE_1}",
+        f"n2 docker node rm {OLD_NODE_1} {NEW_NODE_1}",
+    ),
+    1398: (
+        *(f"n6 {INIT} 10.99.0.16", "n7 joins n6 worker", "n7 docker swarm leave"),
+        *("n8 joins n6 worker", "n8 docker swarm leave", "n8 joins n6 manager"),
+    ),
+    1419: ("n6 docker swarm leave --force", "n7 docker swarm leave --force"),
 }
+
+PREFIXES: Mapping[int, str] = {1277: "4qjx", 1280: "4qj"}
+"""Calls that name an object by the beginning of its recorded id."""
 
 STDIN = frozenset({780, 990})
 """Calls that were given the node's unlock key."""
 
-PATIENCE_S: Mapping[str, float] = dict.fromkeys(
-    ("node-down", "node-back", "node-removed", "leave", "leader-down", "leader-back"), 25.0
-)
-"""Topics whose calls wait for heartbeats that do not come."""
+PATIENCE_S: Mapping[str, float] = {
+    **dict.fromkeys(("node-down", "node-back", "node-removed", "partition", "leave"), 25.0),
+    **dict.fromkeys(("manager-force-leave", "manager-force-leave2"), 25.0),
+    **dict.fromkeys(("leader-down", "leader-back", "quorum", "quorum-back"), 45.0),
+    **dict.fromkeys(("quorum-lost", "force-new-cluster"), 45.0),
+}
+"""Topics whose calls wait for heartbeats that do not come: three periods, six with a new leader."""
