@@ -23,6 +23,7 @@ from pyswarm.agent.executor import Exited, Started
 from pyswarm.agent.vocabulary import Operation
 from pyswarm.errors import SwarmError
 from pyswarm.model.objects import UNHEALTHY, TaskStatus
+from pyswarm.model.replace import replace
 from pyswarm.model.states import TaskState
 
 NODE_RESTARTED = "node restarted"
@@ -67,7 +68,7 @@ def next_step(state: TaskState, desired: TaskState) -> Step | None:
 def moved(status: TaskStatus, step: Step) -> TaskStatus:
     """The status after ``step`` went well."""
     assert step.to > status.state
-    return attrs.evolve(status, state=step.to, message=step.message, err="")
+    return replace(status, state=step.to, message=step.message, err="")
 
 
 def exit_error(how: Exited) -> str:
@@ -96,7 +97,7 @@ def advanced(status: TaskStatus, step: Step, result: Started | Exited | None) ->
 
 def unhealthy(status: TaskStatus) -> TaskStatus:
     """The status of a running task that is to be ended for its health: it takes no traffic."""
-    return attrs.evolve(status, message=UNHEALTHY)
+    return replace(status, message=UNHEALTHY)
 
 
 def stopped(status: TaskStatus, step: Step, result: Started | Exited | None) -> TaskStatus:
@@ -108,7 +109,7 @@ def stopped(status: TaskStatus, step: Step, result: Started | Exited | None) -> 
 def broken(status: TaskStatus, err: str) -> TaskStatus:
     """The status of a task for which a step failed for good."""
     state = TaskState.REJECTED if status.state < TaskState.STARTING else TaskState.FAILED
-    return attrs.evolve(status, state=state, err=err)
+    return replace(status, state=state, err=err)
 
 
 def sentence(error: SwarmError) -> str:

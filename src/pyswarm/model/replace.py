@@ -15,13 +15,14 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from pyswarm.model.objects import Node, Service, Task
+from pyswarm.model.objects import Node, Service, Task, TaskStatus
 from pyswarm.model.twins import copier_of
 
 T = TypeVar("T")
 
-HOT_CLASSES: tuple[type, ...] = (Task, Node, Service)
-"""Classes whose :func:`replace` skips the constructor, because turns change them by thousands."""
+HOT_CLASSES: tuple[type, ...] = (Task, Node, Service, TaskStatus)
+"""Classes whose :func:`replace` skips the constructor, because turns and agents change them by
+thousands."""
 
 
 def stamped(value: T, version: int, created_at: float, updated_at: float) -> T:
@@ -38,7 +39,7 @@ def stamped(value: T, version: int, created_at: float, updated_at: float) -> T:
 def replace(value: T, **changes: Any) -> T:
     """A copy of ``value`` with some fields changed.
 
-    Tasks, nodes and services are copied without validation; everything else goes through its
+    Those of :data:`HOT_CLASSES` are copied without validation; everything else goes through its
     constructor and may raise :class:`~pyswarm.errors.InvalidArgument`.
     """
     cls = value.__class__

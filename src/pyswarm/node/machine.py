@@ -129,6 +129,8 @@ class NodeMachine:
         if config.log is not None and config.log.member_id:
             self._take_seat(config.log)
         self._leader_addr = ""
+        self._followed: tuple[object, ...] = ()
+        self._agent_at = self.agent.wake_at()
         self._greeted = False
 
     # -- what others may see ----------------------------------------------------------------
@@ -168,7 +170,7 @@ class NodeMachine:
 
     def wake_at(self) -> float | None:
         """The next moment at which time alone changes something."""
-        due = (self.agent.wake_at(), self._calls.wake_at(), self._halt_by)
+        due = (self._agent_at, self._calls.wake_at(), self._halt_by)
         times = [at for at in due if at is not None]
         if self.manager is not None:
             times.append(self.manager.wake_at())
@@ -205,8 +207,7 @@ class NodeMachine:
         if self.manager is not None:
             self.manager.advance_time(now)
         self._calls.expire(now)
-        at = self.agent.wake_at()
-        if at is not None and at <= now:
+        if self._agent_at is not None and self._agent_at <= now:
             self._tell_agent(Tick())
         moved = True
         while moved:
@@ -437,6 +438,7 @@ class NodeMachine:
                     self._halt_by = self._now + (HAND_OVER_S if hands_over else 0.0)
                 case _:
                     self._out.add(effect)
+        self._agent_at = self.agent.wake_at()
 
     def _greet_agent(self) -> None:
         """The first thing an agent hears is where managers were when the node last ran."""
@@ -448,8 +450,12 @@ class NodeMachine:
         """A manager's agent learns of a new leader from the log, sooner than from a refusal."""
         if self.manager is None:
             return
+        replica = self.manager.replica
+        seen = (replica, replica.leader, replica.configuration, self.manager.office)
+        if seen == self._followed:
+            return
         leader = self.manager.leader
-        if self.manager.replica.role.name == "LEADER" and self.manager.office is None:
+        if replica.role.name == "LEADER" and self.manager.office is None:
             return
         addr = leader.addr if leader is not None else ""
         if addr and addr != self._leader_addr:
@@ -459,6 +465,8 @@ class NodeMachine:
             if leader is not None and leader not in known:
                 known = (*known, leader)
             self._tell_agent(ManagersKnown(known, addr))
+        if replica.leader is not None and replica.configuration.get(replica.leader) is not None:
+            self._followed = seen
 
     # -- seat and record --------------------------------------------------------------------
 

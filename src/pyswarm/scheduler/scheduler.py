@@ -57,6 +57,18 @@ copy = copier_of(Task)
 NO_PENALTIES: dict[str, int] = {}
 
 
+def _put_back(queue: list[tuple[float, GroupKey]], entry: tuple[float, GroupKey]) -> None:
+    """Put an entry in its place in a queue whose order is descending."""
+    low, high = 0, len(queue)
+    while low < high:
+        middle = (low + high) // 2
+        if queue[middle] > entry:
+            low = middle + 1
+        else:
+            high = middle
+    queue.insert(low, entry)
+
+
 class Decision(NamedTuple):
     """A task as it was and as it should be: assigned, or pending with a (new) reason."""
 
@@ -215,8 +227,7 @@ class Scheduler(Books):
             if group is None:
                 continue
             if group.age > age:  # its oldest task left meanwhile
-                queue.append((group.age, key))
-                queue.sort(reverse=True)
+                _put_back(queue, (group.age, key))
                 continue
             if len(group.tasks) == 1 and self._place_one(group, decisions):
                 continue
