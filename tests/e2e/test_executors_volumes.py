@@ -70,7 +70,9 @@ async def test_tasks_of_the_same_time_share_what_is_mounted(tmp_path: Path) -> N
             assert (await anext(lines)).data == b"there"
         # The second one says nothing of a file system: the volume knows what it was made with.
         assert await told(executor, using("t2", show, {})) == ["tmpfs", "7 750", "d", "out"]
-        assert await told(executor, using("t3", "ls /mnt/v", {}, subpath="d")) == ["f"]
+        for subpath, inside in (("d", ["f"]), ("/d/.", ["f"]), ("/", ["d", "out"])):
+            task = using(f"t3-{len(subpath)}{len(inside)}", "ls /mnt/v", {}, subpath=subpath)
+            assert await told(executor, task) == inside
         why = "starting container failed: cannot access path {} in volume vol: it leads out of it"
         for subpath in ("out", "../.."):
             task = using(f"t-{subpath.strip('./')}x", "true", {}, subpath=subpath)
@@ -275,3 +277,17 @@ def namespaces_with(device: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@AS_ROOT
+async def test_a_subpath_cannot_be_moved_out_of_its_volume(tmp_path: Path) -> None:
+    """Not even by a task that has the volume, after the other one was checked."""
+    async with ProcessExecutor(tmp_path) as executor:
+        await executor.create_volume("vol", {})
+        data = tmp_path / "volumes" / "vol" / "data"
+        (data / "sub").mkdir()
+        await executor.prepare(using("t1", "ls /mnt/v", {}, subpath="sub"))
+        (data / "sub").rename(data / "old")
+        (data / "sub").symlink_to("/etc")
+        with pytest.raises(TaskFailed, match="mount sub: invalid cross-device link"):
+            await executor.start("t1")

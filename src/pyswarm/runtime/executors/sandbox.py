@@ -237,7 +237,8 @@ def beneath(top: int, path: str) -> int:
     """What is at a path below a directory; links that lead out of it lead nowhere."""
     resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
     how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, resolve)
-    found: int = libc.syscall(SYS_OPENAT2, top, os.fsencode(path.lstrip("/")), how, len(how))
+    name = os.fsencode(path.lstrip("/") or ".")
+    found: int = libc.syscall(SYS_OPENAT2, top, name, how, len(how))
     call(f"mount {path}", min(found, 0))
     return found
 

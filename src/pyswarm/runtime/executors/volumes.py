@@ -72,7 +72,7 @@ class Volumes:
             if problem := problem_of(options.driver_options):
                 raise TaskRejected(f"create {name}: {problem}")
             self._make(name, options)
-        return self._volume(name)
+        return self.get(name)
 
     def _make(self, name: str, options: VolumeOptions) -> None:
         data = self._root / name / "data"
@@ -87,10 +87,6 @@ class Volumes:
         os.chmod(file, 0o600)  # before the options are in it
         file.write_text(json.dumps(about), encoding="utf-8")
         data.mkdir()  # last: with it the volume is there
-
-    def get(self, name: str) -> Volume:
-        """One that is there."""
-        return self._volume(name)
 
     @staticmethod
     def below(volume: Volume, subpath: str) -> Path:
@@ -109,9 +105,10 @@ class Volumes:
         if not self._root.is_dir():
             return []
         names = sorted(path.name for path in self._root.iterdir() if (path / "data").is_dir())
-        return [self._volume(name) for name in names]
+        return [self.get(name) for name in names]
 
-    def _volume(self, name: str) -> Volume:
+    def get(self, name: str) -> Volume:
+        """One that is there."""
         place = self._root / name
         try:
             created = (place / "volume.json").stat().st_mtime
