@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from pyswarm.errors import FailedPrecondition, InvalidArgument
-from pyswarm.raft import AddMember, PromoteMember, UpdateMember
+from pyswarm.raft import AddMember, PromoteMember, RaftConfig, UpdateMember
 from pyswarm.runtime.raftnode import RaftNode, run_raft
 from pyswarm.runtime.rafttransport import MemoryTransport
 from pyswarm.runtime.storage import DiskFull, MemoryStorage
@@ -120,3 +120,43 @@ async def test_a_member_is_not_added_where_nobody_could_reach_it(context: bytes)
             await leader.change(UpdateMember(1, context))
         leader.replica.propose_membership(AddMember(context))  # as another driver might
         assert await leader.propose(b"1") == 1
+
+
+async def test_what_is_no_command_is_refused_and_stops_nobody() -> None:
+    """In a log it could not be sent or written, and all behind it would wait for ever."""
+    import msgpack
+
+    async with group() as swarm:
+        for node in swarm.nodes.values():
+            for command in ("text", bytearray(b"x"), None, bytes(9_000_000)):
+                with pytest.raises(InvalidArgument):
+                    await node.propose(command)
+        leader = await swarm.leader()
+        leader.receive([msgpack.packb(("a", 1, (1, "text")))])  # a peer that checks nothing
+        assert await leader.propose(b"1") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"id": 9}, "member 9 is not among the founders"),
+        ({"id": 0}, "id must be at least 1"),
+        ({"snapshot_entries": 0}, "snapshot_entries must be at least 1"),
+        ({"tick_seconds": 0.0}, "tick_seconds must be positive"),
+    ],
+)
+async def test_settings_that_make_no_sense(settings, error) -> None:
+    with pytest.raises(InvalidArgument, match=error):
+        RaftNode(
+            Log(),
+            MemoryStorage(),
+            MemoryTransport({}, "a"),
+            **{"id": 1, "founders": {1: "a"}, **settings},
+        )
+
+
+async def test_a_configuration_is_for_the_member_that_is_named() -> None:
+    transport = MemoryTransport({}, "a")
+    config = RaftConfig(id=7, heartbeat_ticks=2)
+    node = RaftNode(Log(), MemoryStorage(), transport, id=1, founders={1: "a"}, config=config)
+    assert node.replica.id == node.status().id == 1

@@ -87,3 +87,13 @@ class RaftConfig:
         """How long a leader may trust a majority's answer: an eighth, and one tick of rounding,
         less than the shortest time after which that majority could elect another."""
         return max(0, self.election_timeout_ticks - self.election_timeout_ticks // 8 - 2)
+
+
+def check_command(data: object) -> bytes:
+    """``data``, if it may become an entry's; raises ``InvalidArgument``. Whatever else got into a
+    log could not be sent or written, and nothing behind it would ever be committed."""
+    if type(data) is not bytes:
+        raise InvalidArgument(f"raft: a command is bytes, not {type(data).__name__}")
+    if len(data) > ENTRY_BYTES_MAX:
+        raise InvalidArgument(f"raft: a proposal of {len(data)} bytes is over {ENTRY_BYTES_MAX}")
+    return data

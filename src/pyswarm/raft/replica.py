@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyswarm.env import Rng
-from pyswarm.errors import InvalidArgument, ResourceExhausted, Unavailable
+from pyswarm.errors import ResourceExhausted, Unavailable
 from pyswarm.raft import dispatch, election, leadership, membership, reads, replication
-from pyswarm.raft.config import ENTRY_BYTES_MAX, RaftConfig
+from pyswarm.raft.config import RaftConfig, check_command
 from pyswarm.raft.configuration import Configuration, MembershipChange, encode_configuration
 from pyswarm.raft.entry import Entry, EntryKind, HardState, MemberID
 from pyswarm.raft.log import Write
@@ -218,21 +218,20 @@ class Replica:
         ``Ready.committed`` with this index and the current term.
 
         Raises ``Unavailable`` unless this member leads and is not handing over,
-        ``ResourceExhausted`` while too much is uncommitted, ``InvalidArgument`` if it is too large.
+        ``ResourceExhausted`` while too much is uncommitted, ``InvalidArgument`` if it is too large
+        or no bytes.
         """
         s = self._s
+        size = len(check_command(data))
         if s.role is not Role.LEADER:
             raise Unavailable("raft: this member is not the leader")
         if s.transferee is not None:
             raise Unavailable("raft: leadership is being transferred", hint="retry")
-        size = len(data)
         waiting = s.log.uncommitted_bytes
         if waiting and waiting + size > s.config.max_uncommitted_bytes:
             raise ResourceExhausted(
                 f"raft: {waiting} bytes of proposals wait to be committed", hint="retry later"
             )
-        if size > ENTRY_BYTES_MAX:
-            raise InvalidArgument(f"raft: a proposal of {size} bytes is over {ENTRY_BYTES_MAX}")
         index = s.log.last_index + 1
         s.log.push(Entry(index, s.term, EntryKind.NORMAL, data))
         return index

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import trio
 
+from pyswarm.errors import InvalidArgument
 from pyswarm.raft import Replica
 
 SLACK = 0.01
@@ -21,6 +22,8 @@ class TickClock:
     __slots__ = ("_given_until", "_nap", "_nap_ticks", "_replica", "_tick_seconds", "now")
 
     def __init__(self, replica: Replica, tick_seconds: float) -> None:
+        if not tick_seconds > 0:
+            raise InvalidArgument(f"tick_seconds must be positive, not {tick_seconds}")
         self._replica = replica
         self._tick_seconds = tick_seconds
         self._given_until = 0.0

@@ -44,6 +44,7 @@ from pyswarm.raft import (
     RaftConfig,
     Ready,
 )
+from pyswarm.raft.config import check_command
 from pyswarm.raft.configuration import decode_configuration
 from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
@@ -123,13 +124,13 @@ class RaftNode:
         beginning = begin(
             machine,
             storage,
-            config or RaftConfig(id=id),
+            attrs.evolve(config, id=id) if config is not None else RaftConfig(id=id),
             rng or Rng(system_entropy(16)),
             founders=founders or {},
             epoch=epoch,
             forced_at=transport.address if force_new_cluster else None,
         )
-        self.replica = beginning.replica
+        replica = self.replica = beginning.replica
         self.notes = beginning.notes
         """What was cut or cleared away on the disk when this member was started."""
         self._unwritten = beginning.unwritten
@@ -151,9 +152,7 @@ class RaftNode:
         self._led_by: MemberID | None = None
         self._applied = self.replica.applied_index
         self._late: deque[Ready] = deque()  # what waits for a leader's snapshot, and it
-        self._snapshots = Snapshots(
-            machine, self.replica, storage, snapshot_entries, self._bell.ring
-        )
+        self._snapshots = Snapshots(machine, replica, storage, snapshot_entries, self._bell.ring)
         self._proposals = 0  # for metrics
         self._stopped = trio.Event()
 
@@ -187,8 +186,8 @@ class RaftNode:
     async def propose(self, command: bytes, *, timeout: float = PROPOSE_SECONDS) -> Any:
         """Have ``command`` applied on all members; what ``apply`` returned here.
 
-        Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied)
-        and ``ResourceExhausted``.
+        Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied),
+        ``ResourceExhausted`` and, for what is no command, ``InvalidArgument``.
         """
         replica = self.replica
         if replica.leader == replica.id:  # the short way; anything else takes the long one
@@ -199,7 +198,7 @@ class RaftNode:
             except Unavailable as error:
                 if error.outcome == "unknown":
                     raise
-        return await self._within(timeout, partial(self._propose_once, command))
+        return await self._within(timeout, partial(self._propose_once, check_command(command)))
 
     async def change(self, change: MembershipChange, *, timeout: float = PROPOSE_SECONDS) -> Any:
         """Change the membership, on the leader; the ``Configuration`` once it is committed.

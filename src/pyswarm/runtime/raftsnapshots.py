@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
+from pyswarm.errors import InvalidArgument
 from pyswarm.raft import Replica, Snapshot
 from pyswarm.runtime.statemachine import AnyStateMachine, restore, take
 from pyswarm.runtime.storage.protocol import LogStorage
@@ -49,6 +50,8 @@ class Snapshots:
         every: int,
         news: Callable[[], None],
     ) -> None:
+        if every < 1:
+            raise InvalidArgument(f"snapshot_entries must be at least 1, not {every}")
         self._machine = machine
         self._replica = replica
         self._storage = storage

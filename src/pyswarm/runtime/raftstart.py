@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from pyswarm.env import Rng, system_entropy
+from pyswarm.errors import InvalidArgument
 from pyswarm.raft import (
     Configuration,
     HardState,
@@ -73,9 +74,11 @@ def begin(
 
 
 def newcomer(config: RaftConfig, rng: Rng, founders: Mapping[MemberID, str], epoch: int) -> Replica:
-    """A founder, or one who knows the group's epoch alone."""
+    """A founder, or one who knows the group's epoch alone. Raises ``InvalidArgument``."""
     if not founders:
         return Replica(config, rng, hard_state=HardState(epoch=epoch))
+    if config.id not in founders:
+        raise InvalidArgument(f"raft: member {config.id} is not among the founders")
     members = tuple(Member(id, True, founders[id].encode()) for id in sorted(founders))
     return Replica(config, rng, bootstrap=Configuration(members, max(founders) + 1, epoch))
 

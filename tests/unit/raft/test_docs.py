@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from pyswarm.errors import Unavailable
 from pyswarm.raft import SNAPSHOT_CHUNK_BYTES_MAX, TICK_SECONDS, RaftConfig
 from pyswarm.raft.replica import SLOW_FOLLOWER_ENTRIES
+from pyswarm.runtime import RaftNode, run_raft
 from pyswarm.runtime.raftnode import SNAPSHOT_ENTRIES
+from pyswarm.runtime.storage import MemoryStorage
 from pyswarm.runtime.storage.disk import BUCKET_SECONDS
 from pyswarm.runtime.storage.wal import SEGMENT_BYTES
 
@@ -51,6 +56,30 @@ def test_the_machine_in_slices_becomes_what_it_was() -> None:
     slices = list(machine.snapshot_slices())
     assert len(slices) == len(list(again.restore_slices(iter(slices)))) == 3
     assert again.words == machine.words and again.words["7"] == 2
+
+
+async def test_the_transport_of_unix_sockets_carries_a_group() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "raftnode.md").read_text()
+    counter, _, transport = re.findall(r"```python\n(.*?)```", page, re.S)
+    scope: dict[str, Any] = {}
+    exec(compile(counter.split("async def main")[0] + transport, "docs/raftnode.md", "exec"), scope)
+    async with AsyncExitStack() as stack:
+        short = stack.enter_context(TemporaryDirectory())  # such an address has 107 bytes at most
+        founders = {id: f"{short}/{id}.sock" for id in (1, 2, 3)}
+        nodes = []
+        for id, address in founders.items():
+            link = scope["UnixTransport"](address)
+            node = RaftNode(scope["Counter"](), MemoryStorage(), link, id=id, founders=founders)
+            nodes.append(await stack.enter_async_context(run_raft(node)))
+        total = 0
+        for node in nodes:
+            while total < 5 or node.machine.value < 5:
+                try:
+                    total = await node.propose(b"5")
+                except Unavailable as error:
+                    assert error.outcome == "unknown"
+            await node.read()
+            assert node.machine.value >= 5
 
 
 def test_the_numbers_are_the_codes() -> None:
