@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -54,11 +53,11 @@ def test_attaching_with_docker_py(cli: Cli, web: str) -> None:
     client = docker.DockerClient(base_url=cli.environment("n2")["DOCKER_HOST"])
     try:
         found = client.containers.get(web)
-        stream = found.attach(stream=True, logs=True, demux=True)
-        seen = list(itertools.islice(stream, 4))
+        stream = found.attach(stream=True, demux=True)
+        wanted = {(b"out\n", None), (None, b"err\n")}
+        while wanted:  # docker-py drops what comes together with the head
+            wanted.discard(next(stream))
         stream.close()
-        assert seen[0] == (b"first\n", None)
-        assert {(b"out\n", None), (None, b"err\n")} <= set(seen)
         assert found.top()["Titles"][1] == "PID"
         assert found.stats(stream=False)["id"] == web
     finally:
