@@ -97,8 +97,8 @@ class Office:
         self._reconcilers: list[tuple[Reconciling, Rng]] = []
         self._unbuilt: deque[type[StoreReconciler]] = deque()
         self._due_at: float | None = None
-        """When the first reconciler is due, as far as they have been asked (``_asked``) since they
-        last decided anything."""
+        """When the first reconciler is due, if they have said so (``_asked``) since they last
+        looked at anything."""
         self._asked = False
         self._quiet_until = float("-inf")
         self._now = now
@@ -210,9 +210,11 @@ class Office:
             return False
         works = self._collect()
         version = self._replica.last_index + 1
-        self._asked = False
+        at = self._reconcilers_wake_at()
+        due = at is not None and at <= cluster_now
         try:
-            turn = decide(self._store, version, cluster_now, works, self._reconcilers)
+            turn = decide(self._store, version, cluster_now, works, self._reconcilers, due=due)
+            self._asked = not turn.asked
             expire_requests(turn.tx, cluster_now)
             entry = b"" if turn.tx.is_empty else self._store.encode(turn.tx)
         except Exception as problem:

@@ -103,7 +103,7 @@ class Snapshots:
 
     def _is_due(self, store: Store, now: float) -> bool:
         applied = self._replica.applied_index
-        if not store.has_swarm or applied <= self.index or now < self._not_before:
+        if applied <= self.index or now < self._not_before or not store.has_swarm:
             return False
         if self._needed is not None and applied >= self._needed:
             return True

@@ -65,6 +65,8 @@ class Turn:
 
     tx: Transaction
     answers: list[Answer]
+    asked: bool
+    """Whether reconcilers had to be asked."""
 
     @property
     def version(self) -> int:
@@ -78,16 +80,21 @@ def decide(
     now: float,
     works: Iterable[Work],
     reconcilers: Sequence[tuple[Reconciling, Rng]],
+    *,
+    due: bool = True,
 ) -> Turn:
-    """Run ``works`` and then the reconcilers to a fixed point, on one open transaction.
+    """Run ``works`` and then the reconcilers to a fixed point, on one open transaction. Unless one
+    of them may be ``due``, they need not be asked about what none of them looks at.
 
     Raises ``Internal`` if there is no fixed point; what a reconciler raises goes through. In both
     cases the transaction is simply dropped.
     """
     tx = store.begin(version, now)
     answers = [_run(tx, work) for work in works]
-    reconcile(tx, now, reconcilers)
-    return Turn(tx, answers)
+    asked = due or _is_watched(tx.changes_since(0))
+    if asked:
+        reconcile(tx, now, reconcilers)
+    return Turn(tx, answers, asked)
 
 
 def reconcile(tx: Transaction, now: float, reconcilers: Sequence[tuple[Reconciling, Rng]]) -> None:

@@ -137,6 +137,11 @@ class Store(Reader):
     def count(self, kind: str) -> int:
         return len(self._tables[kind].rows)
 
+    @property
+    def has_swarm(self) -> bool:
+        """As every reader's; looked at several times in each step of a node."""
+        return bool(self._tables["swarm"].rows)
+
     def ids_with_prefix(self, kind: str, prefix: str) -> list[str]:
         return self._tables[kind].ids_with_prefix(prefix)
 

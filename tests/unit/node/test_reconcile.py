@@ -9,7 +9,7 @@ import pytest
 from pyswarm.env import Rng
 from pyswarm.machine import Because
 from pyswarm.model import Network, NetworkSpec, RequestRecord, Secret, SecretSpec
-from pyswarm.node.turn import reconcile
+from pyswarm.node.turn import Work, decide, reconcile
 from pyswarm.store import Change, Store, Transaction
 
 WHY = Because("test")
@@ -53,3 +53,14 @@ def test_a_reconciler_is_asked_when_it_may_care_or_is_due(
     asked = Asked(due_at)
     reconcile(tx, 10.0, [(asked, Rng(1))])
     assert asked.shown == shown
+
+
+@pytest.mark.parametrize(
+    ("made", "due", "asked"), [(SECRET, False, False), (NETWORK, False, True), (SECRET, True, True)]
+)
+def test_a_turn_says_whether_it_asked(made: object, due: bool, asked: bool) -> None:
+    one = Asked()
+    work = Work(lambda tx: tx.create(made, WHY), lambda value, error: None)
+    turn = decide(Store(), 1, 10.0, [work], [(one, Rng(1))], due=due)
+    assert turn.asked is asked
+    assert bool(one.shown) is (made is NETWORK)
