@@ -17,13 +17,14 @@ from trio.testing import MockClock
 
 from pyswarm.env import Rng
 from pyswarm.errors import InvalidArgument, Unavailable
-from pyswarm.raft import Configuration, Member, Snapshot, split_chunks
+from pyswarm.raft import AddMember, Configuration, Member, Snapshot, split_chunks
 from pyswarm.runtime import RaftNode, SlicedStateMachine, StateMachine, run_raft
-from pyswarm.runtime.rafttransport import MemoryTransport
+from pyswarm.runtime.rafttransport import MemoryTransport, TcpTransport
 from pyswarm.runtime.statemachine import take
 from pyswarm.runtime.storage import Batch, FileDirectory, Identity, MemoryStorage
+from swarms import free_ports
 
-from .test_storage_raftnode import Group, group, until
+from .test_storage_raftnode import Group, group, tls_contexts, until
 
 SLICE = 10  # commands
 SLICE_SECONDS = 0.02
@@ -230,6 +231,29 @@ async def test_what_the_machine_raises_in_a_slice_ends_the_member(clock) -> None
                 with pytest.raises(Unavailable, match="stopped"):
                     await node.read(timeout=60.0)
                 await trio.sleep_forever()
+
+
+async def test_a_large_state_reaches_one_who_joins_over_sockets(tmp_path: Path) -> None:
+    """Of 6 MB: where a snapshot is one message, 4 MB are often the end."""
+    server, client = tls_contexts(tmp_path)
+    first, second = (f"127.0.0.1:{port}" for port in free_ports(2))
+    tls = {"server_tls": server, "client_tls": client, "server_hostname": "swarm-manager"}
+    options = {"snapshot_entries": 100, "rng": Rng("large")}
+    transport, disk = TcpTransport(first, **tls), MemoryStorage()
+    node = RaftNode(Slices(), disk, transport, id=1, founders={1: first}, **options)
+    async with run_raft(node):
+        for number in range(750):
+            await node.propose(b"%d" % number + b"x" * 8000)
+        await until(lambda: node.status().first_index > 1)
+        configuration = await node.change(AddMember(second.encode()))
+        transport, disk, id = TcpTransport(second, **tls), MemoryStorage(), max(configuration.ids)
+        newcomer = RaftNode(Slices(), disk, transport, id=id, epoch=configuration.epoch, **options)
+        async with run_raft(newcomer):
+            await node.promote(id, timeout=60.0)
+            await newcomer.read(timeout=60.0)
+            assert newcomer.metrics().snapshots_installed >= 1
+            assert newcomer.machine.commands == node.machine.commands
+            assert sum(map(len, newcomer.machine.commands)) > 6_000_000
 
 
 def chunks_of(machine: SlicedStateMachine) -> tuple[bytes, ...]:
