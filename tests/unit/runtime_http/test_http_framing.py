@@ -223,6 +223,7 @@ def test_bodies_being_read_are_bounded_together(monkeypatch: pytest.MonkeyPatch)
         (b"", http.IDLE_TIMEOUT_S),
         (b"GET / HT", http.HEAD_TIMEOUT_S),
         (GET, http.IDLE_TIMEOUT_S),
+        (GET + b"GET / HT", http.HEAD_TIMEOUT_S),
         (post(b"abcdef")[:-3], http.BODY_TIMEOUT_S),
     ],
 )
@@ -233,6 +234,21 @@ def test_slow_clients_are_cut_off(sent: bytes, seconds: float) -> None:
         began = trio.current_time()
         await rest(stream)
         assert trio.current_time() - began == pytest.approx(seconds)
+
+    serve(talk)
+
+
+def test_a_connection_in_use_is_not_idle() -> None:
+    async def talk(stream: Any) -> None:
+        for _ in range(3):
+            await trio.sleep(http.IDLE_TIMEOUT_S * 0.9)
+            await stream.send_all(GET)
+            assert await stream.receive_some(65536)
+        began = trio.current_time()
+        await rest(stream)
+        assert trio.current_time() - began == pytest.approx(
+            http.IDLE_TIMEOUT_S, abs=http.IDLE_SLACK_S
+        )
 
     serve(talk)
 
