@@ -67,7 +67,7 @@ def listed(one: Container, networks: Names, now: float) -> dict[str, Any]:
         "Names": ["/" + task.name],
         "Image": spec.image,
         "ImageID": image_id(spec.image),
-        "Command": " ".join((*spec.command, *spec.args)),
+        "Command": " ".join(_argv(one, spec)),
         "Created": int(one.created_at),
         "Ports": [_row_port(port) for port in task.port_status],
         "Labels": labels_of(one),
@@ -77,6 +77,10 @@ def listed(one: Container, networks: Names, now: float) -> dict[str, Any]:
         "NetworkSettings": {"Networks": _networks(one, networks)},
         "Mounts": [_mount_point(mount) for mount in spec.mounts],
     }
+
+
+def _argv(one: Container, spec: ContainerSpec) -> tuple[str, ...]:
+    return one.argv or (*spec.command, *spec.args)
 
 
 def _row_port(port: PortConfig) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _counted(count: int, unit: str) -> str:
 def inspected(one: Container, networks: Names) -> dict[str, Any]:
     """What ``docker inspect`` shows."""
     task, spec = one.task, one.task.spec.container or NO_CONTAINER
-    argv = (*spec.command, *spec.args) or ("",)
+    argv = _argv(one, spec) or ("",)
     return {
         "Id": one.id,
         "Created": time_text(one.created_at),

@@ -40,6 +40,8 @@ class Container:
     """``starting``, ``healthy`` or ``unhealthy``; "" without a check."""
     failures: int = 0
     """Of its health check, in a row."""
+    argv: tuple[str, ...] = ()
+    """What runs, with what the image says of itself; () where only the service is known."""
 
     @property
     def id(self) -> str:

@@ -22,6 +22,7 @@ from pyswarm.env import Clock
 from pyswarm.errors import InvalidArgument, SwarmError, Unavailable, Unimplemented
 from pyswarm.model import Task, TaskState, replace
 from pyswarm.runtime import front
+from pyswarm.runtime.executors.images import command_line, find_image
 from pyswarm.runtime.executors.usage import host_cpu_seconds
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.top import listed
@@ -230,7 +231,19 @@ def _container(node: RunningNode, task: Task) -> local.Container:
         ended_at=life.ended_at,
         health=str(health.state) if health is not None else "",
         failures=health.failures if health is not None else 0,
+        argv=_argv(node.bridge.executor, task),
     )
+
+
+def _argv(executor: Any, task: Task) -> tuple[str, ...]:
+    """What a task runs, as far as its executor tells of images."""
+    container = task.spec.container
+    with suppress(SwarmError):
+        if container is not None:
+            return command_line(
+                find_image(getattr(executor, "images", {}), container.image), container
+            )
+    return ()
 
 
 def images_of(executor: Any) -> dict[str, local.Image]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from pyswarm.agent import Exited, Operation, Started
 from pyswarm.agent.vocabulary import Perform
-from pyswarm.api.containerview import status_text
+from pyswarm.api.containerview import listed, status_text
 from pyswarm.model import ContainerSpec, NodeDescription, TaskState
 from pyswarm.model.objects import TaskStatus
 from pyswarm.model.specs import Healthcheck
 from pyswarm.runtime.executors.bridge import ExecutorBridge
+from pyswarm.runtime.executors.images import Image
 from pyswarm.runtime.local import LocalNode
 from unit.agent.world import make_task
 
@@ -26,6 +28,7 @@ class Patient:
     ``well``."""
 
     def __init__(self) -> None:
+        self.images = {"host": Image(("look",), ("after",))}
         self.well = False
         self.ended = trio.Event()
 
@@ -43,14 +46,21 @@ class Patient:
         self.ended.set()
 
 
+def local_node(executor: Patient, nursery: trio.Nursery) -> tuple[LocalNode, ExecutorBridge, Any]:
+    """A node with this executor, its bridge, and its agent, which knows what a test tells it."""
+    bridge = ExecutorBridge(executor, print, nursery, None, None, None, None)  # type: ignore[arg-type]
+    agent: Any = SimpleNamespace(description=NodeDescription())
+    machine = SimpleNamespace(agent=agent, node_id="n1")
+    member: Any = SimpleNamespace(node=SimpleNamespace(bridge=bridge, machine=machine))
+    asked: Any = executor
+    return LocalNode(lambda: member, lambda: asked, bridge.lives.clock), bridge, agent
+
+
 async def see_it_become_healthy() -> None:
     executor, task = Patient(), make_task(container=CHECKED)
-    agent: Any = SimpleNamespace(task=lambda id: task, description=NodeDescription())
     async with trio.open_nursery() as nursery:
-        bridge = ExecutorBridge(executor, print, nursery, None, None, None, None)  # type: ignore[arg-type]
-        machine = SimpleNamespace(agent=agent, node_id="n1")
-        member: Any = SimpleNamespace(node=SimpleNamespace(bridge=bridge, machine=machine))
-        local = LocalNode(lambda: member, lambda: executor, bridge.lives.clock)  # type: ignore[arg-type, return-value]
+        local, bridge, agent = local_node(executor, nursery)
+        agent.task = {task.id: task}.get
 
         def shown(state: TaskState) -> str:
             agent.tasks = lambda: [(task.id, TaskStatus(state))]
@@ -69,3 +79,22 @@ async def see_it_become_healthy() -> None:
 
 def test_a_container_says_how_healthy_it_is() -> None:
     trio.run(see_it_become_healthy, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize(
+    ("container", "command"),
+    [
+        (ContainerSpec("host:2"), "look after"),
+        (ContainerSpec("host", args=("at", "it")), "look at it"),
+        (ContainerSpec("host", command=("sleep",)), "sleep"),
+        (ContainerSpec("gone", args=("x",)), "x"),
+    ],
+)
+async def test_a_container_says_what_it_runs(container: ContainerSpec, command: str) -> None:
+    """With what its image says, if the node still knows that image."""
+    async with trio.open_nursery() as nursery:
+        local, _, agent = local_node(Patient(), nursery)
+        agent.tasks = lambda: [("t1", TaskStatus(TaskState.RUNNING))]
+        agent.task = {"t1": make_task(container=container)}.get
+        [one] = local.containers()
+        assert listed(one, {}, 0.0)["Command"] == command

@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 
 from pyswarm.agent.executor import TaskContext, TaskRejected
-from pyswarm.model.specs import Healthcheck
+from pyswarm.model.specs import ContainerSpec, Healthcheck
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def find_image(images: Mapping[str, T], name: str) -> T:
     raise TaskRejected(f"No such image: {name}")
 
 
-def command_line(image: Image, task: TaskContext) -> tuple[str, ...]:
+def command_line(image: Image, task: TaskContext | ContainerSpec) -> tuple[str, ...]:
     """What is run: a command replaces the entrypoint and drops the image's own arguments."""
     entrypoint = task.command or image.entrypoint
     args = task.args or (() if task.command else image.command)
