@@ -21,7 +21,9 @@ from pyswarm.sim.certificates import newest_store, next_root
 from pyswarm.sim.renewals import DAY_S, YEAR_S, CertificateWorkload
 from pyswarm.store import Store
 
-ROTATIONS = (1, 2, 11)
+ROTATIONS = (1, 11, 87)
+"""In 11 a node that had renewed never said so, and the rotation waited for ever; in 87 one that was
+demoted and promoted again got its certificate as a worker when it voted already."""
 A_YEAR = 69
 
 

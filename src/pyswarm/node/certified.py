@@ -30,3 +30,10 @@ def needs_another(node: Node, role: Role, *, is_outdated: bool) -> bool:
     or all are asked to renew and this one ``is_outdated``: of a root that is on its way out."""
     is_asked = node.certificate is not None and node.certificate.status == ROTATE
     return role_for(node) is not role or (is_asked and is_outdated)
+
+
+def may_adopt(machine: NodeMachine, role: Role) -> bool:
+    """Whether a certificate of this ``role`` that has just come is still one to show. One as a
+    worker is not where the node got a seat while it was made: its vote would be counted on, and
+    heard by nobody; without a leader it would get no other certificate."""
+    return role is Role.MANAGER or machine.manager is None

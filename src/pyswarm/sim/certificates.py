@@ -20,7 +20,7 @@ from pyswarm.errors import SwarmError
 from pyswarm.model import Identity, Role, RootCAState, RootRotation, TLSInfo
 from pyswarm.model.session import Trust
 from pyswarm.node import FromExecutor
-from pyswarm.node.certified import needs_another, own_node, role_for
+from pyswarm.node.certified import may_adopt, needs_another, own_node, role_for
 from pyswarm.sim.world import EPOCH_S, Host, World
 from pyswarm.store import Store
 
@@ -236,7 +236,8 @@ class Certificates:
             if holder.question != number or holder.life != host.life:
                 return
             holder.question += 1
-            if certificate is None:
+            machine = host.machine
+            if machine is None or certificate is None or not may_adopt(machine, certificate.role):
                 self._ask(host, holder, others, forced)
             else:
                 holder.is_asking = False

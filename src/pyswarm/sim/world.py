@@ -225,6 +225,8 @@ class World:
         root = swarm.root_ca
         token = root.manager_token if role is Role.MANAGER else root.worker_token
         name = f"join {host.name}" + (f" {host.incarnation}" if host.incarnation else "")
+        if self._swarm is not None and root.cert != self._swarm.root_ca.cert:
+            name += f" {root.cert.decode()}"  # with another token it is another request
         request = JoinRequest(name, token, host.addr, self._description(host))
         self._joins[host.addr] = role, done or _ignore
         self._transmit(host, via.addr, request)

@@ -39,7 +39,7 @@ from pyswarm.model import Identity, Node, NodeDescription, Swarm, TLSInfo
 from pyswarm.model.requests import JoinNode
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import FromExecutor
-from pyswarm.node.certified import needs_another, own_node, role_for
+from pyswarm.node.certified import may_adopt, needs_another, own_node, role_for
 from pyswarm.node.machine import JOINED_AND_REMOVED, NOT_A_MANAGER
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.tls.credentials import Credentials
@@ -301,6 +301,8 @@ class Renewer:
             chain = await self._ask(csr)
         credentials = attrs.evolve(current, key_pem=key, chain_pem=chain)
         check_given(credentials, current.identity.node_id, current.identity.swarm_id)
+        if not may_adopt(self._node.machine, credentials.identity.role):
+            raise Unavailable("the node got a seat while it was given a certificate as a worker")
         await self._adopt(credentials)
         self._plan()
 
