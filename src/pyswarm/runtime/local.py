@@ -237,12 +237,11 @@ def _container(node: RunningNode, task: Task) -> local.Container:
 
 def _argv(executor: Any, task: Task) -> tuple[str, ...]:
     """What a task runs, as far as its executor tells of images."""
-    container = task.spec.container
+    images, container = getattr(executor, "images", None), task.spec.container
+    if images is None or container is None:
+        return ()
     with suppress(SwarmError):
-        if container is not None:
-            return command_line(
-                find_image(getattr(executor, "images", {}), container.image), container
-            )
+        return command_line(find_image(images(), container.image), container)
     return ()
 
 

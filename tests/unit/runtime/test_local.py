@@ -28,9 +28,11 @@ class Patient:
     ``well``."""
 
     def __init__(self) -> None:
-        self.images = {"host": Image(("look",), ("after",))}
         self.well = False
         self.ended = trio.Event()
+
+    def images(self) -> dict[str, Image]:
+        return {"host": Image(("look",), ("after",))}
 
     async def start(self, task_id: str) -> Started:
         return Started()
