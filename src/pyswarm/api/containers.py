@@ -18,7 +18,7 @@ from pyswarm.api.containerview import Names, inspected, labels_of, listed, state
 from pyswarm.api.errors import TASKS_ONLY, Refused
 from pyswarm.api.facts import Facts
 from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
-from pyswarm.api.local import Container, Containers, LogWish, Processes, Sample
+from pyswarm.api.local import Container, Containers, LogWish, Processes, Sample, Volume
 from pyswarm.api.logs import attached, check_streams, streamed, wish_of
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route, Streamed
 from pyswarm.api.patterns import matches
@@ -154,7 +154,8 @@ def inspect(request: HttpRequest, reference: str) -> Conversation:
     """One of them."""
     one = yield from _find(reference)
     networks = yield from _networks()
-    return answer(inspected(one, networks))
+    volumes: tuple[Volume, ...] = yield Local("volumes")
+    return answer(inspected(one, networks, {volume.name: volume.path for volume in volumes}))
 
 
 def read_logs(request: HttpRequest, reference: str) -> Conversation:

@@ -15,6 +15,8 @@ from pyswarm.model import ContainerSpec, Mount, MountType, NetworkAttachment, Po
 
 Names: TypeAlias = Mapping[str, str]
 """Names of networks by their ids."""
+Paths: TypeAlias = Mapping[str, str]
+"""Where the volumes of this node are, by their names."""
 
 LABELS = "com.docker.swarm."
 SHM_BYTES = 64 * 1024 * 1024
@@ -75,7 +77,7 @@ def listed(one: Container, networks: Names, now: float) -> dict[str, Any]:
         "Status": status_text(one, now),
         "HostConfig": {"NetworkMode": "default"},
         "NetworkSettings": {"Networks": _networks(one, networks)},
-        "Mounts": [_mount_point(mount) for mount in spec.mounts],
+        "Mounts": [_mount_point(mount, {}) for mount in spec.mounts],
     }
 
 
@@ -135,7 +137,7 @@ def _counted(count: int, unit: str) -> str:
 # -- everything
 
 
-def inspected(one: Container, networks: Names) -> dict[str, Any]:
+def inspected(one: Container, networks: Names, volumes: Paths) -> dict[str, Any]:
     """What ``docker inspect`` shows."""
     task, spec = one.task, one.task.spec.container or NO_CONTAINER
     argv = _argv(one, spec) or ("",)
@@ -160,7 +162,7 @@ def inspected(one: Container, networks: Names) -> dict[str, Any]:
         "ExecIDs": None,
         "HostConfig": _host_config(one, spec),
         "GraphDriver": {"Data": None, "Name": "pyswarm"},
-        "Mounts": [_mount_point(mount) for mount in spec.mounts],
+        "Mounts": [_mount_point(mount, volumes) for mount in spec.mounts],
         "Config": _config(one, spec),
         "NetworkSettings": {
             "Bridge": "",
@@ -294,12 +296,12 @@ def _extra_hosts(hosts: tuple[str, ...]) -> list[str] | None:
     return found or None
 
 
-def _mount_point(mount: Mount) -> dict[str, Any]:
+def _mount_point(mount: Mount, volumes: Paths) -> dict[str, Any]:
     is_volume = mount.type is MountType.VOLUME
     return {
         "Type": str(mount.type),
         **omitempty(Name=mount.source if is_volume else ""),
-        "Source": "" if is_volume else mount.source,
+        "Source": volumes.get(mount.source, "") if is_volume else mount.source,
         "Destination": mount.target,
         **omitempty(Driver="local" if is_volume else ""),
         "Mode": "z" if is_volume else "",

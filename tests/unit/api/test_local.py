@@ -39,7 +39,7 @@ def container(id: str, state: TaskState = TaskState.RUNNING, **more: Any) -> Con
         args=("sleep", "1000"),
         env=("A=1",),
         labels={"con": "lab"},
-        mounts=(Mount("/data", source="vol1"),),
+        mounts=(Mount("/data", source="vol1"), Mount("/more", source="used")),
         hosts=("1.2.3.4 foo",),
     )
     task = Task(
@@ -187,7 +187,8 @@ def test_everything_of_one(node: Node) -> None:
     assert shown["State"]["Running"]
     assert shown["Config"]["Env"] == ["A=1"]
     assert shown["HostConfig"]["ExtraHosts"] == ["foo:1.2.3.4"]
-    assert shown["Mounts"][0]["Name"] == "vol1"
+    places = [(mount["Name"], mount["Source"]) for mount in shown["Mounts"]]
+    assert places == [("vol1", ""), ("used", "/v/used")], "a volume that is gone is nowhere"
     network = shown["NetworkSettings"]["Networks"]["my-network"]
     assert (network["IPAddress"], network["MacAddress"]) == ("10.0.1.4", "02:42:0a:00:01:04")
     for reference in ("t1", "web.1.t1", "/web.1.t1".lstrip("/")):
