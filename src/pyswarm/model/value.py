@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import attrs
 
 from pyswarm.errors import InvalidArgument
-from pyswarm.model.labels import FrozenDict, Labels, no_labels
+from pyswarm.model.labels import FrozenDict, no_labels
 from pyswarm.model.states import UNKNOWN_WORDS
 from pyswarm.model.twins import twin_of
 
@@ -108,7 +108,7 @@ def _constructor(cls: Any, checked: bool) -> Callable[..., None]:
         else:
             scope[f"default_{name}"] = field.default
             parameters.append(f"{name}=default_{name}")
-        if checked or hints[name] == Labels:  # what is shared must not change, trusted or not
+        if checked or _is_mapping(hints[name]):  # what is shared must not change, trusted or not
             checks.append(_check_line(cls, field, hints[name], scope))
     lines = [f"def __init__({', '.join(['self', *parameters])}):", *checks]
     lines += ["    become(self, '__class__', Twin)"]
@@ -118,6 +118,13 @@ def _constructor(cls: Any, checked: bool) -> Callable[..., None]:
     init: Callable[..., None] = scope["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     return init
+
+
+def _is_mapping(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(map(_is_mapping, typing.get_args(hint)))
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def _check_line(cls: type, field: Any, hint: Any, scope: dict[str, Any]) -> str:
