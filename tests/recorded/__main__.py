@@ -51,6 +51,8 @@ def main() -> int:
                 known[record.topic] += is_known and not outcome.agrees
                 if not outcome.agrees and (chosen.all or not is_known):
                     print(outcome.show(), flush=True)
+                elif outcome.agrees and chosen.all and is_known:
+                    print(f"#{record.number} agrees, though it is listed", flush=True)
         finally:
             daemons.stop_all()
             registries.close()

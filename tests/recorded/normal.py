@@ -37,7 +37,7 @@ _NORMAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"(?<![\d.])({_VERSION})(?![\d./])", "<version>"),
         (r"\b(Sun|Mon|Tue|Wed|Thu|Fri|Sat) \w{3} +\d+ \d\d:\d\d:\d\d \S+ \d{4}\b", "<date>"),
         (r"\bM[A-Za-z0-9+/]{15,}={0,2}", "<der>"),
-        (r"/var/lib/reference/[^\s\"']*", "<path>"),
+        (r"(/var/lib/reference|/tmp/tmp\w+/n\d)/[^\s\"']*", "<path>"),
         (r"(?<=following services: ).*", "<services>"),
         (r"verify: Service( \S+)? converged", "verify: Service converged"),
         (r"Runtimes: .*", "Runtimes: <runtimes>"),
