@@ -28,7 +28,6 @@ import trio
 from pyswarm.api.errors import BUG, failure
 from pyswarm.api.messages import Response, Streamed
 from pyswarm.runtime.company import Company
-from pyswarm.runtime.company import Company
 
 logger = logging.getLogger("pyswarm.api")
 
@@ -126,7 +125,6 @@ class HttpServer:
         self.respond = respond
         self.headers = tuple((name.encode(), text.encode()) for name, text in headers)
         self.bodies_bytes = 0
-        self.company = Company()
         self.company = Company()
         self._clock = clock
         self._second = -1
@@ -319,8 +317,6 @@ class _Connection:
         data += self._sent(_END)
         if len(data) > CHUNK_BYTES:  # less is taken by the socket at once
             self._within(SEND_TIMEOUT_S)
-        if self._server.company.has(id(self), trio.current_time()):
-            await trio.lowlevel.checkpoint()  # all answers of this round leave in the next one
         if self._server.company.has(id(self), trio.current_time()):
             await trio.lowlevel.checkpoint()  # all answers of this round leave in the next one
         await self._stream.send_all(data)
