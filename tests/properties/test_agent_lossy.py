@@ -215,7 +215,7 @@ class Line:
             and bool(self.agent.session_id)
             and self.agent.session_id == self.leader.session
             and sorted(ids) == sorted(self.leader.tasks)
-            and self.agent.has_reported_all
+            and all(self.leader.known.get(id) == self.agent.status(id) for id in ids)
         )
 
 

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "compose": VOCABULARY | {"model", "yaml", "jsonschema"},
     "node": VOCABULARY | RING_0 | RING_1,
     "sim": VOCABULARY | PURE,
-    "runtime": VOCABULARY | PURE | {"trio", "cryptography", "msgpack", "h11", "prometheus_client"},
+    "runtime": VOCABULARY | PURE | {"trio", "cryptography", "msgpack", "h11"},
     "cluster": VOCABULARY | {"runtime", "model", "scheduler", "sim", "trio"},
     "blocking": VOCABULARY | {"cluster", "model", "trio"},
     "testing": None,
@@ -76,7 +76,7 @@ INIT_LINES_MAX = 60
 INIT_LINES_EXCEPTIONS = {"pyswarm": 160, "pyswarm.model": 90}
 
 # Brought by extras: nothing but what the extra is for may load them.
-OPTIONAL = {"click", "rich", "yaml", "h11", "jsonschema", "prometheus_client", "pytest"}
+OPTIONAL = {"click", "rich", "yaml", "h11", "jsonschema", "pytest"}
 OPTIONAL |= {"hypothesis", "sphinx"}
 HEAVY = {"trio", "cryptography", "jinja2"}
 MAY_LOAD = {  # on import, in a fresh process

@@ -90,11 +90,6 @@ class Agent:
         """Why there is no session, or why the last one ended."""
         return self._session.reason
 
-    @property
-    def has_reported_all(self) -> bool:
-        """Whether the leader has recorded every status."""
-        return self._reporter.is_idle
-
     def tasks(self) -> list[tuple[str, TaskStatus]]:
         """The tasks assigned to this node, each with its local status."""
         return self._worker.statuses()

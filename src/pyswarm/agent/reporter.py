@@ -31,11 +31,6 @@ class Reporter:
         self._sequence = 0
         self.resend_at: float | None = None
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether the leader has recorded everything it should know."""
-        return not self._waiting and self._flying is None
-
     def add(self, task_id: str, status: TaskStatus | None) -> None:
         """The task's status is now ``status`` (a lower state than before is not news); None: the
         task is no longer this node's, nobody wants to hear of it."""

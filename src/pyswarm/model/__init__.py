@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pyswarm.model.build import service_spec
     from pyswarm.model.dictform import from_dict, to_dict
     from pyswarm.model.identity import Identity
-    from pyswarm.model.parse import parse_bytes, parse_duration, parse_port
+    from pyswarm.model.parse import parse_bytes, parse_duration, parse_ports
     from pyswarm.model.requests import Request
     from pyswarm.model.validate import validate_name, validate_service_spec
 
@@ -60,13 +60,13 @@ __all__ = [
     "TaskStatus", "TmpfsOptions", "UPDATE_TRANSITIONS", "Ulimit", "UpdateConfig", "UpdateOrder",
     "UpdateState", "UpdateStatus", "VirtualIP", "Volume", "VolumeAccessMode", "VolumeOptions",
     "VolumePublishStatus", "VolumeSpec", "from_dict", "parse_bytes", "parse_duration",
-    "parse_port", "replace", "requests", "service_spec", "session", "to_dict", "validate_name",
+    "parse_ports", "replace", "requests", "service_spec", "session", "to_dict", "validate_name",
     "validate_service_spec",
 ]
 
 LATER = {
     "Identity": "identity", "Request": "requests", "from_dict": "dictform",
-    "parse_bytes": "parse", "parse_duration": "parse", "parse_port": "parse",
+    "parse_bytes": "parse", "parse_duration": "parse", "parse_ports": "parse",
     "requests": "", "service_spec": "build", "session": "", "to_dict": "dictform",
     "validate_name": "validate", "validate_service_spec": "validate",
 }

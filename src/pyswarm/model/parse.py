@@ -84,14 +84,6 @@ def parse_cpus(amount: float | str) -> int:
     return round(cpus * NANO)
 
 
-def parse_port(text: str | int | PortConfig) -> PortConfig:
-    """One port of ``"8080:80/tcp"``, ``"53/udp"``, ``"80:80@host"``; a number is the target."""
-    ports = parse_ports(text)
-    if len(ports) != 1:
-        raise InvalidArgument(f"invalid port: {text!r} is a range")
-    return ports[0]
-
-
 def parse_ports(text: str | int | PortConfig) -> tuple[PortConfig, ...]:
     """The ports of ``"8080:80"`` or a range ``"8000-8003:80-83/udp"``."""
     if isinstance(text, PortConfig):

@@ -14,7 +14,6 @@ from .files import config_path as config_path
 from .files import files_for_task as files_for_task
 from .files import secret_path as secret_path
 from .references import check_references as check_references
-from .references import references_of as references_of
 from .rules import DATA_BYTES_LIMIT as DATA_BYTES_LIMIT
 from .rules import Kind as Kind
 from .rules import already_exists_error as already_exists_error
@@ -46,6 +45,5 @@ __all__ = [
     "files_for_task",
     "in_use_error",
     "new_sealing_key",
-    "references_of",
     "secret_path",
 ]

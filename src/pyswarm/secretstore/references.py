@@ -20,19 +20,6 @@ Lookup = Callable[[Kind, str], Secret | Config | None]
 Reference = SecretReference | ConfigReference
 
 
-def references_of(spec: TaskSpec) -> tuple[tuple[Kind, str], ...]:
-    """(kind, id) of all that a task of ``spec`` may see, each once, in the order of the spec."""
-    container = spec.container
-    if container is None:
-        return ()
-    found: dict[tuple[Kind, str], None] = {}
-    for secret in container.secrets:
-        found["secret", secret.secret_id] = None
-    for config in container.configs:
-        found["config", config.config_id] = None
-    return tuple(found)
-
-
 def check_references(spec: TaskSpec, lookup: Lookup) -> None:
     """Raises ``InvalidArgument`` if the secrets and configs of ``spec`` cannot be given to a task:
     a malformed reference, two files under one target, an object that does not exist."""

@@ -21,7 +21,6 @@ from pyswarm.secretstore import (
     check_references,
     config_path,
     files_for_task,
-    references_of,
     secret_path,
 )
 
@@ -139,7 +138,6 @@ def test_files_of_a_task() -> None:
     ]
     assert asked == [("secret", "s1"), ("config", "c1")]
     assert "secret s1" not in repr(files[0])
-    assert references_of(task) == (("secret", "s1"), ("config", "c1"), ("config", "c2"))
 
 
 def test_what_the_reader_refuses_passes_through() -> None:

@@ -182,18 +182,3 @@ def _asked(value: Any, path: list[str]) -> Iterator[object]:
         return
     for one in found if isinstance(found, tuple) else (found,):
         yield from _asked(one, path[1:])
-
-
-def markdown() -> str:
-    """The tables as one, for the documentation."""
-    heads = ["field", *(f"`{name}`" for name in EXECUTORS)]
-    rows = []
-    for name in names():
-        rows.append([f"`{name}`", *(str(one[name]) for one in EXECUTORS.values())])
-        if name == "mounts.type":
-            rows += [
-                [f"`{name}` `{kind}`", *(str(Honour.REFUSED) for _ in EXECUTORS)]
-                for kind in UNKNOWN_MOUNTS
-            ]
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
