@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import attrs
-import trio
 
 from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import InvalidArgument
@@ -26,6 +25,7 @@ from pyswarm.raft import (
 )
 from pyswarm.runtime.statemachine import AnyStateMachine, restore
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Recovered
+from pyswarm.runtime.waiter import Waiter
 
 
 @attrs.frozen
@@ -100,14 +100,7 @@ def alone(id: MemberID, found: Recovered, address: str) -> tuple[Recovered, Batc
 
 async def written(storage: LogStorage, batch: Batch) -> BaseException | None:
     """Write ``batch``; what went wrong, or None when it is on disk."""
-    ended = trio.Event()
-    errors: list[BaseException] = []
-
-    def done(error: BaseException | None) -> None:
-        if error is not None:
-            errors.append(error)
-        ended.set()
-
-    storage.submit(batch, done)
-    await ended.wait()
-    return errors[0] if errors else None
+    waiter = Waiter()
+    storage.submit(batch, waiter.answer)
+    error: BaseException | None = await waiter.wait()
+    return error

@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 
 import attrs
-import trio
 
 from pyswarm.env import system_entropy
 from pyswarm.errors import FailedPrecondition, InvalidArgument
@@ -23,6 +22,7 @@ from pyswarm.node.seats import context
 from pyswarm.raft import Ready, force_new_cluster, new_epoch
 from pyswarm.runtime.backup import NOTE
 from pyswarm.runtime.disk import Disk, Remembered
+from pyswarm.runtime.waiter import Waiter
 from pyswarm.secretstore import UnlockKey
 
 
@@ -72,24 +72,12 @@ async def make_new_cluster(disk: Disk, remembered: Remembered, addr: str) -> Rem
         epoch=new_epoch(log.hard_state.epoch, system_entropy),
         context=context(record.identity.node_id, addr),
     )
-    await written(disk, Ready(0, forced.hard_state, forced.entries))
+    written = Waiter()
+    disk.persist(
+        Ready(0, forced.hard_state, forced.entries), lambda error: written.answer(None, error)
+    )
+    await written.wait()
     entries = (*log.entries, *forced.entries)
     found = RecoveredLog(record.member_id, forced.hard_state, log.snapshot, entries)
     record = attrs.evolve(record, addr=addr, epoch=forced.hard_state.epoch, managers=())
     return attrs.evolve(remembered, record=record, log=found)
-
-
-async def written(disk: Disk, ready: Ready) -> None:
-    """Until ``ready`` is on disk. Raises what the disk raises."""
-    ended = trio.Event()
-    errors: list[BaseException] = []
-
-    def done(error: BaseException | None) -> None:
-        if error is not None:
-            errors.append(error)
-        ended.set()
-
-    disk.persist(ready, done)
-    await ended.wait()
-    if errors:
-        raise errors[0]
