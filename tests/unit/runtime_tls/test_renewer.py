@@ -1,0 +1,93 @@
+"""A node's next certificate, asked for over real sockets from a manager that signs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from pyswarm.errors import Unavailable
+from pyswarm.model import Identity, Role
+from pyswarm.model.session import ManagerAddress
+from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.storage import MemoryDirectory
+from pyswarm.runtime.tls.exchange import CertificateGiven, CertificateWanted
+from pyswarm.runtime.tls.keyfiles import CertificateRecord
+from pyswarm.runtime.tls.registrar import Renewer
+from swarms import until
+from unit.runtime_tls.test_endpoint import NOW, ROOT, Peer, peers
+
+SEAT = object()
+
+
+class Member(Peer):
+    """A node with the certificate of a manager and without a seat, as one has that was demoted."""
+
+    def __init__(self, node_id: str, signer: Peer) -> None:
+        super().__init__(node_id, Role.MANAGER)
+        self.store = CertificateRecord(MemoryDirectory())
+        self.store.put(self.door.credentials)
+        managers = (ManagerAddress(signer.node_id, signer.door.addr),)
+        self.machine = SimpleNamespace(node_id=node_id, manager=None, managers=managers)
+        self.taps: dict[type, Any] = {}
+        node: Any = SimpleNamespace(machine=self.machine, taps=self.taps, clock=SystemClock())
+        none: Any = None  # without a seat it asks, and signs nothing
+        self.renewer = Renewer(node, self.door, none, self.store, lambda fields: None)
+
+    def _hear(self, identity: Identity | None, addr: str, message: Any) -> None:
+        self.taps[type(message)](identity, addr, message)
+
+
+async def answer(signer: Peer, member: Member, role: Role) -> None:
+    """Sign the question that has just come."""
+    await until(lambda: bool(signer.heard))
+    _, _, wanted = signer.heard.pop()
+    assert isinstance(wanted, CertificateWanted)
+    chain = ROOT.sign(wanted.csr, Identity(member.node_id, role, "swarm"), NOW)
+    assert signer.say(member, CertificateGiven(wanted.number, chain, ROOT.cert_pem))
+
+
+async def renewed(signer: Peer, member: Member, role: Role, *, seat: object) -> None:
+    """One renewal; the node has this ``seat`` by the time that it is answered."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(member.renewer.renew)
+        await until(lambda: bool(signer.heard))
+        member.machine.manager = seat
+        await answer(signer, member, role)
+
+
+async def test_a_demoted_node_shows_its_certificate_as_a_worker() -> None:
+    async with peers(Peer("signer")) as (signer,):
+        member = Member("member", signer)
+        async with peers(member):
+            await renewed(signer, member, Role.WORKER, seat=None)
+            assert member.door.identity.role is Role.WORKER
+            assert member.store.load() == member.door.credentials
+
+
+async def test_one_that_got_a_seat_meanwhile_does_not() -> None:
+    """Promoted again before it was answered, it votes already: as a worker nobody would hear that,
+    and with the leader gone nobody could give it another certificate."""
+    async with peers(Peer("signer")) as (signer,):
+        member = Member("member", signer)
+        former = member.door.credentials
+        async with peers(member):
+            with pytest.RaisesGroup(pytest.RaisesExc(Unavailable, match="got a seat")):
+                await renewed(signer, member, Role.WORKER, seat=SEAT)
+            assert member.door.credentials == member.store.load() == former
+
+
+async def test_the_certificate_of_a_manager_is_right_with_a_seat_and_without() -> None:
+    """It is asked for before the seat comes."""
+    async with peers(Peer("signer")) as (signer,):
+        member = Member("member", signer)
+        former = member.door.credentials
+        async with peers(member):
+            for seat in (None, SEAT):
+                member.machine.manager = None
+                await renewed(signer, member, Role.MANAGER, seat=seat)
+                assert member.door.identity.role is Role.MANAGER
+                assert member.store.load() == member.door.credentials != former
+                former = member.door.credentials
