@@ -84,7 +84,10 @@ class Configuration:
         return None
 
     def __contains__(self, id: object) -> bool:
-        return any(member.id == id for member in self.members)
+        for member in self.members:  # noqa: SIM110 - asked at each commit
+            if member.id == id:
+                return True
+        return False
 
     def was_removed(self, id: MemberID) -> bool:
         """True for the id of a former member."""

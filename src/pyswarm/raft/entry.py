@@ -8,6 +8,7 @@ property (Ongaro, dissertation, 3.5). :class:`HardState` is the rest of what fig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
@@ -42,6 +43,10 @@ class Entry(NamedTuple):
     kind: EntryKind
     data: bytes
     """The command (NORMAL), nothing (NOOP), an encoded configuration (MEMBERSHIP)."""
+
+
+new_entry: Callable[[type[Entry], tuple[int, int, EntryKind, bytes]], Entry] = tuple.__new__
+"""``Entry(...)`` without the function in between, for where there are very many."""
 
 
 @attrs.frozen

@@ -22,9 +22,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from pyswarm.raft.configuration import Configuration, decode_configuration
-from pyswarm.raft.entry import Entry, EntryKind, MemberID
+from pyswarm.raft.entry import Entry, EntryKind, MemberID, new_entry
 from pyswarm.raft.snapshot import Snapshot
 
+NORMAL = EntryKind.NORMAL
 COMMITTED_ENTRIES_MAX = 4096
 """Entries handed out to be applied at once: after a restart there may be very many, and heartbeats
 must go between them."""
@@ -163,7 +164,8 @@ class RaftLog:
     @property
     def uncommitted_bytes(self) -> int:
         """Size of the commands after ``commit_index``."""
-        return self.sums[-1] - self.sums[max(0, self.commit_index - self.base_index)]
+        committed = self.commit_index - self.base_index
+        return self.sums[-1] - self.sums[committed if committed > 0 else 0]
 
     # -- writing
 
@@ -176,6 +178,16 @@ class RaftLog:
         self.last_index, self.last_term = index, entry.term
         if entry.kind == EntryKind.MEMBERSHIP and with_configuration:
             self.configurations.append((index, decode_configuration(entry.data)))
+
+    def push_command(self, term: int, data: bytes) -> int:
+        """Appends a command at the end; its index. What ``push`` does, and quicker."""
+        assert term >= self.last_term
+        index = self.last_index = self.last_index + 1
+        self.last_term = term
+        self.entries.append(new_entry(Entry, (index, term, NORMAL, data)))
+        sums = self.sums
+        sums.append(sums[-1] + len(data))
+        return index
 
     def accept(self, prev_index: int, entries: Sequence[Entry]) -> int:
         """Appends a leader's ``entries``, whose predecessor at ``prev_index`` agrees.

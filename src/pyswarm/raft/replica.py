@@ -232,9 +232,7 @@ class Replica:
             raise ResourceExhausted(
                 f"raft: {waiting} bytes of proposals wait to be committed", hint="retry later"
             )
-        index = s.log.last_index + 1
-        s.log.push(Entry(index, s.term, EntryKind.NORMAL, data))
-        return index
+        return s.log.push_command(s.term, data)
 
     def propose_membership(self, change: MembershipChange) -> int:
         """Appends a membership change; returns its index. The new configuration is in effect at
@@ -315,6 +313,8 @@ class Replica:
         if s.role is Role.LEADER:
             replication.pump(s)
         log = s.log
+        if self._is_quiet():
+            return None
         hard_state = None
         if s.term != s.saved.term or s.vote != s.saved.vote or s.epoch != s.saved.epoch:
             hard_state = s.saved = HardState(s.term, s.vote, s.epoch)
@@ -355,6 +355,24 @@ class Replica:
         s.snapshot_to_save = s.restore = None
         s.removal_to_tell = False
         return ready
+
+    def _is_quiet(self) -> bool:
+        """True if nothing has happened since the last Ready, as most of those who ask find."""
+        s = self._s
+        log = s.log
+        return (
+            log.handed_index == log.last_index
+            and log.applied_index == log.commit_index
+            and not s.messages
+            and not s.after_sync
+            and s.term == s.saved.term
+            and s.vote == s.saved.vote
+            and s.epoch == s.saved.epoch
+            and not s.proved_reads
+            and not s.aborted_reads
+            and s.snapshot_to_save is None
+            and not s.removal_to_tell
+        )
 
     def advance(self, ready: Ready) -> None:
         """This Ready, and so all before it, is on disk."""

@@ -17,7 +17,7 @@ import msgpack
 from pyswarm.errors import InvalidArgument
 from pyswarm.raft.config import ENTRY_BYTES_MAX
 from pyswarm.raft.configuration import decode_configuration, encode_configuration
-from pyswarm.raft.entry import Entry, EntryKind
+from pyswarm.raft.entry import Entry, EntryKind, new_entry
 from pyswarm.raft.message import (
     AppendEntries,
     AppendReply,
@@ -66,8 +66,8 @@ _KINDS = tuple(EntryKind)
 _UINT64_MAX = 2**64 - 1
 
 
-def encode(message: Message) -> bytes:
-    """The bytes of ``message``."""
+def to_form(message: Message) -> tuple[Any, ...]:
+    """``message`` as msgpack takes it: for whoever packs it together with something else."""
     cls = type(message)
     values = _VALUES[cls](message)
     if cls is InstallSnapshot:
@@ -75,7 +75,12 @@ def encode(message: Message) -> bytes:
             encode_configuration(value) if field.name == "configuration" else value
             for field, value in zip(_FIELDS[cls], values, strict=True)
         )
-    packed: bytes = msgpack.packb((WIRE_VERSION, _CODE_OF[cls], *values))
+    return (WIRE_VERSION, _CODE_OF[cls], *values)
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of ``message``."""
+    packed: bytes = msgpack.packb(to_form(message))
     return packed
 
 
@@ -87,6 +92,12 @@ def decode(data: bytes) -> Message:
         form: Any = msgpack.unpackb(data, use_list=False)
     except Exception as error:
         raise InvalidArgument("raft: a message is not readable") from error
+    return from_form(form)
+
+
+def from_form(form: Any) -> Message:
+    """The message whose :func:`to_form` this is, unpacked with ``use_list=False``;
+    ``InvalidArgument`` if it is none."""
     if not isinstance(form, tuple) or len(form) < 2:
         raise InvalidArgument("raft: a message is malformed")
     if form[0] != WIRE_VERSION:
@@ -94,11 +105,10 @@ def decode(data: bytes) -> Message:
     cls = CODES.get(form[1]) if type(form[1]) is int else None
     if cls is None:
         raise InvalidArgument("raft: a message of an unknown type")
-    fields = _FIELDS[cls]
-    if len(form) != len(fields) + 2:
+    checks = _CHECKS_OF[cls]
+    if len(form) != len(checks) + 2:
         raise InvalidArgument(f"raft: {cls.__name__} has the wrong number of fields")
-    values = [_CHECKS[field.type](value) for field, value in zip(fields, form[2:], strict=True)]
-    message = cls(*values)
+    message = cls(*[check(value) for check, value in zip(checks, form[2:], strict=True)])
     check_sense(message)
     return message
 
@@ -152,7 +162,7 @@ def _entries(value: Any) -> tuple[Entry, ...]:
             raise InvalidArgument("raft: an entry is of an unknown kind")
         if kind == EntryKind.MEMBERSHIP:
             decode_configuration(data)
-        entries.append(Entry(index, term, _KINDS[kind], data))
+        entries.append(new_entry(Entry, (index, term, _KINDS[kind], data)))
     return tuple(entries)
 
 
@@ -165,3 +175,4 @@ _CHECKS: dict[Any, Callable[[Any], Any]] = {
     "Configuration": lambda value: decode_configuration(_data(value)),
 }
 """By the annotation of a field, as it stands in ``message.py``."""
+_CHECKS_OF = {cls: tuple(_CHECKS[field.type] for field in _FIELDS[cls]) for cls in _FIELDS}

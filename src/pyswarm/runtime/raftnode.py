@@ -44,14 +44,13 @@ from pyswarm.raft import (
     RaftConfig,
     Ready,
 )
-from pyswarm.raft.config import check_command
 from pyswarm.raft.configuration import decode_configuration
-from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.status import Status
-from pyswarm.raft.wire import decode, encode
+from pyswarm.raft.wire import from_form
 from pyswarm.runtime.raftaddresses import Addresses, check_address
 from pyswarm.runtime.raftclock import TickClock
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
+from pyswarm.runtime.raftpeers import LONE_WAITERS, PUMP_ENTRIES, Frame, Peers
 from pyswarm.runtime.raftsnapshots import Snapshots
 from pyswarm.runtime.raftstart import begin, written
 from pyswarm.runtime.rafttransport import RaftTransport
@@ -79,16 +78,6 @@ PROPOSE_SECONDS = 10.0
 """How long a proposal is tried where the caller says nothing."""
 RETRY_SECONDS = 0.05
 """Between two tries while there is no leader."""
-
-LONE_WAITERS = 4
-"""Proposals under way with which peers are answered at once; with more it is worth a round of the
-loop to hear all that they say."""
-
-PUMP_ENTRIES = 128
-"""Proposals that are sent on at once, while more are being made: so with very many callers the
-followers and the disks work on the first ones meanwhile."""
-
-MESSAGE, FORWARD, ANSWER = range(3)  # kinds of frames
 
 
 class RaftNode:
@@ -135,13 +124,13 @@ class RaftNode:
         """What was cut or cleared away on the disk when this member was started."""
         self._unwritten = beginning.unwritten
         self._addresses = Addresses(founders or {})
+        self._peers = Peers(self.replica, transport, self._addresses)
         self._bell = Bell()
         self._problem: Exception | None = None  # for drive to raise
-        self._is_driven = False
+        self._is_driven = self._is_pumping = False
         self._proposed = 0  # since the last pump
         self._answered = 0  # proposals, by the last entries that were applied
         self._clock = TickClock(self.replica, tick_seconds)
-        self._news: dict[MemberID, Heartbeat] = {}
         self._unsynced: deque[Ready] = deque()
         self._retry_at: float | None = None
         self._waiting: dict[int, Waiter] = {}  # by index
@@ -189,16 +178,14 @@ class RaftNode:
         Raises what ``apply`` raised, ``Unavailable`` (``outcome`` tells whether it may be applied),
         ``ResourceExhausted`` and, for what is no command, ``InvalidArgument``.
         """
-        replica = self.replica
-        if replica.leader == replica.id:  # the short way; anything else takes the long one
-            try:
-                self._clock.refresh()
-                index = replica.propose(command)
-                return await self._committed(index, replica.term, self._clock.now + timeout)
-            except Unavailable as error:
-                if error.outcome == "unknown":
-                    raise
-        return await self._within(timeout, partial(self._propose_once, check_command(command)))
+        self._clock.refresh()
+        try:  # the leader's short way; whatever stops it takes the long one
+            index = self.replica.propose(command)
+            return await self._committed(index, self.replica.term, self._clock.now + timeout)
+        except Unavailable as error:
+            if error.outcome == "unknown":
+                raise
+        return await self._within(timeout, partial(self._propose_once, command))
 
     async def change(self, change: MembershipChange, *, timeout: float = PROPOSE_SECONDS) -> Any:
         """Change the membership, on the leader; the ``Configuration`` once it is committed.
@@ -212,7 +199,8 @@ class RaftNode:
                 await trio.sleep(RETRY_SECONDS)
 
         async def once() -> Any:
-            return await self._committed(self.replica.propose_membership(change))
+            index = self.replica.propose_membership(change)
+            return await self._committed(index, self.replica.term)
 
         return await self._within(timeout, once)
 
@@ -254,13 +242,13 @@ class RaftNode:
 
     async def _propose_once(self, command: bytes) -> Any:
         if self.replica.leader == self.replica.id:
-            return await self._committed(self.replica.propose(command))
+            return await self._committed(self.replica.propose(command), self.replica.term)
         address = self._addresses.of(self.replica.leader, self.replica.configuration)
         if address is None:
             raise Unavailable("raft: there is no leader")
         number, waiter = self._new_waiter(self._forwarded)
         try:
-            self._send(address, FORWARD, (number, command))
+            self._peers.send(address, Frame.FORWARD, (number, command))
             self._bell.ring()
             index, term = await waiter.wait()
         finally:
@@ -274,12 +262,11 @@ class RaftNode:
             raise lost()
         return await self._committed(index, term)
 
-    async def _committed(self, index: int, term: int | None = None, deadline: float = inf) -> Any:
+    async def _committed(self, index: int, term: int, deadline: float = inf) -> Any:
         """What applying the entry ``index`` of ``term`` gave here."""
         if self._stopped.is_set():
             raise stopped(outcome="unknown")
-        waiter = Waiter(self.replica.term if term is None else term, deadline)
-        self._waiting[index] = waiter
+        waiter = self._waiting[index] = Waiter(term, deadline)
         self._proposed += 1
         is_alone = len(self._waiting) == 1 and self._answered <= 1
         if is_alone or self._proposed >= PUMP_ENTRIES:
@@ -288,9 +275,10 @@ class RaftNode:
             self._bell.ring()
         try:
             return await waiter.wait()
-        finally:
+        except BaseException:
             if self._waiting.get(index) is waiter:
                 del self._waiting[index]
+            raise
 
     async def _read_once(self) -> None:
         if self._stopped.is_set():
@@ -309,9 +297,6 @@ class RaftNode:
         waiter = waiters[self._number] = Waiter()
         return self._number, waiter
 
-    def _send(self, address: str, kind: int, content: Any) -> None:
-        self.transport.send(address, msgpack.packb((self.transport.address, kind, content)))
-
     def receive(self, frames: Sequence[bytes]) -> None:
         """Frames have arrived, all at once. What is malformed is dropped."""
         self._clock.refresh()
@@ -325,13 +310,13 @@ class RaftNode:
     def _take(self, frame: bytes) -> None:
         try:
             address, kind, content = msgpack.unpackb(frame, use_list=False)
-            if kind == MESSAGE:
-                message = decode(content)
+            if kind == Frame.MESSAGE:
+                message = from_form(content)
                 self._addresses.note(message.from_, address)
                 self.replica.step(message)
-            elif kind == FORWARD:
+            elif kind == Frame.FORWARD:
                 self._on_forward(address, *content)
-            elif kind == ANSWER:
+            elif kind == Frame.ANSWER:
                 self._on_answer(*content)
         except (InvalidArgument, ValueError, TypeError, msgpack.UnpackException):
             return
@@ -340,9 +325,9 @@ class RaftNode:
         try:
             index = self.replica.propose(command)
         except SwarmError as error:
-            self._send(address, ANSWER, (number, None, error.to_wire()))
+            self._peers.send(address, Frame.ANSWER, (number, None, error.to_wire()))
         else:
-            self._send(address, ANSWER, (number, (index, self.replica.term), None))
+            self._peers.send(address, Frame.ANSWER, (number, (index, self.replica.term), None))
 
     def _on_answer(self, number: int, place: tuple[int, int] | None, error: Any) -> None:
         waiter = self._forwarded.get(number)
@@ -378,7 +363,7 @@ class RaftNode:
             if self._has_slices():
                 await trio.lowlevel.cancel_shielded_checkpoint()  # all others have their turn
                 self._guard(self._catch_up)
-            if self._news:
+            if self._peers.has_news:
                 await self._spread_news()
             elif not self._has_slices():
                 await self._bell.wait()
@@ -407,12 +392,9 @@ class RaftNode:
             await trio.lowlevel.cancel_shielded_checkpoint()
             if self._bell.rung:
                 self._pump()
-            if not self._news:
+            if not self._peers.has_news:
                 return
-        for message in self._news.values():
-            self._transmit(message)
-        self._news.clear()
-        self.transport.flush()
+        self._peers.spread_news()
 
     def _pump(self) -> None:
         """Have done what the replica wants: by whoever changed something, since another task would
@@ -421,7 +403,7 @@ class RaftNode:
             return
         self._bell.rung = False
         self._guard(self._pump_all)
-        if self._news or self._stopped.is_set() or self._has_slices():
+        if self._peers.has_news or self._stopped.is_set() or self._has_slices():
             self._bell.wake()
 
     def _has_slices(self) -> bool:
@@ -436,12 +418,25 @@ class RaftNode:
             self._stopped.set()
 
     def _pump_all(self) -> None:
-        self._clock.refresh()
-        self._clock.hurry(watchful=self._is_watchful())
         self._proposed = 0
+        self._is_pumping = True
+        try:
+            while self._pump_once():
+                pass
+        finally:
+            self._is_pumping = False
+        before, self._led_by = self._led_by, self.replica.leader
+        if before is not None and before != self._led_by:
+            self._lose_waiters(before == self.replica.id)
+        if not self._late:
+            self._snapshots.take_if_due(self._applied)
+        self._clock.hurry(watchful=self._is_watchful())
+
+    def _pump_once(self) -> bool:
+        """True if something was written: perhaps it is on disk already, and more can be done."""
         to_write: list[Ready] = []
         while (ready := self.replica.ready()) is not None:
-            self._post(ready.messages)
+            self._peers.post(ready.messages)
             self._unsynced.append(ready)
             if ready.must_sync:
                 to_write.append(ready)
@@ -455,28 +450,10 @@ class RaftNode:
                 self._stopped.set()
         # The followers first: their work takes longer than that of the disk here, and the disk's
         # thread competes for the interpreter from now on.
-        self.transport.flush()
+        self._peers.flush()
         for ready in to_write:
             self._write(ready)
-        before, self._led_by = self._led_by, self.replica.leader
-        if before is not None and before != self._led_by:
-            self._lose_waiters(before == self.replica.id)
-        if not self._late:
-            self._snapshots.take_if_due(self._applied)
-
-    def _post(self, messages: tuple[Message, ...]) -> None:
-        for message in messages:
-            if type(message) is Heartbeat and not message.round:
-                self._news[message.to] = message
-            else:
-                if type(message) is AppendEntries:
-                    self._news.pop(message.to, None)  # it says the same, or more
-                self._transmit(message)
-
-    def _transmit(self, message: Message) -> None:
-        address = self._addresses.of(message.to, self.replica.configuration)
-        if address is not None:
-            self._send(address, MESSAGE, encode(message))
+        return bool(to_write)
 
     def _write(self, ready: Ready) -> None:
         batch = Batch(ready.hard_state, ready.entries, ready.snapshot)
@@ -498,6 +475,8 @@ class RaftNode:
             while self._unsynced and self._unsynced[0].number <= ready.number:
                 self._complete(self._unsynced.popleft())
             self._advance()
+        if self._is_pumping:
+            return  # which goes on with what this has brought
         if self._unsynced:
             self._bell.ring()
         else:
@@ -509,7 +488,7 @@ class RaftNode:
             self._complete(self._unsynced.popleft())
 
     def _complete(self, ready: Ready) -> None:
-        self._post(ready.messages_after_sync)
+        self._peers.post(ready.messages_after_sync)
         self.replica.advance(ready)
 
     def _catch_up(self) -> None:
@@ -532,14 +511,15 @@ class RaftNode:
 
     def _apply(self, entries: tuple[Entry, ...]) -> None:
         waiting, size, answered = self._waiting, 0, self._proposals
+        apply, normal = self.machine.apply, EntryKind.NORMAL
         for entry in entries:
             index, term, kind, data = entry
             size += len(data)
             value: Any = None
             error: BaseException | None = None
-            if kind == EntryKind.NORMAL:
+            if kind == normal:
                 try:
-                    value = self.machine.apply(data)
+                    value = apply(data)
                 except Exception as refusal:
                     error = refusal
             elif kind == EntryKind.MEMBERSHIP:

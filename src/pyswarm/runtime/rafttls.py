@@ -23,7 +23,17 @@ RECORD_BYTES = 16 * 1024
 class Channel:
     """The connection. ``receive`` and ``drain`` each belong to one task. Closed by ``with``."""
 
-    __slots__ = ("broken", "incoming", "outgoing", "pending", "plain", "sock", "tls", "wire")
+    __slots__ = (
+        "broken",
+        "ended",
+        "incoming",
+        "outgoing",
+        "pending",
+        "plain",
+        "sock",
+        "tls",
+        "wire",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -31,6 +41,8 @@ class Channel:
         """Bytes for the wire that the kernel has not taken."""
         self.broken = False
         """A write has failed; ``drain`` says so to the task."""
+        self.ended = False
+        """The peer has said over TLS that nothing more will come."""
         self.tls: ssl.SSLObject | None = None
         self.wire = memoryview(bytearray(READ_BYTES))
         self.plain = memoryview(bytearray(RECORD_BYTES))
@@ -98,23 +110,27 @@ class Channel:
 
     async def receive(self) -> bytes:
         """What has arrived; nothing once the peer has closed. Raises ``OSError``."""
-        if self.tls is None:
+        tls = self.tls
+        if tls is None:
             return bytes(self.wire[: await self._take()])
-        while True:
-            parts: list[bytes] = []
+        parts: list[bytes] = []
+        while not self.ended:
             try:
-                while size := int(self.tls.read(RECORD_BYTES, self.plain)):
+                while self.incoming.pending or tls.pending():  # to ask in vain costs an exception
+                    size = int(tls.read(RECORD_BYTES, self.plain))
+                    if not size:
+                        self.ended = True
+                        break
                     parts.append(bytes(self.plain[:size]))
-                return b"".join(parts)
             except ssl.SSLWantReadError:
-                if self.outgoing.pending:  # TLS's own business: keys are changed
-                    self._write(self.outgoing.read())
-                if parts:
-                    return b"".join(parts)
+                pass  # a part of a record, or TLS's own business
             except ssl.SSLZeroReturnError:
-                return b"".join(parts)
-            if not await self._take_in():
-                return b""
+                self.ended = True
+            if self.outgoing.pending:  # keys are changed
+                self._write(self.outgoing.read())
+            if parts or not await self._take_in():
+                break
+        return b"".join(parts)
 
     async def _take_in(self) -> bool:
         """Bytes from the wire for TLS; False at the end."""
