@@ -3,6 +3,7 @@ the disk is changed by it."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pyswarm.runtime.storage import (
     MissingFile,
     NewerFormat,
     OtherNode,
+    ReadFailed,
     WrongDataKey,
 )
 from pyswarm.testing import LocalSwarm
@@ -65,6 +67,16 @@ def lose_manifest(state: Path, other: Path) -> None:
     (state / "raft" / "manifest").unlink()
 
 
+def lose_log(state: Path, other: Path) -> None:
+    shutil.rmtree(state / "raft")
+
+
+def unreadable_segment(state: Path, other: Path) -> None:
+    path = first(state, "*.wal")
+    path.unlink()
+    path.mkdir()
+
+
 def lose_keys(state: Path, other: Path) -> None:
     (state / "keys").unlink()
 
@@ -95,6 +107,8 @@ CASES: list[tuple[Callable[[Path, Path], None], type[Exception]]] = [
     (lose_snapshot, MissingFile),
     (lose_segment, MissingFile),
     (lose_manifest, MissingFile),
+    (lose_log, MissingFile),
+    (unreadable_segment, ReadFailed),
     (lose_keys, MissingFile),
     (lose_state, MissingFile),
     (newer_manifest, NewerFormat),
@@ -110,21 +124,46 @@ async def a_stopped_manager(path: Path) -> None:
             await cluster.services.create(f"s{number}", image="sleeper", replicas=0)
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The directories of two managers of different swarms, to be copied."""
+    paths = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
+    for path in paths:
+        trio.run(a_stopped_manager, path)
+    return paths
+
+
 @pytest.mark.parametrize(("harm", "error"), CASES, ids=[harm.__name__ for harm, _ in CASES])
 async def test_refused_and_untouched(
-    tmp_path: Path, harm: Callable[[Path, Path], None], error: type[Exception]
+    stopped: tuple[Path, Path],
+    tmp_path: Path,
+    harm: Callable[[Path, Path], None],
+    error: type[Exception],
 ) -> None:
-    state, other = tmp_path / "state", tmp_path / "other"
-    for path in (state, other):
-        await a_stopped_manager(path)
+    state, other = tmp_path / "state", stopped[1]
+    shutil.copytree(stopped[0], state)
     harm(state, other)
     before = contents(state)
     for force in (False, True):
-        with pytest.raises(error):
+        with pytest.raises(error) as caught:
             options = {"network": MemoryNetwork(), "executor": executor()}
             async with Cluster.open(state, force_new_cluster=force, **options):
                 pass
         assert contents(state) == before
+        assert "\n" not in str(caught.value)
+
+
+async def test_a_torn_end_is_cut_and_said(stopped: tuple[Path, Path], tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(stopped[0], state)
+    last = sorted((state / "raft").glob("*.wal"))[-1]
+    os.truncate(last, last.stat().st_size - 7)
+    options = {"network": MemoryNetwork(), "executor": executor()}
+    async with Cluster.open(state, **options) as cluster:
+        await cluster.wait_ready(timeout=WAIT_S)
+        assert (await cluster.status()).counters["events.disk.repaired"] == 1
+    async with Cluster.open(state, **options) as cluster:
+        assert "events.disk.repaired" not in (await cluster.status()).counters
 
 
 async def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -156,6 +195,7 @@ async def test_a_directory_without_a_node(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="holds no node"):
         async with Cluster.open(tmp_path / "none", network=MemoryNetwork()):
             pass
+    assert not (tmp_path / "none").exists()
     async with one_node(state_dir=tmp_path / "none"):  # and may have one now
         pass
     with pytest.raises(FailedPrecondition, match="already part of a swarm"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import msgpack
@@ -37,6 +38,9 @@ from pyswarm.secretstore import UnlockKey
 
 TASK_PREFIX = "task/"
 """Names of the agent's records."""
+LOG = "log"
+"""Name of the record that says: something is in the log. A member whose log has gone has forgotten
+its votes, and must not be taken for one that never voted."""
 
 Done = Callable[[BaseException | None], None]
 """Told None once it is on disk, or what went wrong; called on the node's loop."""
@@ -49,7 +53,6 @@ class Remembered:
     record: NodeRecord | None = None
     log: RecoveredLog | None = None
     tasks: dict[str, SavedTask] = attrs.field(factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 class Disk:
@@ -58,14 +61,18 @@ class Disk:
     def __init__(self, directory: StateDirectory) -> None:
         self.directory = directory
         self.certificates = certificate_store(directory)
+        self.notes = directory.notes
+        """What was cut or cleared away, if a write was torn when the last life ended."""
         self._identity: Identity | None = None
         self._log: LogStorage | None = None
+        self._log_is_noted = directory.state.load(LOG) is not None
         self._state_is_behind = False
         self._held = 0
         self._refused: tuple[int, BaseException] | None = None
 
     def load(self) -> Remembered:
-        """What is here. Blocking; once, before anything is written."""
+        """What is here. Blocking; once, before anything is written. Raises ``MissingFile``, what
+        :meth:`.FileStorage.load` raises, and ``InvalidArgument`` for a record of no node."""
         blob = self.directory.state.load(RECORD)
         if blob is None:
             if self.directory.has_log():
@@ -74,14 +81,15 @@ class Disk:
         record = NodeRecord.from_bytes(blob)
         self.belongs_to(record.identity)
         log: RecoveredLog | None = None
-        notes: tuple[str, ...] = ()
         if record.member_id:
+            if self._log_is_noted and not self.directory.has_log():
+                raise MissingFile("raft")
             found = self._open_log().load()
             # A seat that was taken and not yet written to has its epoch from the record.
             state = HardState(epoch=record.epoch) if found.is_empty else found.hard_state
             log = RecoveredLog(record.member_id, state, found.snapshot, found.entries)
-            notes = found.notes
-        return Remembered(record, log, dict(self._load_tasks()), notes)
+            self.notes += found.notes
+        return Remembered(record, log, dict(self._load_tasks()))
 
     def _load_tasks(self) -> list[tuple[str, SavedTask]]:
         found = []
@@ -119,7 +127,15 @@ class Disk:
         batch = Batch(ready.hard_state, ready.entries, ready.snapshot)
         # What is for others has not left yet: with their work before them, they do not wait for
         # this disk.
-        self._new_log().submit(batch, done, prompt=not ready.messages)
+        log = self._new_log()
+        told = done if self._log_is_noted else partial(self._written_first, log, done)
+        log.submit(batch, told, prompt=not ready.messages)
+
+    def _written_first(self, log: LogStorage, done: Done, error: BaseException | None) -> None:
+        if error is None and self._log is log and not self._log_is_noted:
+            self._log_is_noted = True
+            self.save(LOG, b"")
+        done(error)
 
     def _new_log(self) -> LogStorage:
         if self._log is None:
@@ -180,6 +196,9 @@ class Disk:
     def drop_log(self) -> None:
         """This member left for good: its log goes, after what was queued before."""
         self._log = self._refused = None
+        if self._log_is_noted:
+            self._log_is_noted = False
+            self.save(LOG, None)
         self.directory.drop_log()
 
     async def forget(self) -> None:
@@ -222,7 +241,7 @@ def open_disk(
     disk = Disk(directory)
     try:
         return disk, disk.load()
-    except (SwarmError, OSError):
+    except SwarmError:
         if isinstance(directory, FileDirectory):
             directory.close()
         raise

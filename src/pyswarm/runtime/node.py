@@ -462,6 +462,8 @@ class RunningNode:
                     self.endpoint.serving(self._line_broke),
                 ):
                     self._bridge = bridge
+                    for note in self._disk.notes:
+                        self._perform(Observed("disk.repaired", {"what": note}, "warning"))
                     task_status.started()
                     await self.driver.run()
         finally:

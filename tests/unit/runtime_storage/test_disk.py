@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 
 import attrs
 import pytest
@@ -25,7 +27,8 @@ from pyswarm.node import NodeRecord
 from pyswarm.node.record import RECORD
 from pyswarm.raft import HardState, Ready
 from pyswarm.runtime.disk import Disk, open_disk
-from pyswarm.runtime.storage import DiskFull, FileDirectory, MissingFile, OtherNode
+from pyswarm.runtime.storage import DiskFull, FileDirectory, MissingFile, OtherNode, ReadFailed
+from pyswarm.runtime.storage.directory import hold
 from pyswarm.secretstore import UnlockKey
 
 ME = NodeRecord(
@@ -67,7 +70,7 @@ def new_disk(path) -> Disk:
 
 async def test_a_new_directory(tmp_path) -> None:
     disk, found = open_disk(tmp_path)
-    assert (found.record, found.log, found.tasks, found.notes) == (None, None, {}, ())
+    assert (found.record, found.log, found.tasks, disk.notes) == (None, None, {}, ())
     await disk.aclose()
 
 
@@ -149,6 +152,42 @@ async def test_state_that_is_missing(tmp_path) -> None:
     with pytest.raises(MissingFile, match="state is missing"):
         open_disk(tmp_path)
     FileDirectory.open(tmp_path).close()
+
+
+async def test_a_log_that_is_missing_is_not_taken_for_one_that_was_never_written(tmp_path) -> None:
+    disk = new_disk(tmp_path)
+    await persisted(disk, ready(1, *entries(1, 4), term=2))
+    await disk.aclose()
+    shutil.rmtree(tmp_path / "raft")
+    before = (tmp_path / "state").read_bytes()
+    with pytest.raises(MissingFile, match="raft is missing"):
+        open_disk(tmp_path)
+    assert (tmp_path / "state").read_bytes() == before and not (tmp_path / "raft").exists()
+    FileDirectory.open(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", ["keys", "state", "raft/manifest", "raft/0000000000000001.wal"])
+async def test_what_cannot_be_read_is_said(tmp_path, name) -> None:
+    disk = new_disk(tmp_path)
+    await persisted(disk, ready(1, *entries(1, 4), term=2))
+    await disk.aclose()
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(ReadFailed, match=f"cannot read .*/{name}: Is a directory"):
+        open_disk(tmp_path)
+    os.close(hold(tmp_path / "lock"))  # nobody holds on to it
+
+
+async def test_torn_ends_are_noted(tmp_path) -> None:
+    disk = new_disk(tmp_path)
+    await persisted(disk, ready(1, *entries(1, 4), term=2))
+    disk.save("task/t1", b"x" * 100)
+    await disk.aclose()
+    for name in ("state", "raft/0000000000000001.wal"):
+        os.truncate(tmp_path / name, (tmp_path / name).stat().st_size - 7)
+    disk, _ = open_disk(tmp_path)
+    assert [note.split(":")[0] for note in disk.notes] == ["state", "0000000000000001.wal"]
+    await disk.aclose()
 
 
 async def test_the_log_of_another_node(tmp_path) -> None:

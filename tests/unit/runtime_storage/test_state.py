@@ -5,9 +5,10 @@ from __future__ import annotations
 from storage_helpers import Answers
 
 from pyswarm.env import Rng
-from pyswarm.runtime.storage import DiskThread, KeyRing, MemoryState, StateFile
+from pyswarm.runtime.storage import DiskThread, KeyRing, StateFile
 from pyswarm.runtime.storage import statefile as module
 from pyswarm.runtime.storage.files import SystemFiles
+from pyswarm.runtime.storage.memory import MemoryState
 from pyswarm.secretstore import UnlockKey
 
 

@@ -405,19 +405,27 @@ def reopen(settings: Settings, how: Resuming) -> Prepare:
     async def prepare() -> Prepared:
         assert settings.state_dir is not None
         check_not_backup(settings.state_dir)
+        if isinstance(settings.state_dir, (str, os.PathLike)):  # nothing is made there
+            check_node(settings.state_dir, not FileDirectory.is_blank(settings.state_dir))
         disk, remembered = open_disk(settings.state_dir, unlock_key=how.unlock_key)
         async with _closing(disk) as closing:
-            if remembered.record is None:
-                raise NoNodeHere(
-                    f"{settings.state_dir} holds no node",
-                    hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
-                )
+            check_node(settings.state_dir, remembered.record is not None)
+            assert remembered.record is not None
             place = closing.place = _place(settings, _preferred(settings, remembered.record))
             if how.force_new_cluster:
                 remembered = await make_new_cluster(disk, remembered, place.addr)
             return _reopened(settings, disk, remembered, place)
 
     return prepare
+
+
+def check_node(state_dir: StateDir, is_there: bool) -> None:
+    """Raises ``NoNodeHere`` if there is none to be started again."""
+    if not is_there:
+        raise NoNodeHere(
+            f"{state_dir} holds no node",
+            hint="Cluster.init founds a swarm, Cluster.join makes a node part of one",
+        )
 
 
 def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:

@@ -14,6 +14,7 @@ from .errors import DiskFull as DiskFull
 from .errors import MissingFile as MissingFile
 from .errors import NewerFormat as NewerFormat
 from .errors import OtherNode as OtherNode
+from .errors import ReadFailed as ReadFailed
 from .errors import StorageLocked as StorageLocked
 from .errors import WriteFailed as WriteFailed
 from .errors import WrongDataKey as WrongDataKey
@@ -21,7 +22,6 @@ from .errors import WrongUnlockKey as WrongUnlockKey
 from .filestorage import FileStorage as FileStorage
 from .keys import KeyRing as KeyRing
 from .memory import MemoryDirectory as MemoryDirectory
-from .memory import MemoryState as MemoryState
 from .memory import MemoryStorage as MemoryStorage
 from .protocol import Batch as Batch
 from .protocol import BlobStorage as BlobStorage
@@ -45,11 +45,11 @@ __all__ = [
     "KeyRing",
     "LogStorage",
     "MemoryDirectory",
-    "MemoryState",
     "MemoryStorage",
     "MissingFile",
     "NewerFormat",
     "OtherNode",
+    "ReadFailed",
     "Recovered",
     "StateDirectory",
     "StateFile",

@@ -23,7 +23,7 @@ import trio
 
 from pyswarm.env import Entropy, system_entropy
 from pyswarm.runtime.storage.disk import Deliver, DiskThread
-from pyswarm.runtime.storage.errors import DirectoryInUse, disk_errors
+from pyswarm.runtime.storage.errors import DirectoryInUse, disk_errors, read_errors
 from pyswarm.runtime.storage.files import Files, SystemFiles, remove_file
 from pyswarm.runtime.storage.filestorage import FileStorage
 from pyswarm.runtime.storage.keys import KeyRing
@@ -47,6 +47,11 @@ class StateDirectory(Protocol):
 
     def has_log(self) -> bool:
         """True if a log was ever written here."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was cut of the small state when it was read."""
         ...
 
     def drop_log(self, done: Done | None = None) -> None:
@@ -91,8 +96,9 @@ class FileDirectory:
     ) -> FileDirectory:
         """Take hold of ``path``; make it if it is not there. Blocking.
 
-        Raises ``DirectoryInUse``, ``StorageLocked``, ``WrongUnlockKey``, ``NewerFormat``,
-        ``DamagedRecords``, ``DiskFull`` and ``WriteFailed``; the directory is as it was then.
+        Raises ``DirectoryInUse``, ``StorageLocked``, ``WrongUnlockKey``, ``WrongDataKey``,
+        ``NewerFormat``, ``DamagedRecords``, ``MissingFile``, ``ReadFailed``, ``DiskFull`` and
+        ``WriteFailed``; the directory is as it was then.
         """
         path = Path(path)
         files = files or SystemFiles()
@@ -100,17 +106,26 @@ class FileDirectory:
             files.make_directory(path)
             lock = hold(path / "lock")
         try:
-            ring = open_ring(path, files, unlock_key, entropy)
-            return cls(path, lock, ring, files, deliver)
+            with read_errors():
+                ring = open_ring(path, files, unlock_key, entropy)
+                return cls(path, lock, ring, files, deliver)
         except BaseException:
             os.close(lock)
             raise
 
     @staticmethod
     def is_locked(path: str | os.PathLike[str]) -> bool:
-        """True if the directory exists and needs an unlock key."""
+        """True if the directory exists and needs an unlock key. Raises ``NewerFormat``,
+        ``DamagedRecords`` and ``ReadFailed``."""
         keys = Path(path) / "keys"
-        return keys.exists() and KeyRing.is_locked(keys, SystemFiles())
+        with read_errors():
+            return keys.exists() and KeyRing.is_locked(keys, SystemFiles())
+
+    @staticmethod
+    def is_blank(path: str | os.PathLike[str]) -> bool:
+        """True if no node ever kept anything there. Raises ``ReadFailed``."""
+        with read_errors():
+            return is_blank(SystemFiles().list(Path(path)))
 
     @staticmethod
     def wipe(path: str | os.PathLike[str]) -> None:
@@ -152,9 +167,15 @@ class FileDirectory:
         )
         return self._log
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See :class:`StateDirectory`."""
+        return tuple(self._state.notes)
+
     def has_log(self) -> bool:
         """True if a log was ever written here."""
-        return "manifest" in self._files.list(self.path / "raft")
+        with read_errors():
+            return "manifest" in self._files.list(self.path / "raft")
 
     def drop_log(self, done: Done | None = None) -> None:
         """See :class:`StateDirectory`. The manifest goes last: until then it is a log with missing
@@ -263,6 +284,11 @@ def hold(path: Path) -> int:
 
 def open_ring(path: Path, files: Files, unlock_key: UnlockKey | None, entropy: Entropy) -> KeyRing:
     """The ring of ``path``; a new one if nothing was written there yet."""
-    if "keys" in (names := files.list(path)) or "state" in names or "raft" in names:
-        return KeyRing.load(path / "keys", files, kek=unlock_key, entropy=entropy)
-    return KeyRing.create(path / "keys", files, kek=unlock_key, entropy=entropy)
+    if is_blank(files.list(path)):
+        return KeyRing.create(path / "keys", files, kek=unlock_key, entropy=entropy)
+    return KeyRing.load(path / "keys", files, kek=unlock_key, entropy=entropy)
+
+
+def is_blank(names: list[str]) -> bool:
+    """True if nothing of a node is among the ``names`` of a directory."""
+    return not {"keys", "state", "raft"} & set(names)

@@ -84,6 +84,10 @@ class WriteFailed(Unavailable):
     """The disk failed. What lies there is uncertain: the storage takes no more until reopened."""
 
 
+class ReadFailed(Unavailable):
+    """The disk does not give out what lies there (an I/O error, a missing permission)."""
+
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -97,3 +101,13 @@ def disk_errors(what: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFull(f"cannot write {what}: {reason}") from error
         raise WriteFailed(f"cannot write {what}: {reason}", outcome="unknown") from error
+
+
+@contextmanager
+def read_errors() -> Iterator[None]:
+    """Turns an ``OSError`` into ``ReadFailed``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ReadFailed(f"cannot read {error.filename or 'the disk'}: {reason}") from error

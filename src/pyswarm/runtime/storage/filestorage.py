@@ -15,7 +15,7 @@ from pyswarm.errors import SwarmError
 from pyswarm.raft.records import HEADER_BYTES, damaged
 from pyswarm.raft.snapshot import Snapshot
 from pyswarm.runtime.storage.disk import DiskThread, SyncTimes
-from pyswarm.runtime.storage.errors import WriteFailed
+from pyswarm.runtime.storage.errors import WriteFailed, read_errors
 from pyswarm.runtime.storage.files import Files, SystemFiles
 from pyswarm.runtime.storage.keys import KeyRing
 from pyswarm.runtime.storage.protocol import Batch, Done, Identity, Recovered
@@ -73,9 +73,13 @@ class FileStorage:
         """Everything that was written, and nothing is changed.
 
         Raises ``DamagedRecords``, ``MissingFile``, ``OtherNode``, ``NewerFormat``, ``WrongDataKey``
-        and ``OSError``.
+        and ``ReadFailed``.
         """
         assert not self._loaded, "a storage is loaded once"
+        with read_errors():
+            return self._load()
+
+    def _load(self) -> Recovered:
         wal = self._wal
         wal.read()
         snapshot = None

@@ -190,6 +190,11 @@ class MemoryDirectory:
         """True if a log was ever written here."""
         return bool(self._logs)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing is ever cut in memory."""
+        return ()
+
     def drop_log(self, done: Done | None = None) -> None:
         """Forget the log: this node is no manager any more."""
         self._logs.clear()
