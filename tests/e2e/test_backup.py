@@ -20,7 +20,7 @@ from pyswarm.model import TaskState
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.backup import DamagedBackup, NotABackup, verify
 from pyswarm.runtime.front.backup import restore
-from pyswarm.runtime.storage import DiskFull, StorageLocked, WrongUnlockKey
+from pyswarm.runtime.storage import DiskFull, StorageLocked, WriteFailed, WrongUnlockKey
 from pyswarm.runtime.storage.files import SystemFiles
 from pyswarm.secretstore import UnlockKey
 from pyswarm.testing import LocalSwarm
@@ -163,11 +163,43 @@ async def test_a_backup_is_not_opened_and_is_checked(tmp_path: Path) -> None:
                 await restore(tmp_path / "copy", tmp_path / "restored")
             assert not (tmp_path / "restored").exists()
             shutil.rmtree(tmp_path / "copy")
-    (tmp_path / "backup" / "backup.json").write_text("{")
-    with pytest.raises(NotABackup):
-        await restore(tmp_path / "backup", tmp_path / "restored")
+    note = tmp_path / "backup" / "backup.json"
+    text = note.read_text()
+    for one in ('"version": ', '"taken_at": ', '"node_id": "'):
+        note.write_text(text.replace(one, one + "1"))
+        with pytest.raises(DamagedBackup, match=r"backup.json is damaged"):
+            await restore(tmp_path / "backup", tmp_path / "restored")
+    for form in ("{", "[]", '{"format": 1, "files": []}'):
+        note.write_text(form)
+        with pytest.raises(NotABackup):
+            await restore(tmp_path / "backup", tmp_path / "restored")
     with pytest.raises(NotABackup):
         await restore(tmp_path, tmp_path / "restored")
+
+
+async def test_what_lies_beside_a_backup_is_left_alone(tmp_path: Path) -> None:
+    """Nor do several that are made at once of one name get into each other's way."""
+    (tmp_path / "backup.part").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    answers: list[object] = []
+    async with one_node() as cluster:
+
+        async def back_up() -> None:
+            try:
+                answers.append(await cluster.backup(tmp_path / "backup"))
+            except AlreadyExists as error:
+                answers.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(back_up)
+        with pytest.raises(AlreadyExists):
+            await cluster.backup(tmp_path / "link")
+        with pytest.raises(WriteFailed, match="cannot write the backup: File name too long"):
+            await cluster.backup(tmp_path / ("x" * 300))
+    assert sorted(type(one).__name__ for one in answers) == ["AlreadyExists"] * 2 + ["Backup"]
+    assert verify(tmp_path / "backup") in answers
+    assert {path.name for path in tmp_path.iterdir()} == {"backup", "backup.part", "link"}
 
 
 async def test_a_backup_that_finds_no_room_leaves_nothing(

@@ -3,8 +3,8 @@
 A *hot* backup is written anew from a running manager's memory: one snapshot of the store, the few
 entries behind it, the node's small state, and keys of its own, wrapped by the swarm's unlock key
 while autolock is on. A *cold* one is a copy of the directory of a stopped manager. Either way
-``backup.json``, written last, names every file with its size and SHA-256; a directory without it is
-no backup (yet).
+``backup.json``, written last, names every file with its size and SHA-256, and ends with one of its
+own; a directory without it is no backup (yet).
 
 All of this blocks: a running node calls it in a thread.
 """
@@ -12,12 +12,14 @@ All of this blocks: a running node calls it in a thread.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import attrs
@@ -86,7 +88,7 @@ class Image:
 
 def write_image(image: Image, target: Path, now: float) -> Backup:
     """A hot backup at ``target``. Raises ``AlreadyExists``, ``DiskFull`` and ``WriteFailed``."""
-    with _made(target) as path:
+    with made(target, "the backup") as path:
         directory = FileDirectory.open(path, unlock_key=image.unlock_key, deliver=lambda job: job())
         try:
             blobs = {**image.blobs, RECORD: image.record.to_bytes()}
@@ -110,7 +112,7 @@ def copy_stopped(state_dir: Path, target: Path, now: float) -> Backup:
         raise FailedPrecondition(f"{state_dir} holds no manager")
     lock = hold(state_dir / LOCK)
     try:
-        with _made(target) as path, disk_errors("the backup"):
+        with made(target, "the backup") as path, disk_errors("the backup"):
             copy_files(state_dir, path)
             return _noted(path, target, None, 0, now)
     finally:
@@ -133,14 +135,16 @@ def verify(path: Path) -> Backup:
 
 
 def read_note(path: Path) -> Backup:
-    """What the backup at ``path`` says of itself, unchecked. Raises ``NotABackup``,
-    ``NewerFormat``."""
+    """What the backup at ``path`` says of itself, its other files unchecked. Raises
+    ``NotABackup``, ``DamagedBackup`` and ``NewerFormat``."""
     try:
         form: dict[str, Any] = json.loads((path / NOTE).read_bytes())
         if form["format"] > FORMAT:
             raise NewerFormat(
                 f"the backup is in format {form['format']}; this version reads up to {FORMAT}"
             )
+        if form.pop("sha256") != _checksum(form):
+            raise DamagedBackup(f"{NOTE} is damaged in the backup", details={"file": NOTE})
         return Backup(
             path=path,
             version=form["version"],
@@ -150,7 +154,7 @@ def read_note(path: Path) -> Backup:
             locked=form["locked"],
             files={name: (size, digest) for name, (size, digest) in form["files"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise NotABackup(
             f"{path} is not a whole backup", hint="`pyswarm backup` and cluster.backup() make one"
         ) from problem
@@ -180,22 +184,38 @@ def _parts(directory: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _made(target: Path) -> Iterator[Path]:
-    """A directory beside ``target`` that takes its name at the end, or goes."""
-    if target.exists():
-        raise AlreadyExists(f"{target} exists already")
-    path = target.with_name(target.name + ".part")
+def made(target: Path, what: str) -> Iterator[Path]:
+    """A directory beside ``target`` that takes its name at the end, or goes. Raises
+    ``AlreadyExists``, ``DiskFull`` and ``WriteFailed``."""
+    check_free(target)
     files = SystemFiles()
+    with disk_errors(what):
+        files.make_directory(target.parent)
+        # Of a name of its own: others may make the same target, or have something there.
+        path = Path(mkdtemp(".part", target.name + ".", target.parent))
     try:
-        with disk_errors("the backup"):
-            shutil.rmtree(path, ignore_errors=True)
-            files.make_directory(path)
         yield path
-        with disk_errors("the backup"):
-            path.rename(target)
+        with disk_errors(what):
+            _rename(path, target)
             files.sync_directory(target.parent)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def check_free(path: Path) -> None:
+    """Nothing is ever written over. Raises ``AlreadyExists``."""
+    if os.path.lexists(path):
+        raise AlreadyExists(f"{path} exists already")
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Unless somebody else was faster."""
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            check_free(target)
         raise
 
 
@@ -217,9 +237,15 @@ def _noted(path: Path, target: Path, record: NodeRecord | None, version: int, no
         )
         form = {"format": FORMAT, **attrs.asdict(backup, recurse=False)}
         del form["path"]
+        form["sha256"] = _checksum(form)
         text = json.dumps(form, indent=2)
         replace_file(SystemFiles(), path / NOTE, text.encode())
     return backup
+
+
+def _checksum(form: Mapping[str, Any]) -> str:
+    """Of what the note says."""
+    return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

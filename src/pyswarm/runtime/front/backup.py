@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
-from pyswarm.errors import AlreadyExists, FailedPrecondition, Unavailable
+from pyswarm.errors import FailedPrecondition, Unavailable
 from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.node.record import RECORD
 from pyswarm.node.snapshots import SnapshotTaker
 from pyswarm.raft import HardState
-from pyswarm.runtime.backup import NOTE, Image, copy_files, verify, write_image
+from pyswarm.runtime.backup import NOTE, Image, check_free, copy_files, made, verify, write_image
 from pyswarm.runtime.backup import Backup as Backup
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import open_disk
@@ -24,7 +23,6 @@ from pyswarm.runtime.front.recovery import Resuming, make_new_cluster
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.storage import StateDirectory
 from pyswarm.runtime.storage.errors import disk_errors
-from pyswarm.runtime.storage.files import SystemFiles
 from pyswarm.runtime.tls import TlsEndpoint
 from pyswarm.runtime.tls.credentials import BLOB
 from pyswarm.secretstore import UnlockKey
@@ -101,25 +99,10 @@ async def restore(
     """
     check_free(state_dir)
     check_source(source)
-    part = state_dir.with_name(state_dir.name + ".part")
-    try:
+    with made(state_dir, "the state directory") as part:
         with disk_errors("the state directory"):
-            shutil.rmtree(part, ignore_errors=True)
             copy_files(source, part)
-        node_id = await begin_anew(part, Resuming(unlock_key, True), advertise_addr)
-        with disk_errors("the state directory"):
-            part.rename(state_dir)
-            SystemFiles().sync_directory(state_dir.parent)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return node_id
-
-
-def check_free(path: Path) -> None:
-    """Nothing is ever written over."""
-    if path.exists():
-        raise AlreadyExists(f"{path} exists already")
+        return await begin_anew(part, Resuming(unlock_key, True), advertise_addr)
 
 
 def check_source(source: Path) -> None:
