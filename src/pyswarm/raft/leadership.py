@@ -135,10 +135,21 @@ def best_heir(s: State) -> MemberID | None:
     return max(heirs, key=lambda p: (p.match, -p.id)).id if heirs else None
 
 
+def not_leader(s: State) -> Unavailable:
+    """How what only a leader does is refused elsewhere: with the leader's name, if it is known."""
+    details = {"leader": s.leader}
+    if s.leader is None:
+        text = "raft: this member is not the leader, and knows of none"
+        return Unavailable(text, hint="retry after the election", details=details)
+    return Unavailable(
+        f"raft: this member is not the leader: member {s.leader} is", details=details
+    )
+
+
 def transfer_leadership(s: State, to: MemberID | None) -> None:
     """Begins to hand over; see ``Replica.transfer_leadership``."""
     if s.role is not Role.LEADER:
-        raise Unavailable("raft: only the leader can transfer leadership")
+        raise not_leader(s)
     to = best_heir(s) if to is None else to
     if to is None:
         raise FailedPrecondition("raft: no other voting member is reachable")

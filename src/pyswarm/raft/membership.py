@@ -24,7 +24,7 @@ from pyswarm.raft.configuration import (
     encode_configuration,
 )
 from pyswarm.raft.entry import EntryKind, MemberID
-from pyswarm.raft.leadership import active_members, append
+from pyswarm.raft.leadership import active_members, append, not_leader
 from pyswarm.raft.progress import Progress
 from pyswarm.raft.role import Role
 from pyswarm.raft.state import State
@@ -49,7 +49,7 @@ def propose_membership(s: State, change: MembershipChange) -> int:
 def check_open(s: State) -> None:
     """Raises unless a change may begin now."""
     if s.role is not Role.LEADER:
-        raise Unavailable("raft: this member is not the leader")
+        raise not_leader(s)
     if s.transferee is not None:
         raise Unavailable("raft: leadership is being transferred", hint="retry")
     if s.log.commit_index < s.noop_index:

@@ -217,14 +217,14 @@ class Replica:
         """Appends a command to the log; returns its index. It is committed once it comes back in
         ``Ready.committed`` with this index and the current term.
 
-        Raises ``Unavailable`` unless this member leads and is not handing over,
-        ``ResourceExhausted`` while too much is uncommitted, ``InvalidArgument`` if it is too large
-        or no bytes.
+        Raises ``Unavailable`` unless this member leads (``details["leader"]`` says who does) and is
+        not handing over, ``ResourceExhausted`` while too much is uncommitted, ``InvalidArgument``
+        if it is too large or no bytes.
         """
         s = self._s
         size = len(check_command(data))
         if s.role is not Role.LEADER:
-            raise Unavailable("raft: this member is not the leader")
+            raise leadership.not_leader(s)
         if s.transferee is not None:
             raise Unavailable("raft: leadership is being transferred", hint="retry")
         waiting = s.log.uncommitted_bytes

@@ -191,7 +191,8 @@ class RaftNode:
         """Change the membership, on the leader; the ``Configuration`` once it is committed.
 
         A learner that is to vote is given ``timeout`` seconds to catch up with the log. Raises
-        ``Unavailable`` and what ``Replica.propose_membership`` raises.
+        ``Unavailable`` (on another member, after as long: ``details["leader"]`` says who leads) and
+        what ``Replica.propose_membership`` raises.
         """
         check_address(change)
         with trio.move_on_after(timeout):

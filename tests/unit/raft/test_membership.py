@@ -121,6 +121,22 @@ def test_a_change_is_in_effect_once_appended() -> None:
     assert cluster[1].status().configuration_index == index
 
 
+def test_who_does_not_lead_says_who_does() -> None:
+    cluster = LocalRaft(3)
+    refused = (
+        lambda: cluster[2].propose_membership(AddMember(b"address")),
+        lambda: cluster[2].propose(b"x"),
+        cluster[2].transfer_leadership,
+    )
+    for leader, text in ((None, "is not the leader, and knows of none"), (3, "member 3 is$")):
+        if leader is not None:
+            cluster.elect(leader)
+        for ask in refused:
+            with pytest.raises(Unavailable, match=text) as caught:
+                ask()
+            assert caught.value.details == {"leader": leader, "outcome": "not_applied"}
+
+
 def test_one_change_at_a_time() -> None:
     cluster = LocalRaft(3)
     cluster.elect(1)
