@@ -14,7 +14,7 @@ from pyswarm.env import Rng
 from pyswarm.model import Role
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
-from pyswarm.runtime.storage.errors import StorageLocked, WrongUnlockKey
+from pyswarm.runtime.storage.errors import DamagedRecords, MissingFile, ReadFailed, StorageLocked
 from pyswarm.runtime.tls.credentials import BLOB, Credentials
 from pyswarm.runtime.tls.keyfiles import (
     CERTIFICATE,
@@ -129,7 +129,7 @@ async def test_a_crash_between_the_key_and_the_data_keys(tmp_path: Path) -> None
     (place / NEXT_KEY).write_bytes(before)  # a key that never came to count
     assert disk.certificates.load() == ONE
     (place / KEY).write_bytes(before)
-    with pytest.raises(WrongUnlockKey):
+    with pytest.raises(DamagedRecords, match=r"swarm-node.key is damaged"):
         disk.certificates.load()
     (place / KEY).write_bytes(ONE.key_pem)  # still in clear, though the data keys are not
     assert disk.certificates.load() == ONE
@@ -149,6 +149,30 @@ async def test_a_crash_between_the_key_and_its_certificate(tmp_path: Path) -> No
     (place / NEXT_CERTIFICATE).unlink()
     with pytest.raises(InvalidCertificate, match="is not the key of"):
         disk.certificates.load()
+    await disk.aclose()
+
+
+@pytest.mark.parametrize("name", [KEY, CERTIFICATE, ROOT])
+async def test_files_that_are_missing_damaged_or_unreadable(tmp_path: Path, name: str) -> None:
+    disk = opened(tmp_path)
+    disk.certificates.put(ONE)
+    await disk.wrap_keys(FIRST, 5)
+    place = tmp_path / "certificates" / name
+    text = place.read_bytes()
+    place.unlink()
+    with pytest.raises(MissingFile, match=f"{name} is missing"):
+        disk.certificates.load()
+    for damage in (b"", text[:100], text[:100] + b"\0" + text[101:]):
+        place.write_bytes(damage)
+        with pytest.raises((DamagedRecords, InvalidCertificate)):
+            disk.certificates.load()
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(ReadFailed, match=f"cannot read .*/{name}: Is a directory"):
+        disk.certificates.load()
+    place.rmdir()
+    place.write_bytes(text)
+    assert disk.certificates.load() == ONE
     await disk.aclose()
 
 

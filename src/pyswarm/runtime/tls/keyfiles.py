@@ -31,8 +31,9 @@ from pyswarm.ca.certificate import load_bundle
 from pyswarm.ca.errors import InvalidCertificate
 from pyswarm.ca.keys import load_key, lock_key, public_der, public_key_of, unlock_key
 from pyswarm.errors import Unauthenticated
+from pyswarm.raft.records import damaged
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory, StateDirectory
-from pyswarm.runtime.storage.errors import WrongUnlockKey, disk_errors
+from pyswarm.runtime.storage.errors import MissingFile, disk_errors, read_errors
 from pyswarm.runtime.storage.files import SystemFiles, remove_file, replace_file
 from pyswarm.runtime.tls.credentials import BLOB, Credentials
 from pyswarm.secretstore import UnlockKey
@@ -125,18 +126,27 @@ class CertificateFiles:
     # -- reading
 
     def load(self) -> Credentials | None:
-        """Raises ``WrongUnlockKey`` and ``InvalidCertificate``."""
-        if not (self.path / KEY).exists():
-            return self._taken_over()
-        key = self._read_key()
-        found = Credentials(key, self._fitting(key), self._read(ROOT), self._read(COMING))
+        """Raises ``MissingFile``, ``DamagedRecords``, ``InvalidCertificate``, ``ReadFailed``,
+        ``DiskFull`` and ``WriteFailed``."""
+        with read_errors():
+            names = self._files.list(self.path)
+            if KEY not in names:
+                return self._taken_over(was_here=CERTIFICATE in names)
+            for name in (ROOT, CERTIFICATE):
+                if name not in names and f".{name}" not in names:
+                    raise MissingFile(name)
+            key = self._read_key()
+            found = Credentials(key, self._fitting(key), self._read(ROOT), self._read(COMING))
+            load_bundle(found.root_pem)
         self._key_pem = key
         return found
 
-    def _taken_over(self) -> Credentials | None:
+    def _taken_over(self, *, was_here: bool) -> Credentials | None:
         """A backup of a running node holds them as a record of its small state."""
         blob = self._state.load(BLOB)
         if blob is None:
+            if was_here:  # it is written last
+                raise MissingFile(KEY)
             return None
         credentials = Credentials.from_bytes(blob)
         self.put(credentials)
@@ -157,12 +167,15 @@ class CertificateFiles:
             text = self._read(NEXT_KEY)
             key = _opened(text, kek)
             if key is None:
-                raise WrongUnlockKey
-            self._rename(NEXT_KEY, KEY)
+                raise damaged(KEY, 0, "what opens the data keys does not open it")
+            with disk_errors(WHAT):
+                self._rename(NEXT_KEY, KEY)
         elif kek is not None and b"ENCRYPTED" not in text:
             self.was_laid_open = True
-            self._write_key(key, kek, KEY)
-        remove_file(self._files, self.path / NEXT_KEY)
+            with disk_errors(WHAT):
+                self._write_key(key, kek, KEY)
+        with disk_errors(WHAT):
+            remove_file(self._files, self.path / NEXT_KEY)
         self.was_laid_open |= LAID_OPEN.encode() in text
         return key
 
