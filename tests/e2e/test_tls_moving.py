@@ -91,7 +91,7 @@ async def test_a_host_that_lost_its_address(
             old = worker.addr
         with monkeypatch.context() as patched:
             patched.setattr(addresses, "_is_own", lambda host: host == "127.0.0.9")
-            patched.setattr(addresses, "system_addresses", lambda: [("eth0", "127.0.0.9")])
+            patched.setattr(addresses, "system_addresses", lambda version: [("eth0", "127.0.0.9")])
             for listen in ("0.0.0.0:" + old.rpartition(":")[2], None):
                 async with opened(tmp_path / "w", listen_addr=listen) as worker:
                     assert worker.addr == "127.0.0.9:" + old.rpartition(":")[2]

@@ -7,16 +7,13 @@ address that this system has; with several, someone must choose. Sentences are D
 
 from __future__ import annotations
 
-import array
-import fcntl
 import ipaddress
 import socket
-import struct
-import sys
 
 import attrs
 
 from pyswarm.errors import InvalidArgument
+from pyswarm.runtime.tls.interfaces import interfaces
 
 DEFAULT_PORT = 2377
 DEFAULT_LISTEN = f"0.0.0.0:{DEFAULT_PORT}"
@@ -30,8 +27,6 @@ BAD_DATA_PATH = (
     "data path address must be a non-zero IP address or network interface (without a port number)"
 )
 NO_ADDRESS = "could not find the system's IP address"
-_SIOCGIFADDR = 0x8915
-_INTERFACE_NAME_BYTES = 256
 
 
 @attrs.frozen
@@ -78,9 +73,9 @@ def advertise_address(text: str | None, listen: Address, preferred: str | None =
     if text is not None:
         try:
             address = split(text, listen.port)
-            address = attrs.evolve(address, host=_resolve(address.host, BAD_ADVERTISE))
         except InvalidArgument:
             raise InvalidArgument(BAD_ADVERTISE) from None
+        address = attrs.evolve(address, host=_resolve(address.host, BAD_ADVERTISE))
         if address.is_any or not address.port:
             raise InvalidArgument(BAD_ADVERTISE)
         return address
@@ -88,7 +83,7 @@ def advertise_address(text: str | None, listen: Address, preferred: str | None =
         return listen
     if preferred is not None:
         return split(preferred)
-    return Address(_only_address(system_addresses()), listen.port)
+    return Address(_only_address(system_addresses(_version(listen.host))), listen.port)
 
 
 def is_here(text: str) -> bool:
@@ -103,7 +98,8 @@ def moved_address(text: str) -> str:
     if is_here(text):
         return text
     try:
-        return str(Address(_only_address(system_addresses()), split(text).port))
+        old = split(text)
+        return str(Address(_only_address(system_addresses(_version(old.host))), old.port))
     except InvalidArgument:
         return text
 
@@ -141,10 +137,20 @@ def _resolve(host: str, sentence: str) -> str:
         return str(ipaddress.ip_address(host))
     except ValueError:
         pass
-    address = interface_address(host)
-    if address is None:
+    named = next((one for one in interfaces() if one.name == host), None)
+    if named is None:
         raise InvalidArgument(sentence)
-    return address
+    usable = named.usable(4) or named.usable(6)
+    if not usable:
+        raise InvalidArgument(f"interface {host} has no usable IPv4 or IPv6 address")
+    if len(usable) > 1:
+        raise InvalidArgument(
+            f"interface {host} has more than one IPv{_version(usable[0])} address "
+            f"({usable[0]} and {usable[1]})",
+            hint="name the address instead of the interface",
+            details={"candidates": list(usable)},
+        )
+    return usable[0]
 
 
 def _is_own(host: str) -> bool:
@@ -157,27 +163,19 @@ def _is_own(host: str) -> bool:
     return True
 
 
-def system_addresses() -> list[tuple[str, str]]:
-    """(interface, IPv4 address) of each interface but the loopback, in order."""
-    found = []
-    for _, name in socket.if_nameindex():
-        address = interface_address(name)
-        if address is not None and not ipaddress.ip_address(address).is_loopback:
-            found.append((name, address))
-    return found
+def system_addresses(version: int = 4) -> list[tuple[str, str]]:
+    """(interface, address of IP ``version``): where others may find this system, in order.
+
+    As Docker does, devices go before what is made of software (bridges to containers above all),
+    which counts where no device has an address: a container's own interface is such a one.
+    """
+    up = [one for one in interfaces() if one.is_up and not one.is_loopback]
+    devices = [one for one in up if not one.kind and one.usable(version)]
+    return [(one.name, address) for one in devices or up for address in one.usable(version)]
 
 
-def interface_address(name: str) -> str | None:
-    """The IPv4 address of a network interface, if it is one and has one."""
-    if not sys.platform.startswith("linux") or len(name) > 15:
-        return None
-    request = array.array("B", struct.pack(f"{_INTERFACE_NAME_BYTES}s", name.encode()))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-        except OSError:
-            return None
-    return socket.inet_ntoa(request[20:24].tobytes())
+def _version(host: str) -> int:
+    return ipaddress.ip_address(host).version
 
 
 def _quoted(text: str) -> str:
