@@ -30,7 +30,7 @@ from pyswarm.model.specs import (
     VolumeSpec,
 )
 from pyswarm.model.states import NodeState, Role, TaskOrigin, TaskState, UpdateState
-from pyswarm.model.value import trusted_value, value
+from pyswarm.model.value import numbered, trusted_value, value
 
 UNHEALTHY = "unhealthy"
 """The status message of a running task whose health check has failed: it is being ended."""
@@ -314,7 +314,7 @@ class Certificate:
 
     role: Role
     cn: str = ""
-    status: str = "issued"
+    status: str = attrs.field(default="issued", metadata=numbered(3))
 
 
 @value
@@ -444,13 +444,13 @@ class Swarm:
     network_keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     network_key_clock: int = 0
     revoked: tuple[RevokedCertificate, ...] = ()
-    certificates_until: float = 0.0
-    """When the last certificate has expired that was issued before certificates became shorter."""
     default_addr_pools: tuple[str, ...] = ("10.0.0.0/8",)
     subnet_size: int = 24
     data_path_port: int = 4789
     fips: bool = False
     format: int = 1
+    certificates_until: float = 0.0
+    """When the last certificate has expired that was issued before certificates became shorter."""
 
 
 @value

@@ -63,6 +63,11 @@ def at_least(limit: int, sentence: str = "") -> dict[str, Any]:
     return {"at_least": limit, "sentence": sentence}
 
 
+def numbered(number: int) -> dict[str, Any]:
+    """Metadata: the number that stands for the field on disks, since others before it are gone."""
+    return {"number": number}
+
+
 def _prepare(cls: type[T], *, checked: bool) -> type[T]:
     def first_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init = _constructor(cls, checked)

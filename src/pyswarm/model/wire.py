@@ -4,7 +4,8 @@ For each class an encoder, a decoder and a comparer are generated from the annot
 used, as straight-line code. A value becomes a dict: position of the field in its class → content.
 Enums become their value, tuples lists, labels dicts, nested values dicts, and a value of a union
 ``[name of the class, dict]``. So fields may be added at the end of a class and old data still
-reads; a field or class that this version does not know is refused by name.
+reads; where one was removed, the next says its number (:func:`~pyswarm.model.value.numbered`). A
+field or class that this version does not know is refused by name.
 
 There are two decoders. The *checked* one runs the constructor: for what comes from another node.
 The *trusted* one builds on the mutable twin: for our own log and snapshots, which are sealed and
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from sys import intern
 from typing import Any, TypeVar
@@ -82,7 +83,7 @@ _setters: dict[tuple[type, Names], dict[int, tuple[str, Function | None]]] = {}
 
 def field_number(cls: type, name: str) -> int:
     """The number that stands for a field."""
-    return [field.name for field in attrs.fields(cls)].index(name)
+    return {field.name: number for number, field in _counted(cls)}[name]
 
 
 def encoder_of(cls: type, apart: Names = ()) -> Function:
@@ -134,7 +135,7 @@ def _make_differ(cls: Any, apart: Names) -> Function:
 def _make_decoder(cls: Any, trusted: bool, apart: Names) -> Function:
     numbered = _numbered(cls)
     by_twin = trusted and "__weakref__" not in cls.__slots__
-    scope: dict[str, Any] = {"Class": cls, "known": frozenset(range(len(numbered)))}
+    scope: dict[str, Any] = {"Class": cls, "known": frozenset(n for n, _, _ in numbered)}
     scope |= {"Twin": twin_of(cls) if by_twin else None, "refuse": _refuse_field}
     lines = ["def decode(d):", "    if not d.keys() <= known: refuse(Class, d)"]
     lines += ["    o = Twin()"] if by_twin else []
@@ -151,7 +152,7 @@ def _make_decoder(cls: Any, trusted: bool, apart: Names) -> Function:
     if by_twin:
         lines += ["    o.__class__ = Class", "    return o"]
     else:
-        lines.append(f"    return Class({', '.join(f'v{n}' for n in range(len(numbered)))})")
+        lines.append(f"    return Class({', '.join(f'v{n}' for n, _, _ in numbered)})")
     function = _decoders[cls, trusted, apart] = _compile(lines, scope, "decode")
     return function
 
@@ -170,7 +171,14 @@ def _make_setters(cls: Any, apart: Names) -> dict[int, tuple[str, Function | Non
 def _numbered(cls: Any) -> list[tuple[int, Any, Any]]:
     """Number, attribute and annotation of each field."""
     hints = typing.get_type_hints(cls)
-    return [(number, field, hints[field.name]) for number, field in enumerate(attrs.fields(cls))]
+    return [(number, field, hints[field.name]) for number, field in _counted(cls)]
+
+
+def _counted(cls: type) -> Iterator[tuple[int, Any]]:
+    number = -1
+    for field in attrs.fields(cls):
+        number = field.metadata.get("number", number + 1)
+        yield number, field
 
 
 def _compile(lines: list[str], scope: dict[str, Any], name: str) -> Function:
@@ -188,7 +196,8 @@ def _call(scope: dict[str, Any], name: str, function: Function | None, content: 
 
 
 def _refuse_field(cls: type, data: Mapping[Any, Any]) -> None:
-    unknown = [number for number in data if number not in range(len(attrs.fields(cls)))]
+    known = [number for number, _ in _counted(cls)]
+    unknown = [number for number in data if number not in known]
     raise InvalidArgument(
         f"{cls.__name__}: unknown field {unknown[0]!r}",
         hint="this was written by a newer version of pyswarm",
