@@ -230,8 +230,7 @@ class _Connection:
         if request.method == b"CONNECT":
             await self._refuse(400, "this is no proxy")
             return False
-        if self._is_timed:
-            self._take_time()
+        self._take_time()
         method, target = request.method.decode(), request.target.decode()
         headers = {
             name.decode("ascii").lower(): text.decode("latin-1")

@@ -278,6 +278,19 @@ def test_a_handler_may_take_its_time() -> None:
     assert json.loads(answer.body) == "done"
 
 
+def test_a_handler_has_all_of_its_time_on_a_connection_that_idled() -> None:
+    async def slow(*_: Any) -> Response:
+        await trio.sleep(http.IDLE_TIMEOUT_S * 0.9)
+        return json_answer("done")
+
+    async def talk(stream: Any) -> None:
+        await trio.sleep(http.IDLE_TIMEOUT_S * 0.9)
+        await stream.send_all(GET)
+        assert b"done" in await stream.receive_some(65536)
+
+    serve(talk, slow)
+
+
 # -- streams
 
 
