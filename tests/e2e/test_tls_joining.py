@@ -54,6 +54,26 @@ async def test_through_a_follower() -> None:
             assert len(await founder.nodes.list()) == 3
 
 
+async def test_a_manager_joins_a_swarm_of_five_megabytes() -> None:
+    """Docker's managers could not join one of more than 4 MB: the snapshot was one message."""
+    number, size = 13, 400_000
+    async with founded() as founder:
+        await founder.update(snapshot_interval=number, log_entries_for_slow_followers=0)
+        for one in range(number):
+            await founder.configs.create(f"c{one}", bytes([one]) * size)
+
+        async def stands_in_a_snapshot() -> bool:
+            log = (await founder.status()).log
+            return log is not None and log.first_index > number
+
+        await until(stands_in_a_snapshot)
+        async with joined(founder.addr, await founder.join_token("manager")) as manager:
+            log = (await manager.status()).log
+            assert log is not None and log.voters == 2 and log.snapshot_index >= number
+            found = manager._member.node.store.configs()
+            assert [len(one.payload.ciphertext) > size for one in found] == [True] * number
+
+
 async def test_a_worker_gets_no_token_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its address is that of a member; a manager's token is not shown there."""
     monkeypatch.setattr(joining, "JOIN_TIMEOUT_S", 0.5)
