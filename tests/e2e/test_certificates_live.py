@@ -22,7 +22,8 @@ from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.front import Converged
 from pyswarm.runtime.front.fips import FipsRequired
 from pyswarm.runtime.front.places import CertificateExpired
-from pyswarm.runtime.tls import Credentials, SigningRequest
+from pyswarm.runtime.tls import Credentials, SigningRequest, joining
+from pyswarm.runtime.tls.exchange import JoinWanted
 from swarms import WAIT_S, executor, sleeper, until
 
 
@@ -116,9 +117,21 @@ async def test_one_that_waits_for_a_node_that_is_down(tmp_path: Path) -> None:
         progress = await founder.ca_rotation()
         assert not progress.is_done
         assert progress.cert == root.cert_pem
+        await joins_meanwhile(founder, own, root.cert_pem)
         async with Cluster.open(tmp_path / "worker", network=TlsNetwork(), executor=executor()):
             await until(lambda: is_done(founder), 2 * WAIT_S)
         assert (await founder.swarm()).root_ca.cert == root.cert_pem
+
+
+async def joins_meanwhile(founder: Cluster, root: bytes, coming: bytes) -> None:
+    """A new member trusts the next root before it has heard of its session: that may come to be
+    after the former root was dropped."""
+    token = await founder.join_token("worker")
+    key, csr = joining.new_request()
+    wanted = JoinWanted("late", token, "127.0.0.3:1", NodeDescription(hostname="late"), csr)
+    given, made = await joining.join([founder.addr], root, wanted, key)
+    assert (made.root_pem, made.coming_pem) == (root, coming)
+    await (await founder.nodes.get(given.node_id)).remove(force=True)
 
 
 async def is_done(cluster: Cluster) -> bool:

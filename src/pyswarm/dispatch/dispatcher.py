@@ -340,9 +340,8 @@ def trust_of(view: Reader) -> Trust:
     """What nodes must know to recognise their peers."""
     if not view.has_swarm:
         return Trust()
-    root = view.swarm.root_ca
-    coming = root.rotation.cert if root.rotation is not None else b""
-    return Trust(root.cert, coming, tuple([one.node_id for one in view.swarm.revoked]))
+    removed = tuple([one.node_id for one in view.swarm.revoked])
+    return Trust(*view.swarm.root_ca.trusted, removed)
 
 
 def _silence(node: Node) -> str:

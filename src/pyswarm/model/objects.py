@@ -406,6 +406,11 @@ class RootCAState:
         signer = self.rotation or self
         return TLSInfo(self.cert, signer.issuer_subject, signer.issuer_public_key)
 
+    @property
+    def trusted(self) -> tuple[bytes, bytes]:
+        """The certificates to trust now: the root's, and the coming one's or nothing."""
+        return self.cert, self.rotation.cert if self.rotation is not None else b""
+
     def has_signed(self, tls: TLSInfo | None) -> bool:
         """Whether a node that reports ``tls`` has a certificate of who signs now."""
         wanted = self.tls

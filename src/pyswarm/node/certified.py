@@ -32,8 +32,19 @@ def needs_another(node: Node, role: Role, *, is_outdated: bool) -> bool:
     return role_for(node) is not role or (is_asked and is_outdated)
 
 
-def may_adopt(machine: NodeMachine, role: Role) -> bool:
-    """Whether a certificate of this ``role`` that has just come is still one to show. One as a
-    worker is not where the node got a seat while it was made: its vote would be counted on, and
-    heard by nobody; without a leader it would get no other certificate."""
-    return role is Role.MANAGER or machine.manager is None
+def objection(
+    machine: NodeMachine, role: Role, given: tuple[bytes, bytes], trusted: tuple[bytes, bytes]
+) -> str | None:
+    """Why a certificate of this ``role`` that was ``given`` among these roots (the swarm's, and the
+    coming one) is not one to show; None if it is. If not the node asks again.
+
+    - As a worker, where the node got a seat while it was asked for: its vote would be counted on,
+      and heard by nobody; without a leader it would get no other certificate.
+    - While the node trusts other roots. Whoever shows a certificate of the next root is not waited
+      for any more, and must know that root when it alone is left.
+    """
+    if role is not Role.MANAGER and machine.manager is not None:
+        return "the node got a seat while it was given a certificate as a worker"
+    if given != trusted:
+        return "the swarm's roots are not yet, or no more, those that the node was told to trust"
+    return None

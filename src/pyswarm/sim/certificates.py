@@ -20,7 +20,7 @@ from pyswarm.errors import SwarmError
 from pyswarm.model import Identity, Role, RootCAState, RootRotation, TLSInfo
 from pyswarm.model.session import Trust
 from pyswarm.node import FromExecutor
-from pyswarm.node.certified import may_adopt, needs_another, own_node, role_for
+from pyswarm.node.certified import needs_another, objection, own_node, role_for
 from pyswarm.sim.world import EPOCH_S, Host, World
 from pyswarm.store import Store
 
@@ -37,9 +37,10 @@ EXTERNAL_FAILS = 0.2
 
 @attrs.frozen
 class Certificate:
-    """``proofs``: the roots that it leads to. Dates are seconds since the epoch."""
+    """``roots``: the swarm's when it was signed; it leads to both. Dates are seconds since the
+    epoch."""
 
-    proofs: tuple[bytes, ...]
+    roots: tuple[bytes, bytes]
     issuer: TLSInfo
     role: Role
     not_before: float
@@ -131,7 +132,8 @@ class Certificates:
         certificate = self._issue(host, root, role, expiry_s)
         renewal = Renewal(self._rng.child(f"renewal {host.name} {host.incarnation}"))
         renewal.issued(certificate.not_before, certificate.not_after)
-        self._holders[host.name] = Holder(certificate, Trust(root.cert), renewal, host.life + 1)
+        trust = Trust(*certificate.roots)
+        self._holders[host.name] = Holder(certificate, trust, renewal, host.life + 1)
         if not looks_already:
             self._look(host)
 
@@ -148,7 +150,7 @@ class Certificates:
         if mine is None or theirs is None:
             return True  # it joins just now
         certificate, trusted = theirs.certificate, (mine.trust.root, mine.trust.coming)
-        is_known = any(proof and proof in trusted for proof in certificate.proofs)
+        is_known = any(root and root in trusted for root in certificate.roots)
         is_valid = certificate.not_before <= self._now(host) <= certificate.not_after
         if is_valid and not is_known:
             self.strangers[host.name, sender.name] = self._world.now
@@ -236,8 +238,7 @@ class Certificates:
             if holder.question != number or holder.life != host.life:
                 return
             holder.question += 1
-            machine = host.machine
-            if machine is None or certificate is None or not may_adopt(machine, certificate.role):
+            if certificate is None or not self._may_adopt(host, holder, certificate):
                 self._ask(host, holder, others, forced)
             else:
                 holder.is_asking = False
@@ -247,6 +248,13 @@ class Certificates:
 
         self._world.at(ANSWER_S, lambda: received(None))
         self._have_signed(host, first, received)
+
+    @staticmethod
+    def _may_adopt(host: Host, holder: Holder, certificate: Certificate) -> bool:
+        trusted = holder.trust.root, holder.trust.coming
+        return host.machine is not None and not objection(
+            host.machine, certificate.role, certificate.roots, trusted
+        )
 
     # -- each manager's registrar
 
@@ -292,9 +300,8 @@ class Certificates:
             self._world.at(takes, lambda: reply(None if fails else certificate))
 
     def _issue(self, host: Host, root: RootCAState, role: Role, expiry_s: float) -> Certificate:
-        crossed = (root.rotation.cert, root.cert) if root.rotation is not None else (root.cert,)
         now = self._now(host)
-        return Certificate(crossed, root.tls, role, now - BACKDATE_S, now + expiry_s)
+        return Certificate(root.trusted, root.tls, role, now - BACKDATE_S, now + expiry_s)
 
     def _know_each_other(self, one: Host, other: Host) -> bool:
         return self.believes(one, other) and self.believes(other, one)

@@ -271,8 +271,8 @@ class CertificateWorkload(MemberWorkload):
                 continue
             if (holder.trust.root, holder.trust.coming) != (root.cert, b""):
                 found.append(f"{host.name} trusts {holder.trust}")
-            if root.cert not in holder.certificate.proofs:
-                found.append(f"{host.name} has a certificate of {holder.certificate.proofs}")
+            if root.cert not in holder.certificate.roots:
+                found.append(f"{host.name} has a certificate of {holder.certificate.roots}")
             if holder.certificate.role is not role_for(node):
                 found.append(f"{host.name} has a certificate as {holder.certificate.role}")
         return found

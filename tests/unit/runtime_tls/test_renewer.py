@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import trio
 
+from pyswarm.ca import RootCA
 from pyswarm.errors import Unavailable
 from pyswarm.model import Identity, Role
-from pyswarm.model.session import ManagerAddress
+from pyswarm.model.session import ManagerAddress, Trust
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.storage import MemoryDirectory
 from pyswarm.runtime.tls.exchange import CertificateGiven, CertificateWanted
@@ -40,22 +41,22 @@ class Member(Peer):
         self.taps[type(message)](identity, addr, message)
 
 
-async def answer(signer: Peer, member: Member, role: Role) -> None:
-    """Sign the question that has just come."""
-    await until(lambda: bool(signer.heard))
-    _, _, wanted = signer.heard.pop()
-    assert isinstance(wanted, CertificateWanted)
-    chain = ROOT.sign(wanted.csr, Identity(member.node_id, role, "swarm"), NOW)
-    assert signer.say(member, CertificateGiven(wanted.number, chain, ROOT.cert_pem))
-
-
-async def renewed(signer: Peer, member: Member, role: Role, *, seat: object) -> None:
-    """One renewal; the node has this ``seat`` by the time that it is answered."""
+async def renewed(
+    signer: Peer, member: Member, role: Role, *, seat: object = None, coming: RootCA | None = None
+) -> None:
+    """One renewal. The node has this ``seat`` by the time that it is answered; ``coming`` takes the
+    place of the swarm's root just then."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(member.renewer.renew)
         await until(lambda: bool(signer.heard))
         member.machine.manager = seat
-        await answer(signer, member, role)
+        _, _, wanted = signer.heard.pop()
+        assert isinstance(wanted, CertificateWanted)
+        signing = ROOT.rotate(NOW, to=coming).signer if coming is not None else ROOT
+        pem = coming.cert_pem if coming is not None else b""
+        chain = signing.sign(wanted.csr, Identity(member.node_id, role, "swarm"), NOW)
+        given = CertificateGiven(wanted.number, chain, ROOT.cert_pem, coming=pem)
+        assert signer.say(member, given)
 
 
 async def test_a_demoted_node_shows_its_certificate_as_a_worker() -> None:
@@ -91,3 +92,19 @@ async def test_the_certificate_of_a_manager_is_right_with_a_seat_and_without() -
                 assert member.door.identity.role is Role.MANAGER
                 assert member.store.load() == member.door.credentials != former
                 former = member.door.credentials
+
+
+async def test_a_certificate_of_a_root_that_it_does_not_know_yet_waits() -> None:
+    """Whoever shows it is not waited for any more: the former root could be dropped, and the node
+    would know nobody's."""
+    coming = RootCA.create(NOW)
+    async with peers(Peer("signer")) as (signer,):
+        member = Member("member", signer)
+        former = member.door.credentials
+        async with peers(member):
+            with pytest.RaisesGroup(pytest.RaisesExc(Unavailable, match="told to trust")):
+                await renewed(signer, member, Role.MANAGER, coming=coming)
+            assert member.door.credentials == member.store.load() == former
+            member.door.use(former.trusting(Trust(ROOT.cert_pem, coming.cert_pem)))
+            await renewed(signer, member, Role.MANAGER, coming=coming)
+            assert member.door.credentials.issuer == coming.issuer

@@ -61,7 +61,8 @@ class JoinWanted:
 @value
 @attrs.frozen(weakref_slot=False)
 class JoinGiven:
-    """The new member's identity and certificate, or why not (``error``, packed)."""
+    """The new member's identity and certificate, or why not (``error``, packed). It is to trust
+    ``root``, and the ``coming`` one while that takes its place."""
 
     request_id: str
     node_id: str = ""
@@ -71,6 +72,7 @@ class JoinGiven:
     chain: bytes = b""
     root: bytes = b""
     error: bytes = b""
+    coming: bytes = b""
 
 
 @value
@@ -85,12 +87,14 @@ class CertificateWanted:
 @value
 @attrs.frozen(weakref_slot=False)
 class CertificateGiven:
-    """The next certificate, in the role that the swarm gives the node now; or why not."""
+    """The next certificate, in the role that the swarm gives the node now; or why not. ``root``
+    and ``coming`` are those of the swarm at that time."""
 
     number: int
     chain: bytes = b""
     root: bytes = b""
     error: bytes = b""
+    coming: bytes = b""
 
 
 register(1, Hello, Sender.ANYONE, lane=Lane.PULSE)

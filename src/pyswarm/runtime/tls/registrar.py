@@ -39,7 +39,7 @@ from pyswarm.model import Identity, Node, NodeDescription, Swarm, TLSInfo
 from pyswarm.model.requests import JoinNode
 from pyswarm.model.session import ManagerAddress
 from pyswarm.node import FromExecutor
-from pyswarm.node.certified import may_adopt, needs_another, own_node, role_for
+from pyswarm.node.certified import needs_another, objection, own_node, role_for
 from pyswarm.node.machine import JOINED_AND_REMOVED, NOT_A_MANAGER
 from pyswarm.runtime.node import RunningNode
 from pyswarm.runtime.tls.credentials import Credentials
@@ -138,11 +138,10 @@ class Registrar:
             timeout_s=JOIN_REQUEST_S,
         )
         store = await self._settled()
-        root = store.swarm.root_ca
         role = role_of_token(
             wanted.token,
-            manager=JoinToken.parse(root.manager_token),
-            worker=JoinToken.parse(root.worker_token),
+            manager=JoinToken.parse(store.swarm.root_ca.manager_token),
+            worker=JoinToken.parse(store.swarm.root_ca.worker_token),
         )
         node = store.node(joined.id) if joined is not None else None
         if node is None:
@@ -150,6 +149,7 @@ class Registrar:
         if node.description is not None and node.description.tls not in (None, TLSInfo()):
             raise AlreadyExists(f"node {node.id} joined with this request, and has a certificate")
         identity = Identity(node.id, role, store.swarm.id)
+        root, coming = store.swarm.root_ca.trusted
         return JoinGiven(
             wanted.request_id,
             node.id,
@@ -161,24 +161,25 @@ class Registrar:
                 if node.manager is not None
             ),
             await self._sign(store.swarm, wanted.csr, identity),
-            root.cert,
+            root,
+            coming=coming,
         )
 
     async def _renew(
         self, identity: Identity | None, wanted: CertificateWanted
     ) -> CertificateGiven:
         assert identity is not None, "the endpoint lets members ask only"
-        store = await self._settled()
-        chain = await self.sign_for(store, identity.node_id, wanted.csr)
-        return CertificateGiven(wanted.number, chain, store.swarm.root_ca.cert)
+        return await self.give(await self._settled(), identity.node_id, wanted)
 
-    async def sign_for(self, store: Any, node_id: str, csr: bytes) -> bytes:
+    async def give(self, store: Any, node_id: str, wanted: CertificateWanted) -> CertificateGiven:
         """The next certificate of a member. Raises ``NotFound``, ``Unavailable``."""
         node = store.node(node_id)
         if node is None:
             raise NotFound(f"node {node_id} not found when attempting to renew certificate")
         named = Identity(node_id, role_for(node), store.swarm.id)
-        return await self._sign(store.swarm, csr, named)
+        chain = await self._sign(store.swarm, wanted.csr, named)
+        root, coming = store.swarm.root_ca.trusted
+        return CertificateGiven(wanted.number, chain, root, coming=coming)
 
     async def _sign(self, swarm: Swarm, csr: bytes, identity: Identity) -> bytes:
         return await issue(
@@ -263,6 +264,7 @@ class Renewer:
                     continue
                 if forced:
                     await trio.sleep(FORCED_RENEWAL_DELAY_S)
+                    await self._follow()
                 await self.renew()
             except SwarmError as problem:
                 renewal.failed(clock.realtime(), forced=forced)
@@ -296,13 +298,17 @@ class Renewer:
         current = self._endpoint.credentials
         if self._node.machine.manager is not None and self._signs_itself():
             store = await self._node.barrier(timeout_s=RENEW_ANSWER_S)
-            chain = await self._registrar.sign_for(store, self._node.machine.node_id, csr)
+            wanted = CertificateWanted(self._number, csr)
+            given = await self._registrar.give(store, self._node.machine.node_id, wanted)
         else:
-            chain = await self._ask(csr)
-        credentials = attrs.evolve(current, key_pem=key, chain_pem=chain)
+            given = await self._ask(csr)
+        credentials = attrs.evolve(current, key_pem=key, chain_pem=given.chain)
+        trusted = current.root_pem, current.coming_pem
+        roots = given.root, given.coming
         check_given(credentials, current.identity.node_id, current.identity.swarm_id)
-        if not may_adopt(self._node.machine, credentials.identity.role):
-            raise Unavailable("the node got a seat while it was given a certificate as a worker")
+        problem = objection(self._node.machine, credentials.identity.role, roots, trusted)
+        if problem is not None:
+            raise Unavailable(problem)
         await self._adopt(credentials)
         self._plan()
 
@@ -311,7 +317,7 @@ class Renewer:
         proved its role."""
         return self._endpoint.identity.is_manager
 
-    async def _ask(self, csr: bytes) -> bytes:
+    async def _ask(self, csr: bytes) -> CertificateGiven:
         """From one manager after the other."""
         last: SwarmError = Unavailable("no manager is known")
         own = self._node.machine.node_id
@@ -328,6 +334,6 @@ class Renewer:
                 given = await answers.receive()
                 problem = unpack_error(given.error)
                 if problem is None:
-                    return given.chain
+                    return given
                 last = problem
         raise last
