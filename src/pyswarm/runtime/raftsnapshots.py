@@ -99,7 +99,7 @@ class Snapshots:
         the machine raises."""
         if self._restoring is not None:
             index, slices = self._restoring
-            if next(slices, self) is None:
+            if next(slices, self) is not self:
                 return None
             self._restoring = None
             self._index = index
