@@ -172,7 +172,9 @@ def resolved(kind: str, device: str, words: str) -> tuple[str, str]:
     if kind not in NETWORKED:
         return device, words
     if name := value_of(words, "addr"):
-        return device, words.replace(f"addr={name}", f"addr={address_of(name)}", 1)
+        address = address_of(name)
+        said = [f"addr={address}" if one == f"addr={name}" else one for one in words.split(",")]
+        return device, ",".join(said)
     host, slash, share = device.removeprefix("//").partition("/")
     if kind == "cifs" and device.startswith("//") and host:
         return f"//{address_of(host)}{slash}{share}", words

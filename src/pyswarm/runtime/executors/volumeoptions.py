@@ -56,6 +56,9 @@ CLEARED: Mapping[str, str] = {
 }
 """Words that take back what another said."""
 
+PASSWORDS = ("password", "pass", "password2", "pass2")
+"""As CIFS has them, in ``o``."""
+
 
 def problem_of(options: Mapping[str, str]) -> str:
     """What is wrong with the options of a new volume; "" if nothing is."""
@@ -103,7 +106,8 @@ def value_of(words: str, key: str) -> str:
 
 def masked(text: str, words: str) -> str:
     """The text without the passwords that are among the words."""
-    for key in ("password", "pass"):
-        if secret := value_of(words, key):
-            text = text.replace(f"{key}={secret}", f"{key}=********")
+    for word in words.split(","):
+        key, _, secret = word.partition("=")
+        if key in PASSWORDS and secret:
+            text = text.replace(word, f"{key}=********")
     return text
