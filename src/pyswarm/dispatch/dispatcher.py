@@ -298,6 +298,7 @@ class Dispatcher:
         session = self._sessions.get(change.id)
         if node is None:
             self._expected.pop(change.id, None)
+            self._attempts.pop(change.id, None)
             if session is not None:
                 del self._sessions[change.id]
                 self._refuse(change.id, session.addr, "not_found", "node not found", session.id)

@@ -179,6 +179,13 @@ def test_three_periods_of_silence() -> None:
     assert isinstance(desk.said()[0], SessionRefused)
 
 
+def test_nothing_is_kept_of_nodes_that_come_and_go() -> None:
+    desk = Desk("n")
+    assert desk.dispatcher.admits(desk.store.node("n"), "n", "n", desk.now)
+    desk.commit(gone=(("node", "n"),))
+    assert not desk.dispatcher._attempts and not desk.dispatcher._expected
+
+
 def test_a_leader_that_was_busy_gives_the_time_back() -> None:
     """What was said meanwhile is still to be read."""
     desk = Desk("n")
