@@ -17,7 +17,6 @@ import trio
 
 from pyswarm.agent import SavedTask
 from pyswarm.env import Entropy, system_entropy
-from pyswarm.errors import SwarmError
 from pyswarm.model import Identity, Task, TaskStatus
 from pyswarm.model.wire import decode_trusted, encode
 from pyswarm.node import NodeRecord, RecoveredLog
@@ -241,7 +240,7 @@ def open_disk(
     disk = Disk(directory)
     try:
         return disk, disk.load()
-    except SwarmError:
+    except BaseException:
         if isinstance(directory, FileDirectory):
             directory.close()
         raise

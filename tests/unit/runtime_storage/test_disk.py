@@ -154,6 +154,15 @@ async def test_state_that_is_missing(tmp_path) -> None:
     FileDirectory.open(tmp_path).close()
 
 
+async def test_who_cannot_read_a_record_holds_on_to_nothing(tmp_path) -> None:
+    disk = new_disk(tmp_path)
+    disk.save("task/t1", b"\xc1")  # no MessagePack at all
+    await disk.aclose()
+    with pytest.raises(ValueError):  # a bug wrote that
+        open_disk(tmp_path)
+    FileDirectory.open(tmp_path).close()
+
+
 async def test_a_log_that_is_missing_is_not_taken_for_one_that_was_never_written(tmp_path) -> None:
     disk = new_disk(tmp_path)
     await persisted(disk, ready(1, *entries(1, 4), term=2))
