@@ -41,7 +41,7 @@ async def fetch(
     tls: ssl.SSLContext | None = None,
     may_be_plain: bool = False,
 ) -> Answer:
-    """One answer, after redirects. An ``Authorization`` is not sent on to another host.
+    """One answer, after redirects. Neither an ``Authorization`` nor a body goes to another host.
 
     Raises ``Unavailable`` where nobody answers or what answers is not HTTP, ``ResourceExhausted``
     for too large a body, and ``FailedPrecondition`` for plain HTTP where it is not allowed.
@@ -54,9 +54,11 @@ async def fetch(
             return answer
         target = urljoin(url, location)
         if urlsplit(target).netloc != urlsplit(url).netloc:
+            if body:  # it may hold credentials
+                raise _unavailable(method, url, "it leads to another host")
             sent.pop("Authorization", None)
         url = target
-    raise Unavailable(f"{method} {url}: too many redirects")
+    raise _unavailable(method, url, "too many redirects")
 
 
 async def _once(
@@ -69,7 +71,7 @@ async def _once(
 ) -> Answer:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise FailedPrecondition(f"unsupported address: {url}")
+        raise FailedPrecondition(f"unsupported address: {url.partition('?')[0]}")
     if parts.scheme == "http" and not may_be_plain:
         raise FailedPrecondition(f"{parts.netloc} would be asked without TLS")
     try:
