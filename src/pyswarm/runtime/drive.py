@@ -96,6 +96,7 @@ class Driver:
         if self._is_acting or not self._bell.has_sleeper:
             self.post(input)
             return
+        assert self._thread == threading.get_ident()
         self._inbox.append(input)
         self._is_acting = True
         try:
