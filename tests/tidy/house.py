@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "agent": VOCABULARY | {"model"},
     "network": VOCABULARY | {"model"},
     "api": VOCABULARY | {"model", "store"},
-    "compose": VOCABULARY | {"model", "yaml", "jsonschema"},
+    "compose": VOCABULARY | {"model", "yaml"},
     "node": VOCABULARY | RING_0 | RING_1,
     "sim": VOCABULARY | PURE,
     "runtime": VOCABULARY | PURE | {"trio", "cryptography", "msgpack", "h11"},
@@ -76,14 +76,14 @@ INIT_LINES_MAX = 60
 INIT_LINES_EXCEPTIONS = {"pyswarm": 160, "pyswarm.model": 90}
 
 # Brought by extras: nothing but what the extra is for may load them.
-OPTIONAL = {"click", "rich", "yaml", "h11", "jsonschema", "pytest"}
+OPTIONAL = {"click", "rich", "yaml", "h11", "pytest"}
 OPTIONAL |= {"hypothesis", "sphinx"}
 HEAVY = {"trio", "cryptography", "jinja2"}
 MAY_LOAD = {  # on import, in a fresh process
     "ca": {"cryptography"},
     "secretstore": {"cryptography"},
     "templating": {"jinja2"},
-    "compose": {"yaml", "jsonschema"},
+    "compose": {"yaml"},
     "runtime": {"trio", "cryptography"},
     "cluster": {"trio", "cryptography"},
     "blocking": {"trio", "cryptography"},
