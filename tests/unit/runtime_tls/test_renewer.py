@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,52 +61,55 @@ async def renewed(
         assert signer.say(member, given)
 
 
-async def test_a_demoted_node_shows_its_certificate_as_a_worker() -> None:
+@asynccontextmanager
+async def meeting() -> AsyncIterator[tuple[Peer, Member]]:
     async with peers(Peer("signer")) as (signer,):
         member = Member("member", signer)
         async with peers(member):
-            await renewed(signer, member, Role.WORKER, seat=None)
-            assert member.door.identity.role is Role.WORKER
-            assert member.store.load() == member.door.credentials
+            yield signer, member
+
+
+async def refused(signer: Peer, member: Member, role: Role, why: str, **options: Any) -> None:
+    """The node stays with what it has."""
+    former = member.door.credentials
+    with pytest.RaisesGroup(pytest.RaisesExc(Unavailable, match=why)):
+        await renewed(signer, member, role, **options)
+    assert member.door.credentials == member.store.load() == former
+
+
+async def test_a_demoted_node_shows_its_certificate_as_a_worker() -> None:
+    async with meeting() as (signer, member):
+        await renewed(signer, member, Role.WORKER)
+        assert member.door.identity.role is Role.WORKER
+        assert member.store.load() == member.door.credentials
 
 
 async def test_one_that_got_a_seat_meanwhile_does_not() -> None:
     """Promoted again before it was answered, it votes already: as a worker nobody would hear that,
     and with the leader gone nobody could give it another certificate."""
-    async with peers(Peer("signer")) as (signer,):
-        member = Member("member", signer)
-        former = member.door.credentials
-        async with peers(member):
-            with pytest.RaisesGroup(pytest.RaisesExc(Unavailable, match="got a seat")):
-                await renewed(signer, member, Role.WORKER, seat=SEAT)
-            assert member.door.credentials == member.store.load() == former
+    async with meeting() as (signer, member):
+        await refused(signer, member, Role.WORKER, "got a seat", seat=SEAT)
 
 
 async def test_the_certificate_of_a_manager_is_right_with_a_seat_and_without() -> None:
     """It is asked for before the seat comes."""
-    async with peers(Peer("signer")) as (signer,):
-        member = Member("member", signer)
+    async with meeting() as (signer, member):
         former = member.door.credentials
-        async with peers(member):
-            for seat in (None, SEAT):
-                member.machine.manager = None
-                await renewed(signer, member, Role.MANAGER, seat=seat)
-                assert member.door.identity.role is Role.MANAGER
-                assert member.store.load() == member.door.credentials != former
-                former = member.door.credentials
+        for seat in (None, SEAT):
+            member.machine.manager = None
+            await renewed(signer, member, Role.MANAGER, seat=seat)
+            assert member.door.identity.role is Role.MANAGER
+            assert member.store.load() == member.door.credentials != former
+            former = member.door.credentials
 
 
 async def test_a_certificate_of_a_root_that_it_does_not_know_yet_waits() -> None:
     """Whoever shows it is not waited for any more: the former root could be dropped, and the node
     would know nobody's."""
     coming = RootCA.create(NOW)
-    async with peers(Peer("signer")) as (signer,):
-        member = Member("member", signer)
-        former = member.door.credentials
-        async with peers(member):
-            with pytest.RaisesGroup(pytest.RaisesExc(Unavailable, match="told to trust")):
-                await renewed(signer, member, Role.MANAGER, coming=coming)
-            assert member.door.credentials == member.store.load() == former
-            member.door.use(former.trusting(Trust(ROOT.cert_pem, coming.cert_pem)))
-            await renewed(signer, member, Role.MANAGER, coming=coming)
-            assert member.door.credentials.issuer == coming.issuer
+    async with meeting() as (signer, member):
+        await refused(signer, member, Role.MANAGER, "told to trust", coming=coming)
+        told = Trust(ROOT.cert_pem, coming.cert_pem)
+        member.door.use(member.door.credentials.trusting(told))
+        await renewed(signer, member, Role.MANAGER, coming=coming)
+        assert member.door.credentials.issuer == coming.issuer
