@@ -146,7 +146,7 @@ async def join(
         while MANAGERS not in last.details or trio.current_time() < began + NO_LEADER_S:
             for remote in remotes:
                 try:
-                    return await _ask_one(remote, context, wanted, key_pem, root_pem)
+                    return await _ask_one(remote, context, wanted, key_pem)
                 except Unavailable as problem:
                     last = problem
             await trio.sleep(PAUSE_S)
@@ -154,7 +154,7 @@ async def join(
 
 
 async def _ask_one(
-    remote: str, context: ssl.SSLContext, wanted: JoinWanted, key_pem: bytes, root_pem: bytes
+    remote: str, context: ssl.SSLContext, wanted: JoinWanted, key_pem: bytes
 ) -> tuple[JoinGiven, Credentials]:
     async with contact(remote, context) as manager:
         peer = manager.connection.identity
