@@ -17,6 +17,8 @@ PS_TIMEOUT_S = 10.0
 async def listed(pids: Sequence[int], arguments: str) -> Processes:
     """The table of some processes. Raises ``Refused`` for arguments that ``ps`` does not take, or
     that show no PID."""
+    if "\0" in arguments:  # what ends an argument is never in one
+        raise Refused(500, "ps: invalid argument")
     try:
         with trio.fail_after(PS_TIMEOUT_S):
             done = await trio.run_process(
