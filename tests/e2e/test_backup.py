@@ -169,6 +169,13 @@ async def test_a_backup_is_not_opened_and_is_checked(tmp_path: Path) -> None:
         note.write_text(text.replace(one, one + "1"))
         with pytest.raises(DamagedBackup, match=r"backup.json is damaged"):
             await restore(tmp_path / "backup", tmp_path / "restored")
+    old = {**json.loads(text), "format": 1}
+    note.write_text(json.dumps(old))
+    with pytest.raises(DamagedBackup, match=r"backup.json is damaged"):
+        verify(tmp_path / "backup")
+    del old["sha256"]  # as the first format was
+    note.write_text(json.dumps(old))
+    assert verify(tmp_path / "backup").node_id == old["node_id"]
     for form in ("{", "[]", '{"format": 1, "files": []}'):
         note.write_text(form)
         with pytest.raises(NotABackup):

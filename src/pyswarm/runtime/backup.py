@@ -36,7 +36,8 @@ from pyswarm.runtime.tls.keyfiles import files_of
 from pyswarm.secretstore import UnlockKey
 
 NOTE = "backup.json"
-FORMAT = 1
+FORMAT = 2
+"""In the first one the note had no checksum of its own."""
 LOCK = "lock"
 PIECE_BYTES = 1024 * 1024
 """Files are read for their checksum in pieces of this size."""
@@ -143,7 +144,8 @@ def read_note(path: Path) -> Backup:
             raise NewerFormat(
                 f"the backup is in format {form['format']}; this version reads up to {FORMAT}"
             )
-        if form.pop("sha256") != _checksum(form):
+        said = form.pop("sha256", None)
+        if (said is not None or form["format"] > 1) and said != _checksum(form):
             raise DamagedBackup(f"{NOTE} is damaged in the backup", details={"file": NOTE})
         return Backup(
             path=path,
