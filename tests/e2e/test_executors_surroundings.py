@@ -443,6 +443,7 @@ from pyswarm.model import ContainerSpec, Mount, Task, TaskSpec
 from pyswarm.model.resources import Limits, ResourceRequirements
 from pyswarm.model.states import MountType
 from pyswarm.runtime.executors import ProcessExecutor
+from pyswarm.runtime.executors.execution import Command
 
 async def main():
     container = ContainerSpec(
@@ -455,7 +456,8 @@ async def main():
     executor = ProcessExecutor(sys.argv[1])
     await executor.prepare(task)
     if sys.argv[2] == "started":
-        print((await executor.start("t1")).pid, flush=True)
+        await executor.start("t1")
+        print((await executor.execute("t1", Command(argv=("sleep", "1000")))).pid, flush=True)
     else:
         print(0, flush=True)
     await trio.sleep_forever()

@@ -150,6 +150,10 @@ LocalVerb: TypeAlias = Literal[
     "create_volume",
     "remove_volume",
     "processes",
+    "create_exec",
+    "exec",
+    "start_exec",
+    "resize_exec",
 ]
 
 
@@ -169,6 +173,10 @@ class Local:
     create_volume  name (""), labels, driver's options     the ``Volume``
     remove_volume  name                                    None
     processes      task id, arguments of ``ps``            ``Processes``
+    create_exec    task id, container's id, ``ExecWish``   the id of an ``Exec``
+    exec           its id                                  the ``Exec``, or None
+    start_exec     its id                                  None, once it has begun
+    resize_exec    its id, rows, columns                   None
     ============== ======================================= ===========================
     """
 
@@ -194,6 +202,17 @@ class WatchUsage:
     """One pair."""
     is_primed: bool = False
     """The first one has a sample before: it takes a second."""
+
+
+@attrs.frozen
+class RunExec:
+    """Run a command that was created beside a task of this node, as the source of a ``Streamed``:
+    values with ``stream`` and ``data``. It begins with the stream, and what the client sends is
+    its input. Where it cannot begin, the reason is what it writes."""
+
+    exec_id: str
+    size: tuple[int, int] = (0, 0)
+    """Of its terminal, over what was said before: rows and columns."""
 
 
 @attrs.frozen

@@ -1,9 +1,9 @@
 """``/containers``: this node's tasks, as the containers that clients look for.
 
-They are looked at and listened to, and they can be ended: the task then fails as if its process
-had been killed, and the swarm sees to the rest. What makes or enters a container is not for a node
-that runs tasks alone. A task has no standard input: what a client that attaches sends is read by
-nobody.
+They are looked at and listened to, commands run beside them (:mod:`pyswarm.api.execs`), and they
+can be ended: the task then fails as if its process had been killed, and the swarm sees to the rest.
+What makes a container is not for a node that runs tasks alone. A task has no standard input: what a
+client that attaches sends is read by nobody.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ FILTERS = (
 CONDITIONS = ("", "not-running", "next-exit", "removed")
 """That a client may wait for: a task ends once, and is over then."""
 
-EXEC_ELSEWHERE = "a task is a process of this node's host, and nothing is run in it from here"
-
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 HEALTHS = ("starting", "healthy", "unhealthy", "none")
 
@@ -43,7 +41,7 @@ HEALTHS = ("starting", "healthy", "unhealthy", "none")
 # -- finding
 
 
-def _find(reference: str) -> Generator[Any, Any, Container]:
+def find_container(reference: str) -> Generator[Any, Any, Container]:
     """A container by id, name or the beginning of its id; a task's own id does as well."""
     found: Containers = yield Local("containers")
     name = reference.removeprefix("/")
@@ -56,6 +54,13 @@ def _find(reference: str) -> Generator[Any, Any, Container]:
     if not begun:
         raise Refused(404, f"No such container: {reference}")
     return begun[0]
+
+
+def check_runs(one: Container, request: HttpRequest) -> None:
+    """Refuse what needs a task that runs."""
+    if state_of(one) != "running":
+        word = "Container" if as_recorded(request.version) else "container"
+        raise Refused(409, f"{word} {one.id} is not running")
 
 
 def _networks() -> Generator[Any, Any, Names]:
@@ -152,7 +157,7 @@ def _mounts(one: Container) -> Sequence[Any]:
 
 def inspect(request: HttpRequest, reference: str) -> Conversation:
     """One of them."""
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     networks = yield from _networks()
     volumes: tuple[Volume, ...] = yield Local("volumes")
     return answer(inspected(one, networks, {volume.name: volume.path for volume in volumes}))
@@ -161,7 +166,7 @@ def inspect(request: HttpRequest, reference: str) -> Conversation:
 def read_logs(request: HttpRequest, reference: str) -> Conversation:
     """What its task wrote."""
     check_streams(request)
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     container = one.task.spec.container
     source = ReadLocalLogs(one.task.id, wish_of(request))
     return streamed(request, source, tty=container is not None and container.tty)
@@ -170,7 +175,7 @@ def read_logs(request: HttpRequest, reference: str) -> Conversation:
 def attach(request: HttpRequest, reference: str) -> Conversation:
     """What its task writes from now on, over the connection itself; with ``logs`` what it wrote
     before, too."""
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     wish = LogWish(
         stdout=is_true(request.param("stdout")),
         stderr=is_true(request.param("stderr")),
@@ -184,10 +189,8 @@ def attach(request: HttpRequest, reference: str) -> Conversation:
 
 def top(request: HttpRequest, reference: str) -> Conversation:
     """Its processes, as ``ps`` shows them."""
-    one = yield from _find(reference)
-    if state_of(one) != "running":
-        word = "Container" if as_recorded(request.version) else "container"
-        raise Refused(409, f"{word} {one.id} is not running")
+    one = yield from find_container(reference)
+    check_runs(one, request)
     arguments = request.param("ps_args") or "-ef"
     if own := OWN_TITLE.search(arguments):
         raise Refused(500, f'specifying "{own[0]}" is not allowed')
@@ -202,7 +205,7 @@ OWN_TITLE = re.compile(r"\S*=\s*PID\S*")
 def usage(request: HttpRequest, reference: str) -> Conversation:
     """What it uses: again and again, or once, and then with a sample before to compare with unless
     the client wants none."""
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     is_stream, one_shot = is_true(request.param("stream", "1")), is_true(request.param("one-shot"))
     if is_stream and one_shot:
         raise Refused(400, "cannot have stream=true and one-shot=true")
@@ -222,7 +225,7 @@ def usage(request: HttpRequest, reference: str) -> Conversation:
 
 def kill(request: HttpRequest, reference: str) -> Conversation:
     """Send a signal; without one, end it at once."""
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     if state_of(one) != "running":
         why = f"ontainer {one.id} is not running"
         cannot, c = ("Cannot", "C") if as_recorded(request.version) else ("cannot", "c")
@@ -233,7 +236,7 @@ def kill(request: HttpRequest, reference: str) -> Conversation:
 
 def stop(request: HttpRequest, reference: str) -> Conversation:
     """Ask it to stop, and end it after ``t`` seconds."""
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     if state_of(one) != "running":
         return Response(304)
     text = request.param("t")
@@ -244,7 +247,7 @@ def stop(request: HttpRequest, reference: str) -> Conversation:
 
 def remove(request: HttpRequest, reference: str) -> Conversation:
     """Remove it with its log; one that runs needs ``force``, and its task fails."""
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
     if state_of(one) == "running" and not is_true(request.param("force")):
         raise Refused(
             409,
@@ -260,7 +263,7 @@ def await_end(request: HttpRequest, reference: str) -> Conversation:
     condition = request.param("condition")
     if condition not in CONDITIONS and not as_recorded(request.version):
         raise Refused(400, f'invalid condition: "{condition}"')
-    one = yield from _find(reference)
+    one = yield from find_container(reference)
 
     def encode(code: int) -> bytes:
         return document({"StatusCode": code})
@@ -270,18 +273,8 @@ def await_end(request: HttpRequest, reference: str) -> Conversation:
 
 def refuse(request: HttpRequest, reference: str) -> Conversation:
     """What a task cannot take; of one that is not there, that is what is said."""
-    yield from _find(reference)
+    yield from find_container(reference)
     raise Refused(501, f"{request.method} {request.path}: {TASKS_ONLY}")
-
-
-def refuse_exec(request: HttpRequest, reference: str) -> Conversation:
-    """Nothing is run in a task from here. Where its files can be looked at is told."""
-    one = yield from _find(reference)
-    if state_of(one) != "running":
-        raise Refused(409, f"container {one.id} is not running")
-    pid = one.task.pid
-    where = f"; there, `nsenter --target {pid} --mount COMMAND` sees its files" if pid else ""
-    raise Refused(501, f"exec: {EXEC_ELSEWHERE}{where}")
 
 
 NOT_FOR_TASKS = (
@@ -295,7 +288,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/containers/{id...}/json", inspect),
     Route("GET", "/containers/{id}/logs", read_logs),
     Route("POST", "/containers/{id}/attach", attach),
-    Route("POST", "/containers/{id}/exec", refuse_exec),
     Route("GET", "/containers/{id}/top", top),
     Route("GET", "/containers/{id}/stats", usage),
     Route("POST", "/containers/{id}/kill", kill),

@@ -57,6 +57,50 @@ class Containers:
 
 
 @attrs.frozen(kw_only=True)
+class ExecWish:
+    """A command to run beside a task, as a client describes it."""
+
+    argv: tuple[str, ...] = attrs.field(repr=False)
+    env: tuple[str, ...] = attrs.field(default=(), repr=False)
+    user: str = ""
+    directory: str = ""
+    tty: bool = False
+    size: tuple[int, int] = (0, 0)
+    """Of its terminal: rows and columns; 0 for unknown."""
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    """Which of its streams the client wants."""
+    detach_keys: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Exec:
+    """Such a command as it is now: to come, running or over."""
+
+    id: str
+    task_id: str
+    container_id: str
+    wish: ExecWish
+    has_begun: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self.has_begun and self.exit_code is None
+
+
+@attrs.frozen
+class ExecOutput:
+    """What such a command wrote."""
+
+    stream: str
+    """``stdout`` or ``stderr``."""
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class Image:
     """A name that services may use here, and what a task of it runs by itself."""
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote
 from pyswarm.api import (
     containers,
     distribution,
+    execs,
     images,
     logs,
     networks,
@@ -45,6 +46,7 @@ TABLES: tuple[tuple[Route, ...], ...] = (
     distribution.ROUTES,
     logs.ROUTES,
     containers.ROUTES,
+    execs.ROUTES,
     images.ROUTES,
     volumes.ROUTES,
     plugins.ROUTES,

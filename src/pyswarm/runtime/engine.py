@@ -125,6 +125,7 @@ class Engine:
             asks.ReadLocalLogs: self._local.lines,
             asks.WatchUsage: self._local.usage,
             asks.AwaitEnd: self._local.end,
+            asks.RunExec: self._local.execs.run,
         }
 
     async def respond(
@@ -139,7 +140,8 @@ class Engine:
         answer = await self.converse(handler(request, *params))
         if isinstance(answer, Response):
             return answer
-        return Streaming(answer, self._sources[type(answer.source)](answer.source))
+        items = self._sources[type(answer.source)](answer.source)
+        return Streaming(answer, items, getattr(items, "feed", None))
 
     async def converse(self, conversation: Conversation) -> Response | Streamed:
         """Answer what a handler asks until it returns. An error that it does not catch becomes the

@@ -8,7 +8,7 @@ number of connections; who goes over a bound is told so and disconnected.
 Who answers is a function ``respond(method, target, headers, body)``: a whole :class:`Response`, or
 a :class:`Streaming` whose items are written as they come, until the client goes away. A stream may
 also take the connection over (``Upgrade: tcp``): then a client that is done with sending still
-listens.
+listens, and what it sends is fed to the stream that wants it.
 """
 
 from __future__ import annotations
@@ -103,6 +103,9 @@ class Streaming:
 
     head: Streamed
     items: AsyncIterator[Any]
+    feed: Callable[[bytes], Awaitable[None]] | None = None
+    """Of a stream that took the connection over: who takes what the client sends, b"" at the end.
+    Such a client may take the answer as slowly as it likes."""
 
 
 Respond: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Response | Streaming]]
@@ -189,6 +192,7 @@ class _Connection:
         self._scope = trio.CancelScope()
         self._is_timed = False
         self._idles_until = -math.inf
+        self._send_timeout_s = SEND_TIMEOUT_S
         self._held = 0
         """Bytes of the body being read, as counted in the server's sum."""
 
@@ -348,7 +352,9 @@ class _Connection:
             head = _UPGRADED if upgrades else _TAKEN_OVER
             await self._send_part(head % answer.head.content_type.encode())
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_listener, nursery.cancel_scope)
+                nursery.start_soon(self._watch_listener, answer, nursery.cancel_scope)
+                if answer.feed is not None:
+                    self._send_timeout_s = math.inf
                 await self._send_items(answer.head, items, is_raw=True)
                 nursery.cancel_scope.cancel()
         self._h11.send_failed()
@@ -368,7 +374,7 @@ class _Connection:
             logger.warning("a stream ended early: %s", problem)
 
     async def _send_part(self, data: bytes) -> None:
-        with trio.fail_after(SEND_TIMEOUT_S):
+        with trio.fail_after(self._send_timeout_s):
             await self._stream.send_all(data)
 
     async def _watch_client(self, scope: trio.CancelScope) -> None:
@@ -387,11 +393,15 @@ class _Connection:
             pass
         scope.cancel()
 
-    async def _watch_listener(self, scope: trio.CancelScope) -> None:
-        """Read what nobody wants, then see that the client is still there."""
+    async def _watch_listener(self, answer: Streaming, scope: trio.CancelScope) -> None:
+        """Read what the stream wants, or nobody, then see that the client is still there."""
+        feed = answer.feed or _drop
         try:
-            while await self._stream.receive_some(CHUNK_BYTES):
-                pass
+            if ahead := self._h11.trailing_data[0]:
+                await feed(ahead)
+            while data := await self._stream.receive_some(CHUNK_BYTES):
+                await feed(data)
+            await feed(b"")
             while True:
                 if self._stream.has_gone():
                     break
@@ -399,3 +409,7 @@ class _Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         scope.cancel()
+
+
+async def _drop(data: bytes) -> None:
+    """What nobody wants."""

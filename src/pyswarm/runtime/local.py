@@ -18,10 +18,11 @@ import trio
 from pyswarm.agent import Executor, LogLine, TaskFailed, TaskGone
 from pyswarm.api import asks, local
 from pyswarm.api.facts import Facts
-from pyswarm.env import Clock
+from pyswarm.env import Clock, Entropy, system_entropy
 from pyswarm.errors import InvalidArgument, SwarmError, Unavailable, Unimplemented
 from pyswarm.model import Task, TaskState, replace
 from pyswarm.runtime import front
+from pyswarm.runtime.execs import Execs
 from pyswarm.runtime.executors.images import command_line, find_image
 from pyswarm.runtime.executors.usage import host_cpu_seconds
 from pyswarm.runtime.node import RunningNode
@@ -46,10 +47,12 @@ class LocalNode:
         node: Callable[[], front.Member | None],
         executor: Callable[[], Executor],
         clock: Clock,
+        entropy: Entropy = system_entropy,
     ) -> None:
         self._node = node
         self._executor = executor
         self._clock = clock
+        self.execs = Execs(executor, clock, entropy)
 
     async def answer(self, ask: asks.Local) -> Any:
         """What ``ask`` asks for. Raises what the executor raises."""
@@ -71,6 +74,14 @@ class LocalNode:
                 return await self._create_volume(executor, name, labels, options)
             case "processes", (task_id, arguments):
                 return await self._processes(executor, task_id, arguments)
+            case "create_exec", (task_id, known_as, wish):
+                return self.execs.create(task_id, known_as, wish)
+            case "exec", (exec_id,):
+                return self.execs.show(exec_id)
+            case "start_exec", (exec_id,):
+                await self.execs.start(exec_id)
+            case "resize_exec", (exec_id, rows, columns):
+                self.execs.resize(exec_id, rows, columns)
             case "remove_volume", (name,):
                 await _volumes_needed(executor).remove_volume(name)
         return None

@@ -7,13 +7,11 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-import attrs
 import pytest
 
 from api_talks import talk, told
 from pyswarm.agent import LogLine
 from pyswarm.api.asks import AwaitEnd, Local, Read, ReadLocalLogs
-from pyswarm.api.containers import EXEC_ELSEWHERE
 from pyswarm.api.containerview import ago
 from pyswarm.api.local import Container, Containers, Image, LogWish, Volume, container_id
 from pyswarm.api.logs import MULTIPLEXED, RAW
@@ -26,7 +24,6 @@ from pyswarm.model import (
     Task,
     TaskSpec,
     TaskState,
-    replace,
 )
 from pyswarm.runtime.front.logs import TaskLine
 
@@ -214,16 +211,6 @@ def test_ending_them(node: Node) -> None:
     assert waited.source == AwaitEnd("t1")
     assert json.loads(waited.encode(137)) == {"StatusCode": 137}
     assert node.told("POST", "/containers/create", {})[0] == 501
-
-
-def test_what_docker_exec_would_show_is_found_on_the_host(node: Node) -> None:
-    assert node.told("POST", "/containers/t1/exec", {}) == (501, f"exec: {EXEC_ELSEWHERE}")
-    known = attrs.evolve(RUNNING, task=replace(RUNNING.task, pid=42))
-    node.here = Containers(NOW, (known, ENDED))
-    _, text = node.told("POST", "/containers/t1/exec", {})
-    assert text.endswith("; there, `nsenter --target 42 --mount COMMAND` sees its files")
-    ended = node.told("POST", "/containers/t2/exec", {})
-    assert ended == (409, f"container {ENDED.id} is not running")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ class Source:
 
     def __init__(self) -> None:
         self.closed = False
+        self.fed: list[bytes] = []
+        self.slow = trio.Event()
 
     async def respond(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
@@ -28,7 +30,12 @@ class Source:
         if target == "/plain":
             return Response(200, b"plain", "text/plain")
         head = Streamed(None, lambda item: b"%d," % item, content_type="raw", takes_over=True)
-        return Streaming(head, self.items())
+        return Streaming(head, self.items(), self.feed if target == "/fed" else None)
+
+    async def feed(self, data: bytes) -> None:
+        self.fed.append(data)
+        if data == b"slow":
+            await self.slow.wait()
 
     async def items(self) -> AsyncIterator[int]:
         try:
@@ -39,9 +46,9 @@ class Source:
             self.closed = True
 
 
-def serve(talk: Callable[[SocketStream], Awaitable[None]]) -> Source:
+def serve(talk: Callable[[SocketStream], Awaitable[None]], source: Source | None = None) -> Source:
     """``talk(client's end)``; the server's task must end by itself once the client is gone."""
-    source = Source()
+    source = source or Source()
 
     async def main() -> None:
         ours, theirs = socket.socketpair()
@@ -108,3 +115,24 @@ def test_what_has_nothing_to_hand_over_is_answered_as_ever() -> None:
             assert (await until(stream, b"\r\n\r\nplain")).startswith(b"HTTP/1.1 200 OK\r\n")
 
     serve(talk)
+
+
+def test_what_the_client_sends_is_fed_to_the_stream() -> None:
+    """Also what came with the head, and that it was all; as fast as the stream takes it."""
+    source = Source()
+
+    async def talk(stream: SocketStream) -> None:
+        await stream.send_all(HEAD.replace(b"/x", b"/fed") + b"slow")
+        await until(stream, b"0,")
+        await stream.send_all(b"more")
+        await until(stream, b"3,")
+        assert source.fed == [b"slow"]
+        source.slow.set()
+        await until(stream, b"5,")
+        assert source.fed == [b"slow", b"more"]
+        stream._socket.shutdown(socket.SHUT_WR)
+        await until(stream, b"7,")
+        assert source.fed == [b"slow", b"more", b""]
+
+    serve(talk, source)
+    assert source.closed

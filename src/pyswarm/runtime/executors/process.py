@@ -48,6 +48,7 @@ from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import Cgroups
 from pyswarm.runtime.executors.credentials import User, find_user, rlimits, stop_signal
 from pyswarm.runtime.executors.directories import Directories, may_enter
+from pyswarm.runtime.executors.execution import Command, CommandFailed, Execution, Start, failed
 from pyswarm.runtime.executors.honours import (
     NEEDS_ROOT,
     PROCESSES,
@@ -173,6 +174,14 @@ class ProcessExecutor:
     async def probe(self, task_id: str, /) -> int:
         """Run the health check as the task runs: its user, directory, environment and limits."""
         return await self._process(task_id).probe()
+
+    async def execute(self, task_id: str, command: Command) -> Execution:
+        """Run a command beside a task, in its surroundings and under its limits; returns once it
+        has begun. It ends with the task at the latest. Raises :class:`CommandFailed` where it
+        cannot begin, :class:`TaskFailed` for a task that does not run."""
+        task, process = self._get(task_id), self._process(task_id)
+        await process.begun()
+        return await process.execute(command, await self._files.run(self._resolve, task, command))
 
     def images(self) -> Mapping[str, Image]:
         """What services may name here."""
@@ -409,6 +418,36 @@ class ProcessExecutor:
         )
         launch.frame()  # so that what cannot be said to a supervisor is refused here
         return _Task(task, launch, number, around.volumes, around.uses)
+
+    def _resolve(self, task: _Task, command: Command) -> Start:
+        """What a command beside a task runs with. Runs in the files thread."""
+        launch, env = task.launch, dict(task.launch.env)
+        directory = command.directory or launch.directory
+        uid, gid, groups = launch.uid, launch.gid, launch.groups
+        if command.directory and not command.directory.startswith("/"):
+            raise failed("Cwd must be an absolute path")
+        if command.user:
+            try:
+                user = find_user(command.user, task.context.container.groups)
+            except TaskRejected as problem:
+                raise CommandFailed(problem.message) from None
+            if user.uid not in (0, uid) and self._is_own(task, directory):
+                directory = "/"  # the task's own is for the task's user
+            uid, gid, groups = user.uid, user.gid, user.groups
+            if "HOME" not in task.context.env:
+                env["HOME"] = user.home
+        if command.tty:
+            env["TERM"] = "xterm"
+        for one in command.env:
+            name, is_value, value = one.partition("=")
+            env.pop(name, None)
+            if is_value:
+                env[name] = value
+        return Start(command.argv, env, directory, uid, gid, groups)
+
+    def _is_own(self, task: _Task, directory: str) -> bool:
+        """Whether that is the directory made for the task."""
+        return directory in (WORK, str(self._directories.task(task.context.id) / "work"))
 
     def _surround(self, task: TaskContext, user: User, work: Path, is_closed: bool) -> Surroundings:
         directories = self._directories

@@ -38,6 +38,10 @@ RESOLVE_NO_MAGICLINKS, RESOLVE_BENEATH = 2, 8
 PR_CAPBSET_DROP = 24
 ENTRIES_MAX = 4096  # of a directory that is covered: a mount each
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -191,6 +195,11 @@ def enter(text: str, given: "list[int]") -> None:
     for source in sources:
         if source >= 0:
             os.close(source)
+    drop(plan)
+
+
+def drop(plan: "dict[str, Any]") -> None:
+    """Give up what the task is to do without."""
     for number in plan["drop"]:
         call("capabilities", libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
 
@@ -271,9 +280,10 @@ def put(tree: _Tree, one: "dict[str, object]", source: int) -> None:
             set_read_only(path, recursive=False)
 
 
-def join(pid: int) -> None:
-    """Go where another process of the task is: for what runs beside it."""
+def join(pid: int, text: str) -> None:
+    """Go where another process of the task is, for what runs beside it; with no more than that."""
     for name, kind in (("mnt", CLONE_NEWNS), ("uts", CLONE_NEWUTS), ("ipc", CLONE_NEWIPC)):
         descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         call("setns", libc.setns(descriptor, kind))
         os.close(descriptor)
+    drop(json.loads(text))

@@ -16,9 +16,11 @@ import attrs
 import trio
 
 from pyswarm.agent.executor import Exited, TaskFailed, TaskRejected, TemporaryFailure
+from pyswarm.runtime.executors.execution import KILLED as KILLED_CODE
+from pyswarm.runtime.executors.execution import Command, CommandFailed, Execution, Start, failed
 from pyswarm.runtime.executors.launcher import Launcher, Zygote
 
-KILLED = Exited(128 + signal.SIGKILL)
+KILLED = Exited(KILLED_CODE)
 OUT_OF_MEMORY = "out of memory"
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """What goes away when others let go of something."""
@@ -104,6 +106,8 @@ class Supervised:
         self._error: TaskFailed | None = None
         self._probes: dict[int, _Probe] = {}
         self._probed = 0
+        self._executions: dict[int, Execution] = {}
+        self._executed = 0
         self._program = ""
         self._mark = b""
 
@@ -167,6 +171,29 @@ class Supervised:
             del self._probes[number]
         return probe.code
 
+    async def execute(self, command: Command, start: Start) -> Execution:
+        """Run a command beside the task; returns once it has begun. Raises ``CommandFailed``."""
+        frame = start.frame()
+        execution = Execution(command)
+        self._executed += 1
+        number = self._executed
+        try:
+            if not self.is_live:
+                raise TaskFailed("the task has ended")
+            try:
+                socket.send_fds(self._line, [f"execute {number}\n".encode()], execution.theirs)
+            except OSError as problem:
+                raise TemporaryFailure(f"exec: {problem.strerror}") from None
+            self._executions[number] = execution
+            execution.close_theirs()
+            if said := await execution.begin(frame):
+                raise _failed(said, start)
+        except BaseException:
+            execution.close_theirs()
+            execution.close()
+            raise
+        return execution
+
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""
         self._tell(f"signal {int(number)}\n")
@@ -225,6 +252,10 @@ class Supervised:
                 if (probe := self._probes.get(int(number))) is not None:
                     probe.code = int(code)
                     probe.answered.set()
+            case ["executing", number, pid]:
+                self._executions[int(number)].forked(int(pid))
+            case ["executed", number, code]:
+                self._executions.pop(int(number)).ended(int(code))
             case ["exit", code, *reason]:
                 self.exited = Exited(int(code), OUT_OF_MEMORY if reason else "")
             case _:
@@ -248,10 +279,32 @@ class Supervised:
         self._news.set()
         for probe in self._probes.values():
             probe.answered.set()
+        while self._executions:
+            self._executions.popitem()[1].ended(KILLED_CODE)
 
 
 def start_error(step: str, number: int, program: str, directory: str, said: str = "") -> TaskFailed:
     """Why a task could not begin, in Docker's words where it has them."""
+    return TaskFailed(
+        f"starting container failed: {reason(step, number, program, directory, said)}"
+    )
+
+
+def _failed(said: str, start: Start) -> CommandFailed:
+    """Why a command could not, the same way."""
+    step, text, *rest = said.split()
+    number = int(text)
+    if step == "chdir":
+        what = os.strerror(number).lower()
+        return failed(
+            f'chdir to cwd ("{start.directory}") set in config.json failed: {what}', number
+        )
+    why = reason(step, number, start.argv[0], start.directory, " ".join(rest))
+    return failed(why, number if step == "exec" else 0)
+
+
+def reason(step: str, number: int, program: str, directory: str, said: str) -> str:
+    """What went wrong in a step of the supervisor's child."""
     match step, number:
         case "exec", errno.ENOENT if "/" in program:
             why = f'exec: "{program}": stat {program}: no such file or directory'
@@ -271,7 +324,7 @@ def start_error(step: str, number: int, program: str, directory: str, said: str 
             why = f"limits: {said}"
         case _:
             why = f"{step}: {os.strerror(number).lower() if number else 'invalid value'}"
-    return TaskFailed(f"starting container failed: {why}")
+    return why
 
 
 def kill_rest(session: int, mark: bytes) -> None:

@@ -13,9 +13,12 @@ the standard library alone, and little of it. It
 The line is a socket at descriptor 0. The node first sends a frame (four bytes of length, then
 fields with NUL between, see :func:`read_frame`), later lines: ``signal N`` for the task's main
 process; ``kill``; ``probe N`` and ``unprobe N``: run the task's health check, or end it, answered
-by ``probed N CODE``; ``tell GENERATION OFFSET``: answer ``news`` when the log goes beyond this.
-The answers are lines too: ``pid N`` or ``error STEP ERRNO`` once, ``news``, and ``exit CODE`` when
-everything is gone and the log is complete.
+by ``probed N CODE``; ``execute N``: run another program beside the task, answered by ``executing N
+PID`` and ``executed N CODE``; ``tell GENERATION OFFSET``: answer ``news`` when the log goes beyond
+this. With ``execute`` come four descriptors: a socket, and the program's own three. Over the socket
+comes a frame (:meth:`Supervisor.become_command`); what goes back is why it could not begin, and
+nothing if it did. The answers are lines too: ``pid N`` or ``error STEP ERRNO`` once, ``news``, and
+``exit CODE`` when everything is gone and the log is complete.
 
 A log file is named by its generation (``log.000001``), opens with a magic and holds records: time
 (seconds, double), stream (1 stdout, 2 stderr), length, bytes of one line without its newline.
@@ -25,6 +28,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import struct
 import time
 
@@ -39,6 +43,9 @@ LINE_BYTES_MAX = 16384  # a longer line is cut into several: Docker's limit
 CHUNK_BYTES = 65536
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 CONTROL = 0
+COMMAND_DESCRIPTORS = 4
+DESCRIPTORS_MAX = 16  # that one read brings
+CANNOT_RUN = 126  # a shell's code for it, and Docker's
 
 
 def prctl(option: int, value: int) -> None:
@@ -126,7 +133,7 @@ class Supervisor:
         self.log = Log(next(take), int(next(take)), int(next(take)))
         self.directory = next(take)
         self.uid, self.gid = int(next(take)), int(next(take))
-        self.groups = [int(g) for g in next(take).split(",") if g]
+        self.groups = numbers(next(take))
         self.limits = [tuple(map(int, x.split(":"))) for x in next(take).split(",") if x]
         self.no_new_privileges = next(take) == "1"
         self.oom_score = next(take)
@@ -144,6 +151,9 @@ class Supervisor:
         self.commands = b""
         self.outputs: dict[int, int] = {}
         self.probes: dict[int, str] = {}
+        self.beside: dict[int, str] = {}
+        self.line = socket.socket(fileno=CONTROL)
+        self.received: list[int] = []
         self.poll = select.poll()
 
     # -- the task
@@ -199,10 +209,49 @@ class Supervisor:
             except OSError:
                 os.kill(pid, signal.SIGKILL)  # it has no group of its own yet; not reaped either
 
+    def execute(self, number: str) -> None:
+        """Run a program beside the task, with the descriptors that came along."""
+        own = self.received[:COMMAND_DESCRIPTORS]
+        del self.received[:COMMAND_DESCRIPTORS]
+        try:
+            # Fewer than four came if this process can have no more of them.
+            pid = os.fork() if len(own) == COMMAND_DESCRIPTORS else -1
+        except OSError:
+            pid = -1
+        if pid == 0:
+            try:
+                self.become_command(*own)
+            finally:
+                os._exit(CANNOT_RUN)
+        for fd in own:
+            os.close(fd)
+        if pid < 0:
+            self.say(f"executed {number} {CANNOT_RUN}")
+            return
+        self.beside[pid] = number
+        self.say(f"executing {number} {pid}")
+
+    def become_command(self, request: int, given: int, out: int, err: int) -> None:
+        """In the child: never returns. The frame says directory, uid, gid and groups, number of
+        arguments, the arguments, and the environment; all else is as the task has it."""
+        take = iter(read_frame(request))
+        self.directory = next(take)
+        self.uid, self.gid = int(next(take)), int(next(take))
+        self.groups = numbers(next(take))
+        argv = [next(take) for _ in range(int(next(take)))]
+        self.env = dict(x.split("=", 1) for x in take)
+        self.become_task(argv, out, err, request, self.join, given)
+
     def become_task(
-        self, argv: "list[str]", out: int, err: int, bad: int, confine: "Callable[[], None]"
+        self,
+        argv: "list[str]",
+        out: int,
+        err: int,
+        bad: int,
+        confine: "Callable[[], None]",
+        given: int = -1,
     ) -> None:
-        """In the child: never returns."""
+        """In the child: never returns. ``given`` is its standard input; -1 for none."""
         step = "setup"
         try:
             # A group of its own: a task that signals its group does not hit its supervisor.
@@ -211,7 +260,7 @@ class Supervisor:
                 err = out
             else:
                 os.setpgid(0, 0)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(given if given >= 0 else os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(out, 1)
             os.dup2(err, 2)
             hear_all_signals()
@@ -259,7 +308,7 @@ class Supervisor:
 
     def join(self) -> None:
         """Go where the task is."""
-        self.sandbox["join"](self.main)
+        self.sandbox["join"](self.main, self.plan)
 
     def limit(self) -> None:
         for number, soft, hard in self.limits:
@@ -317,9 +366,12 @@ class Supervisor:
 
     def listen(self) -> None:
         try:
-            data = os.read(CONTROL, 4096)
+            data, came, _, _ = socket.recv_fds(self.line, 4096, DESCRIPTORS_MAX)
         except OSError:
-            data = b""
+            data, came = b"", []
+        for fd in came:
+            os.set_inheritable(fd, False)  # Python 3.11 forgets the flag that would do so
+        self.received += came
         if not data:
             self.dying = True  # the node is gone, or wants this task gone
             return
@@ -336,6 +388,8 @@ class Supervisor:
             self.probe(words[1])
         elif words[0] == "unprobe":
             self.end_probe(words[1])
+        elif words[0] == "execute":
+            self.execute(words[1])
         elif words[0] == "tell":
             self.telling = (int(words[1]), int(words[2])) == (self.log.generation, self.log.size)
             if not self.telling:
@@ -370,8 +424,9 @@ class Supervisor:
                 if pid == self.main:
                     self.status = status
                 if pid in self.probes:
-                    code = os.waitstatus_to_exitcode(status)
-                    self.say(f"probed {self.probes.pop(pid)} {code if code >= 0 else 128 - code}")
+                    self.say(f"probed {self.probes.pop(pid)} {exit_code(status)}")
+                if pid in self.beside:
+                    self.say(f"executed {self.beside.pop(pid)} {exit_code(status)}")
                 if pid == 0:
                     return
         except ChildProcessError:
@@ -397,10 +452,7 @@ class Supervisor:
                 time.sleep(0.001)
 
     def code(self) -> int:
-        if self.status is None:
-            return 137
-        code = os.waitstatus_to_exitcode(self.status)
-        return code if code >= 0 else 128 - code
+        return 137 if self.status is None else exit_code(self.status)
 
     def say(self, line: str) -> None:
         try:
@@ -443,6 +495,16 @@ class Supervisor:
             pass  # the node removes what is left, now or when it starts again
 
 
+def exit_code(status: int) -> int:
+    """As a shell has it: 128 and the signal, for what a signal ended."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def numbers(text: str) -> "list[int]":
+    return [int(one) for one in text.split(",") if one]
+
+
 def hear_all_signals() -> None:
     """As a container begins: what this process handles, or its node ignores, is not the task's."""
     signal.set_wakeup_fd(-1)
@@ -472,23 +534,23 @@ def children() -> "list[int]":
     return found
 
 
-def read_exactly(size: int) -> bytes:
+def read_exactly(size: int, fd: int) -> bytes:
     data = b""
     while len(data) < size:
-        chunk = os.read(CONTROL, size - len(data))
+        chunk = os.read(fd, size - len(data))
         if not chunk:
             os._exit(1)
         data += chunk
     return data
 
 
-def read_frame() -> "list[str]":
-    """Secrets' directory, log directory, its size and number limits, working directory, uid, gid
-    (-1: as the node), groups, limits, no-new-privileges, oom score, terminal, the plan of the
-    sandbox, control groups, number of arguments, the arguments, the same of the
-    health check, and the environment."""
-    size = int.from_bytes(read_exactly(4), "big")
-    return read_exactly(size).decode("utf-8", "surrogateescape").split("\0")
+def read_frame(fd: int) -> "list[str]":
+    """Fields. Those of the first frame: secrets' directory, log directory, its size and number
+    limits, working directory, uid, gid (-1: as the node), groups, limits, no-new-privileges, oom
+    score, terminal, the plan of the sandbox, control groups, number of arguments, the arguments,
+    the same of the health check, and the environment."""
+    size = int.from_bytes(read_exactly(4, fd), "big")
+    return read_exactly(size, fd).decode("utf-8", "surrogateescape").split("\0")
 
 
 def main(parent: int, sandbox: "dict[str, Any]", given: "list[int]") -> None:
@@ -501,7 +563,7 @@ def main(parent: int, sandbox: "dict[str, Any]", given: "list[int]") -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
-    supervisor = Supervisor(read_frame(), sandbox, given)
+    supervisor = Supervisor(read_frame(CONTROL), sandbox, given)
     try:
         supervisor.run()
     finally:
