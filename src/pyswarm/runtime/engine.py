@@ -195,7 +195,7 @@ class Engine:
         )
 
     async def _do(self, ask: asks.Do) -> Any:
-        return await self.host.member().node.request(ask.body)
+        return await self.host.member().node.request(ask.body)  # a daemon has no other loop
 
     async def _seal(self, ask: asks.Seal) -> Any:
         return self.host.member().node.seal(ask.data)  # a manager that knows its swarm has the key
