@@ -106,7 +106,7 @@ class Certificates:
         """(host, sender) → when the sender's certificate, though valid, led to no root that the
         host trusts: what a rotation must not let happen."""
         self._world = world
-        self._root = root
+        self._known = root, NODE_EXPIRY_S
         self._rng = world.rng.child("certificates")
         self._holders: dict[str, Holder] = {}
         world.believes = self.believes
@@ -138,11 +138,12 @@ class Certificates:
             self._look(host)
 
     def _signed_by(self) -> tuple[RootCAState, float]:
-        """The root of whoever knows most, and how long certificates last."""
+        """The root of whoever knows most, and how long certificates last. All managers may be
+        down when an answer arrives: then as it was when somebody signed last."""
         store = newest_store(self._world)
-        if store is None:
-            return self._root, NODE_EXPIRY_S
-        return store.swarm.root_ca, store.swarm.spec.ca.node_cert_expiry
+        if store is not None:
+            self._known = store.swarm.root_ca, store.swarm.spec.ca.node_cert_expiry
+        return self._known
 
     def believes(self, host: Host, sender: Host) -> bool:
         """Whether ``sender``'s certificate is valid, and leads to a root that ``host`` trusts."""
@@ -291,6 +292,7 @@ class Certificates:
             reply(None)
             return
         role, expiry_s = role_for(node), swarm.spec.ca.node_cert_expiry
+        self._known = swarm.root_ca, expiry_s
         certificate = self._issue(host, swarm.root_ca, role, expiry_s)
         if (swarm.root_ca.rotation or swarm.root_ca).key:
             reply(certificate)
