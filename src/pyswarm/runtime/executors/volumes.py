@@ -82,10 +82,11 @@ class Volumes:
         about = {"format": FORMAT, "labels": dict(options.labels)}
         if options.driver_options:
             about["options"] = dict(options.driver_options)
-        file = data.parent / "volume.json"
-        file.write_text("", encoding="utf-8")
-        os.chmod(file, 0o600)  # before the options are in it
-        file.write_text(json.dumps(about), encoding="utf-8")
+        with open(data.parent / "volume.json", "w", encoding="utf-8") as file:
+            os.chmod(file.fileno(), 0o600)  # before the options are in it
+            file.write(json.dumps(about))
+            file.flush()
+            os.fsync(file.fileno())  # a volume never comes back without its options
         data.mkdir()  # last: with it the volume is there
 
     @staticmethod
