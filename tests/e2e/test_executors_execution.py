@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -56,8 +56,10 @@ def sh(script: str, **more: object) -> Command:
 
 
 async def is_gone(pid: int) -> None:
-    while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110
-        await trio.sleep(0.01)
+    """Or a zombie, for whoever is to reap it."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 @AS_ROOT
