@@ -87,6 +87,7 @@ class Driver:
             except trio.RunFinishedError:
                 self._inbox.clear()
 
+    @trio.lowlevel.enable_ki_protection
     def act(self, input: Any) -> None:
         """Like :meth:`post`, but if the driver sleeps the machine takes ``input`` in before this
         returns, and whatever follows from it at once. On the driver's own loop only.
@@ -120,8 +121,10 @@ class Driver:
         self._stopped = True
         self._bell.ring()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Drive until :meth:`stop`. Cancelling it leaves the machine as it stands."""
+        """Drive until :meth:`stop`. Cancelling it leaves the machine as it stands. Ctrl-C never
+        strikes in the middle of a step: trio raises it in the program's own tasks."""
         self._thread = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._bell.rung = True

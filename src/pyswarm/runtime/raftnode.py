@@ -298,6 +298,7 @@ class RaftNode:
         waiter = waiters[self._number] = Waiter()
         return self._number, waiter
 
+    @trio.lowlevel.enable_ki_protection
     def receive(self, frames: Sequence[bytes]) -> None:
         """Frames have arrived, all at once. What is malformed is dropped."""
         self._clock.refresh()
@@ -397,6 +398,7 @@ class RaftNode:
                 return
         self._peers.spread_news()
 
+    @trio.lowlevel.enable_ki_protection
     def _pump(self) -> None:
         """Have done what the replica wants: by whoever changed something, since another task would
         have to be woken up first. So what the state machine raises goes to ``drive``."""

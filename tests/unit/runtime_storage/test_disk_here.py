@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 import time
 
 import pytest
+import trio
 from storage_helpers import IDENTITY, batch, entries, entry, snapshot
 
 from pyswarm.runtime.storage import DiskFull, DiskThread, FileStorage
@@ -178,3 +180,31 @@ def test_a_stall_that_the_loop_felt_is_the_last_for_a_while() -> None:
     pace.felt(STALL_SECONDS, 100.0)
     assert not pace.is_quick(100.0 + 0.9 * REST_SECONDS)
     assert pace.is_quick(100.0 + REST_SECONDS)
+
+
+def test_ctrl_c_is_no_fault_of_the_disk(tmp_path) -> None:
+    """It comes once the write is done, and the storage takes the next one."""
+
+    class Interrupted(SystemFiles):
+        armed = False
+
+        def write(self, *args, **options) -> None:
+            super().write(*args, **options)
+            if self.armed:
+                self.armed = False
+                signal.raise_signal(signal.SIGINT)
+
+    files = Interrupted()
+    desk = Desk(tmp_path, files=files).quick()
+
+    async def main() -> None:
+        files.armed = True
+        assert desk.put(batch(entry(1), term=2))
+        assert desk.answers == [None, None]
+        await trio.lowlevel.checkpoint()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    desk.put(batch(entry(2)))
+    assert desk.answers == [None] * 3
+    assert desk.indexes() == [1, 2]

@@ -120,6 +120,7 @@ class DiskThread:
         self.times = SyncTimes()
         self.pace = Pace()
 
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C is no fault of the disk
     def write_here(self, writer: Writer, item: Any, done: Done) -> bool:
         """Have ``writer`` write ``item`` on the calling thread, and answer before returning. False,
         and nothing has happened, if something is before it or the disk may be slow.
