@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import termios
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -87,10 +87,15 @@ class Start:
             *self.argv,
             *(f"{name}={value}" for name, value in self.env.items()),
         ]
-        if any("\0" in field for field in fields):
-            raise TaskRejected("the command, a variable or the directory contains a NUL byte")
-        data = "\0".join(fields).encode("utf-8", "surrogateescape")
-        return len(data).to_bytes(4, "big") + data
+        return framed(fields)
+
+
+def framed(fields: Sequence[str]) -> bytes:
+    """What a supervisor is told in one piece. Raises :class:`TaskRejected` for a NUL byte."""
+    if any("\0" in field for field in fields):
+        raise TaskRejected("a command, variable or directory of the task contains a NUL byte")
+    data = "\0".join(fields).encode("utf-8", "surrogateescape")
+    return len(data).to_bytes(4, "big") + data
 
 
 class Execution:

@@ -15,9 +15,16 @@ from contextlib import suppress
 import attrs
 import trio
 
-from pyswarm.agent.executor import Exited, TaskFailed, TaskRejected, TemporaryFailure
+from pyswarm.agent.executor import Exited, TaskFailed, TemporaryFailure
 from pyswarm.runtime.executors.execution import KILLED as KILLED_CODE
-from pyswarm.runtime.executors.execution import Command, CommandFailed, Execution, Start, failed
+from pyswarm.runtime.executors.execution import (
+    Command,
+    CommandFailed,
+    Execution,
+    Start,
+    failed,
+    framed,
+)
 from pyswarm.runtime.executors.launcher import Launcher, Zygote
 
 KILLED = Exited(KILLED_CODE)
@@ -73,10 +80,7 @@ class Launch:
             *self.check,
             *(f"{name}={value}" for name, value in self.env.items()),
         ]
-        if any("\0" in field for field in fields):
-            raise TaskRejected("a command, variable or directory of the task contains a NUL byte")
-        data = "\0".join(fields).encode("utf-8", "surrogateescape")
-        return len(data).to_bytes(4, "big") + data
+        return framed(fields)
 
 
 class _Probe:
