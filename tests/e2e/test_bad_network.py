@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from e2e.test_processes import NODE, Process
+from e2e.test_processes import Process, started
 from e2e.wire_switch import Switch, namespaces
 from swarms import WAIT_S, until
 
@@ -44,23 +44,7 @@ async def start(
     nursery: trio.Nursery, namespace: str, state_dir: Path, listen: str, *join: str
 ) -> Process:
     """A node in a namespace."""
-    command = ["ip", "netns", "exec", namespace, sys.executable, str(NODE)]
-    run = partial(
-        trio.run_process,
-        [*command, str(state_dir), listen, *join],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        check=False,
-        deliver_cancel=_kill,
-    )
-    started = Process(await nursery.start(run))
-    hello = await started.answer()
-    started.node_id, started.addr = hello["node_id"], hello["addr"]
-    return started
-
-
-async def _kill(process: trio.Process) -> None:
-    process.kill()
+    return await started(nursery, ["ip", "netns", "exec", namespace], state_dir, listen, *join)
 
 
 async def test_a_leader_is_cut_off_in_a_network_that_loses_every_fifth_frame(

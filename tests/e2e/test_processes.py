@@ -79,21 +79,27 @@ class Process:
 
 @asynccontextmanager
 async def process(state_dir: Path, listen: str, *join: str) -> AsyncIterator[Process]:
-    command = [sys.executable, str(NODE), str(state_dir), listen, *join]
     async with trio.open_nursery() as nursery:
-        run = partial(
-            trio.run_process,
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            check=False,
-            deliver_cancel=_kill,
-        )
-        started = Process(await nursery.start(run))
-        hello = await started.answer()
-        started.node_id, started.addr = hello["node_id"], hello["addr"]
-        yield started
+        yield await started(nursery, [], state_dir, listen, *join)
         nursery.cancel_scope.cancel()
+
+
+async def started(
+    nursery: trio.Nursery, inside: list[str], state_dir: Path, listen: str, *join: str
+) -> Process:
+    """A node's process, begun by the command ``inside``."""
+    run = partial(
+        trio.run_process,
+        [*inside, sys.executable, str(NODE), str(state_dir), listen, *join],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        check=False,
+        deliver_cancel=_kill,
+    )
+    node = Process(await nursery.start(run))
+    hello = await node.answer()
+    node.node_id, node.addr = hello["node_id"], hello["addr"]
+    return node
 
 
 async def _kill(process: trio.Process) -> None:
