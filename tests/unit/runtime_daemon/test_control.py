@@ -33,7 +33,15 @@ from pyswarm.model import NodeState, ServiceSpec
 from pyswarm.runtime import MemoryNetwork, TlsNetwork, front
 from pyswarm.runtime.backup import Backup
 from pyswarm.runtime.daemon import Host, HostConfig, control, open_host
-from pyswarm.runtime.daemon.frames import HEAD, MAGIC, QUESTION_BYTES_MAX, VERSION, Op
+from pyswarm.runtime.daemon.frames import (
+    ANSWER_BYTES_MAX,
+    HEAD,
+    MAGIC,
+    QUESTION_BYTES_MAX,
+    VERSION,
+    Frames,
+    Op,
+)
 from pyswarm.runtime.daemon.process import notify
 from pyswarm.runtime.daemon.verbs import COLLECTIONS, ELSEWHERE, HANDLES, STREAMS, verbs_of
 from pyswarm.runtime.daemon.wire import Wire, decode_error, encode_error
@@ -366,6 +374,29 @@ async def test_bad_peers(tmp_path: Path) -> None:
             assert len(await spoken(url, bad)) <= 1
         async with Daemon.connect(url) as daemon:
             await daemon.state()
+
+
+async def test_a_stream_begins_before_later_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions that arrive together overtake each other, but none the beginning of a stream."""
+    begun = []
+
+    async def call(client: Any, *_: Any) -> list[Any]:
+        begun.append(list(client._streams))
+        return [None, None, None]
+
+    watch = (Op.OPEN, 1, "cluster", "events", None, ["l", []], ["d", []])
+    async with a_swarm(tmp_path):
+        monkeypatch.setattr(control._Client, "_call", call)
+        for _ in range(12):
+            stream = await trio.open_unix_socket(str(tmp_path / "control.sock"))
+            await stream.send_all(GREETING + frame(*watch) + frame(Op.CALL, 2, "cluster", "status"))
+            answers = Frames(stream, bytes_max=ANSWER_BYTES_MAX)
+            with trio.fail_after(WAIT_S):
+                assert [await answers.read() for _ in range(3)]
+            await stream.aclose()
+    assert begun == 12 * [[1]]
 
 
 async def test_calls_that_are_none(tmp_path: Path) -> None:

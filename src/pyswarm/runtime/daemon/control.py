@@ -131,16 +131,18 @@ class _Client:
             self._running += 1
             size = self._frames.size
             self._bytes += size
-            job = {Op.CALL: self._call, Op.OPEN: self._open, Op.TAKE: self._next}[Op(op)]
+            job: Any = self._next if op == Op.TAKE else self._call
             if op != Op.TAKE and not self._has_room():
                 job, rest = self._refuse, []
+            elif op == Op.OPEN:
+                job, rest = self._said, [self._open(number, rest)]
             nursery.start_soon(self._answer, scope, number, job, rest, size)
         else:
             raise BadFrame(f"an unknown question: {op!r}")
 
     def _has_room(self) -> bool:
         """Whether another question is taken; the one that was just read is counted."""
-        calls = self._running + len(self._streams)
+        calls = self._running + len(self._streams.keys() - self._calls.keys())
         return calls <= CALLS_MAX and self._bytes <= QUESTIONS_BYTES_MAX
 
     async def _answer(
@@ -182,14 +184,23 @@ class _Client:
         state = self._wire.encode(thing) if isinstance(thing, Handle) else None
         return [await self._encoded(value), state, self._news()]
 
-    async def _open(
-        self, number: int, target: Any, verb: Any, own: Any, args: Any, kwargs: Any
-    ) -> list[Any]:
-        _, method = self._meant(target, verb, own)
-        stream = method(*self._wire.decode(args), **self._wire.decode(kwargs))
-        if not isinstance(stream, front.Stream):
-            raise InvalidArgument(f"{target}.{verb} gives no stream")
+    def _open(self, number: int, question: list[Any]) -> Exception | None:
+        """Open a stream; gives why it cannot be. It begins where it was called: before any later
+        question of this client is begun, since calls that are under way overtake each other."""
+        try:
+            target, verb, own, args, kwargs = question
+            _, method = self._meant(target, verb, own)
+            stream = method(*self._wire.decode(args), **self._wire.decode(kwargs))
+            if not isinstance(stream, front.Stream):
+                raise InvalidArgument(f"{target}.{verb} gives no stream")
+        except Exception as problem:
+            return problem
         self._streams[number] = stream
+        return None
+
+    async def _said(self, number: int, problem: Exception | None) -> list[Any]:
+        if problem is not None:
+            raise problem
         return [None, None, None]
 
     async def _next(self, number: int) -> list[Any]:
