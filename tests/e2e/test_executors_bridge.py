@@ -26,15 +26,17 @@ from pyswarm.agent import (
     Stop,
     TaskContext,
     TaskFailed,
+    TaskGone,
     TaskRejected,
     TemporaryFailure,
     Usage,
 )
 from pyswarm.env import Rng
+from pyswarm.errors import SwarmError
 from pyswarm.machine import Effect
 from pyswarm.model.objects import Node, NodeDescription, Sealed, Task
 from pyswarm.model.session import Assignments, Dependency, Plain, SessionOpened
-from pyswarm.model.specs import ConfigReference, ContainerSpec, SecretReference
+from pyswarm.model.specs import ConfigReference, ContainerSpec, Healthcheck, SecretReference
 from pyswarm.model.states import TaskState
 from pyswarm.runtime.executors import CallableExecutor, open_bridge
 from pyswarm.runtime.executors.process import ProcessExecutor
@@ -263,6 +265,32 @@ async def test_errors_are_answers(error: Exception, kind: type, text: str) -> No
     assert isinstance(answer, OperationDone)
     assert type(answer.error) is kind
     assert str(answer.error) == text
+
+
+class ProbedExecutor(SlowExecutor):
+    async def probe(self, task_id: str) -> int:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("operation", [Op.WAIT, Op.START])
+@pytest.mark.parametrize("error", [TaskGone("who?"), TemporaryFailure("later")])
+async def test_errors_beside_a_health_check_are_answers(
+    operation: Operation, error: SwarmError, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a restart, when the node asks for a task that ended with its last life."""
+    container = ContainerSpec("host", healthcheck=Healthcheck(("CMD", "true"), interval=0.001))
+    slow, posted = ProbedExecutor(), []  # type: ignore[var-annotated]
+    async with open_bridge(slow, posted.append) as bridge:
+        bridge.perform(perform(operation, make_task(container=container)))
+        if operation is Op.START:
+            await trio.testing.wait_all_tasks_blocked()
+            slow.gates["start"].set()
+        await trio.testing.wait_all_tasks_blocked()
+        slow.error = error
+        slow.gates["wait"].set()
+        await trio.testing.wait_all_tasks_blocked()
+    assert posted == [OperationDone("t1", operation, error=error)]
+    assert not caplog.records
 
 
 # -- files -----------------------------------------------------------------------------------------

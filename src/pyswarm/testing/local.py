@@ -169,7 +169,7 @@ class LocalSwarm:
 
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[LocalSwarm]:
-        from pyswarm.runtime.front.entering import plain_errors
+        from pyswarm.runtime.errorgroups import plain_errors
 
         with plain_errors():
             async with trio.open_nursery() as nursery:

@@ -53,7 +53,7 @@ from pyswarm.runtime import front
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.daemon.life import FAILED, LEFT, STOPPED, Life, insisting
 from pyswarm.runtime.daemon.memory import Addresses, Memory
-from pyswarm.runtime.front.entering import plain_errors
+from pyswarm.runtime.errorgroups import plain_errors
 from pyswarm.runtime.front.founding import NoNodeHere, default_executor, described
 from pyswarm.runtime.front.leaving import LEAVING_STOPPED_MANAGER, ManagerLeaves
 from pyswarm.runtime.front.places import CertificateExpired, check_addresses

@@ -18,7 +18,7 @@ import trio
 
 from pyswarm.runtime.daemon.control import MakeCluster, serving
 from pyswarm.runtime.daemon.host import Host, HostConfig, open_host
-from pyswarm.runtime.front.entering import plain_errors
+from pyswarm.runtime.errorgroups import plain_errors
 from pyswarm.runtime.listen import parse_address
 from pyswarm.runtime.observe import log_event
 

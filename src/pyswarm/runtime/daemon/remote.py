@@ -30,7 +30,7 @@ from pyswarm.runtime.daemon.frames import (
 )
 from pyswarm.runtime.daemon.verbs import CLUSTER, COLLECTIONS, DAEMON, HANDLES, STREAMS, verbs_of
 from pyswarm.runtime.daemon.wire import Wire, decode_error
-from pyswarm.runtime.front.entering import plain_errors
+from pyswarm.runtime.errorgroups import plain_errors
 from pyswarm.runtime.front.loops import Here
 from pyswarm.runtime.front.sources import read_payload
 from pyswarm.runtime.front.streams import Stream

@@ -26,6 +26,7 @@ from pyswarm.agent.health import (
 )
 from pyswarm.errors import SwarmError
 from pyswarm.model.objects import Task
+from pyswarm.runtime.errorgroups import plain_errors
 
 logger = logging.getLogger("pyswarm.executor")
 
@@ -74,10 +75,11 @@ class HealthWatch:
         health = self._known.get(task.id) or self._begin(task, healthy=True)
         if health is None:
             return await self._executor.wait(task.id)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, task.id, health, is_stopping, tell)
-            exited = await self._executor.wait(task.id)
-            nursery.cancel_scope.cancel()
+        with plain_errors():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, task.id, health, is_stopping, tell)
+                exited = await self._executor.wait(task.id)
+                nursery.cancel_scope.cancel()
         self.forget(task.id)
         if health.state is HealthState.UNHEALTHY and not is_stopping():
             return ENDED_FOR_HEALTH
@@ -107,11 +109,12 @@ class HealthWatch:
             exited = await self._executor.wait(task_id)
             nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            while health.state is HealthState.STARTING:
-                await self._probe(task_id, health)
-            nursery.cancel_scope.cancel()
+        with plain_errors():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                while health.state is HealthState.STARTING:
+                    await self._probe(task_id, health)
+                nursery.cancel_scope.cancel()
         return exited
 
     async def _watch(

@@ -6,15 +6,16 @@ periods, its disk is closed, its executor leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import trio
 
 from pyswarm.model import Role
 from pyswarm.runtime.collector import keep_frozen
+from pyswarm.runtime.errorgroups import plain_errors
 from pyswarm.runtime.front.describing import keep_described
 from pyswarm.runtime.front.founding import JOIN_TIMEOUT_S, Prepare, Prepared, Settings, described
 from pyswarm.runtime.front.loops import Elsewhere, Here, Loop, own_loop
@@ -123,22 +124,3 @@ async def _over_there(loop: Elsewhere, manager: AbstractAsyncContextManager[T]) 
             yield value
         finally:
             leave[0]()
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Let an exception that is alone in its group out as itself: whoever wrote
-    ``async with Cluster.init(...)`` opened no nursery and expects no group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        leaf: Any = group
-        while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
-            leaf = leaf.exceptions[0]
-        if isinstance(leaf, BaseExceptionGroup):
-            raise
-        context = leaf.__context__
-        try:
-            raise leaf
-        finally:
-            leaf.__context__ = context
