@@ -11,6 +11,7 @@ ROLLBACK_MONITOR = 5.0
 OLD_TASK_TIMEOUT = 60.0  # how long a starting task waits for the one it replaces to stop
 TASK_HISTORY = 5  # tasks kept of each slot
 DATA_PATH_PORT = 4789
+HEARTBEAT_PERIOD = 5.0
 
 RESTART = RestartPolicy(delay=RESTART_DELAY)
 UPDATE = UpdateConfig(monitor=UPDATE_MONITOR)
@@ -25,6 +26,11 @@ def restart_delay(policy: RestartPolicy | None) -> float:
 def stop_grace_period(period: float | None) -> float:
     """Seconds from the stop signal to the kill."""
     return STOP_GRACE_PERIOD if period is None else period
+
+
+def heartbeat_period(period: float) -> float:
+    """Seconds between two words of an agent; 0 counts as not said."""
+    return period or HEARTBEAT_PERIOD
 
 
 def monitor(config: UpdateConfig | None, *, rollback: bool = False) -> float:

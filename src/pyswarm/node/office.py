@@ -31,6 +31,7 @@ from pyswarm.model import (
     Role,
     replace,
 )
+from pyswarm.model.defaults import heartbeat_period
 from pyswarm.model.requests import RecordStatuses, RegisterNode, SetNodeStates
 from pyswarm.node import control
 from pyswarm.node.clock import ClusterClock
@@ -114,7 +115,7 @@ class Office:
         """Begin to rebuild what decides, from the settled store; sessions may begin at once."""
         self._unbuilt.extend(RECONCILERS)
         self._build(now)
-        period = self._store.swarm.spec.heartbeat_period
+        period = heartbeat_period(self._store.swarm.spec.heartbeat_period)
         self.dispatcher = Dispatcher(self._store, now, self._rng.child("dispatch"), period=period)
         self.seats = Seats(self._store)
         nodes = [node.id for node in self._store.nodes()]
@@ -315,7 +316,8 @@ class Office:
             self.seats.committed(changes)
         for change in changes:
             if change.kind == "swarm" and change.new is not None and self.dispatcher:
-                self.dispatcher.set_period(change.new.spec.heartbeat_period)
+                period = heartbeat_period(change.new.spec.heartbeat_period)
+                self.dispatcher.set_period(period)
 
     def _answer(self, turn: Turn) -> None:
         for answer in turn.answers:

@@ -78,9 +78,6 @@ def update_service(tx: Transaction, request: UpdateService, context: Context) ->
     if spec.name != service.spec.name:
         raise Unimplemented("renaming services is not supported")
     check_update_order(tx, service, spec)
-    job = service.job_status
-    if job is not None:
-        job = JobStatus(job.iteration + 1, tx.now)
     changed: Service = tx.update(
         replace(
             service,
@@ -90,12 +87,18 @@ def update_service(tx: Transaction, request: UpdateService, context: Context) ->
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,
             update_status=None,
-            job_status=job,
+            job_status=_next_run(tx, service),
         ),
         Because("update-service", (spec.name,)),
         expect=_expected(service, request.version),
     )
     return changed
+
+
+def _next_run(tx: Transaction, service: Service) -> JobStatus | None:
+    """A job is run anew by every change of it."""
+    status = service.job_status
+    return None if status is None else JobStatus(status.iteration + 1, tx.now)
 
 
 def _expected(service: Service, seen: int) -> int:
@@ -114,6 +117,9 @@ def _rolled_back(tx: Transaction, service: Service, version: int, context: Conte
     if previous.endpoint != service.spec.endpoint:
         context.leases.check_ports(tx, previous, service.id)  # or may be another's
     check_rollback_order(tx, service, previous)
+    status = None
+    if service.job_status is None:  # a job has no rolling update, nor the end of one
+        status = UpdateStatus(UpdateState.ROLLBACK_STARTED, "manually requested rollback", tx.now)
     swapped: Service = tx.update(
         replace(
             service,
@@ -122,9 +128,8 @@ def _rolled_back(tx: Transaction, service: Service, version: int, context: Conte
             spec_written=tx.version,
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,
-            update_status=UpdateStatus(
-                UpdateState.ROLLBACK_STARTED, "manually requested rollback", tx.now
-            ),
+            update_status=status,
+            job_status=_next_run(tx, service),
         ),
         Because("roll-back-service", (service.spec.name,)),
         expect=_expected(service, version),

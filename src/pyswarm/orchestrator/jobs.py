@@ -29,6 +29,7 @@ from pyswarm.orchestrator.task import (
     is_invalid_node,
     is_job,
     new_task,
+    should_restart,
     tasks_of_slot,
     with_desired,
 )
@@ -230,7 +231,7 @@ def _fill_node(tx: Transaction, service: Service, node_id: str, rng: Rng) -> Non
                 tx.update(with_desired(task, TaskState.SHUTDOWN), reason)
         return
     assert node is not None
-    if not _takes_jobs(node, service) or any(_fills(task) for task in tasks):
+    if not _takes_jobs(node, service) or _has_had_its_task(tasks):
         return
     _create(tx, service, rng, node_id=node_id)
 
@@ -243,8 +244,13 @@ def _takes_jobs(node: Node, service: Service) -> bool:
     )
 
 
-def _fills(task: Task) -> bool:
-    """Whether the node has had its task: it is under way, or ended by itself."""
-    if task.desired_state <= TaskState.COMPLETE:
+def _has_had_its_task(tasks: Sequence[Task]) -> bool:
+    """Whether one of a node's tasks of this run (the newest last) is under way or complete, or the
+    last that failed is to have no successor; one that failed while the node took none is to."""
+    if any(
+        task.desired_state <= TaskState.COMPLETE or task.state is TaskState.COMPLETE
+        for task in tasks
+    ):
         return True
-    return task.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+    failed = [task for task in tasks if task.state in (TaskState.FAILED, TaskState.REJECTED)]
+    return bool(failed) and not should_restart(failed[-1], tasks)

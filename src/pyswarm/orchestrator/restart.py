@@ -3,7 +3,7 @@
 The successor is made at once, in the same slot, with the desired state READY: it is placed and
 prepared while the restart delay runs. It starts (desired RUNNING, a job's COMPLETE) when the delay
 is over and the task before it has stopped; a task on a dead node is not waited for, and none for
-longer than a minute after the successor was made.
+longer than a minute after the successor was made, or taken up by an update.
 
 Everything is kept in the tasks: ``origin`` tells a restart from other births, ``start_after`` is
 the end of the delay, ``replaces`` the task to wait for. A successor that itself ends while it waits
@@ -129,7 +129,7 @@ class Restarts:
             return False
         if not task.replaces or has_stopped(tx.task(task.replaces), tx):
             return True
-        until = task.created_at + OLD_TASK_TIMEOUT
+        until = _waits_since(task) + OLD_TASK_TIMEOUT
         if now >= until:
             return True
         self._delays.set(task.id, until)
@@ -162,6 +162,11 @@ class Restarts:
             replaces="" if stopped else task.id,
         )
         tx.create(successor, because("restart", task.id))
+
+
+def _waits_since(task: Task) -> float:
+    """When the task began to wait for the one before it: an update may keep one that was there."""
+    return task.start_after if task.origin is TaskOrigin.UPDATED else task.created_at
 
 
 def _is_unsettled(task: Task, view: Reader) -> bool:

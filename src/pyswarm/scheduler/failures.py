@@ -25,10 +25,14 @@ Version = tuple[str, int]
 
 
 def is_failure(task: Task) -> bool:
-    """Whether ``task`` counts as a failure of its node."""
+    """Whether ``task`` counts as a failure of its node.
+
+    Slot 0 is that of a global service's tasks, but also the first of a job's. A global job's are
+    counted along, to no effect: they are never ranked.
+    """
     return (
         task.state in (TaskState.FAILED, TaskState.REJECTED)
-        and task.slot != 0
+        and (task.slot != 0 or task.job_iteration is not None)
         and task.node_id != ""
     )
 

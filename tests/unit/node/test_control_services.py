@@ -348,6 +348,17 @@ def test_roll_back() -> None:
     assert back.update_status.message == "manually requested rollback"
 
 
+def test_rolling_back_a_job_runs_it_anew() -> None:
+    """Any change does; there is no rolling update that could end."""
+    desk = Desk()
+    first = desk.ask(CreateService(web(mode=ReplicatedJob(2))))
+    changed = desk.ask(UpdateService(first.id, first.version, web(mode=ReplicatedJob(3))))
+    back = desk.ask(UpdateService(first.id, changed.version, None, rollback=True))
+    assert (back.spec, back.previous_spec) == (first.spec, changed.spec)
+    assert (back.job_status.iteration, back.job_status.last_execution) == (2, back.updated_at)
+    assert back.update_status is None
+
+
 def test_no_way_back_to_a_port_that_another_service_has_now() -> None:
     desk = Desk()
     first = desk.ask(CreateService(ports(PortConfig(80, 8080))))

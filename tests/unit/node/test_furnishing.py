@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyswarm.model import service_spec
+from pyswarm.model import NodeState, SwarmSpec, service_spec
 from pyswarm.model.requests import CreateService
 from pyswarm.node import office
 from pyswarm.orchestrator.order import RECONCILERS
@@ -52,3 +52,9 @@ def test_many_nodes_become_unknown_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(sizes) == 3 and sizes[2] <= 2, "who reports in the last turn is ready in it"
     kinds = [{one.kind for one in commit.changes} for commit in commits]
     assert "service" not in kinds[0] and "service" not in kinds[1]
+
+
+def test_no_heartbeat_period_is_the_default_one() -> None:
+    bench = Bench.formed(1, spec=SwarmSpec(heartbeat_period=0.0))
+    bench.wait(30.0)
+    assert [node.state for node in bench["m1"].store.nodes()] == [NodeState.READY]

@@ -157,3 +157,39 @@ def test_a_task_that_ends_costs_a_look_at_its_slot_alone(monkeypatch: MonkeyPatc
     # The whole job when it is new and when its endpoint is there; slot 0, which has no index.
     assert len(looked) < 8
     assert sum(looked) < 5 * 80
+
+
+def test_global_job_that_failed_while_its_node_was_paused_is_tried_again() -> None:
+    world = World(1)
+    world.programs["app:1"] = Program(ends_after=3.0, exit_code=1)
+    service_id = job(world, GlobalJob())
+    world.run(2)
+    world.node("n1", availability=Availability.PAUSE)
+    world.run(10)
+    assert [task.state for task in world.tasks(service_id)] == [TaskState.FAILED]
+    world.programs["app:1"] = DONE
+    world.node("n1", availability=Availability.ACTIVE)
+    world.run(10)
+    assert [str(task.state) for task in world.tasks(service_id)] == ["failed", "complete"]
+
+
+def test_global_job_that_may_not_be_tried_again_is_not() -> None:
+    world = World(1)
+    world.programs["app:1"] = Program(ends_after=1.0, exit_code=1)
+    policy = RestartPolicy(delay=1.0, max_attempts=2)
+    service_id = job(world, GlobalJob(), restart=policy)
+    world.run(60)
+    world.node("n1", availability=Availability.PAUSE)
+    world.node("n1", availability=Availability.ACTIVE)
+    world.run(60)
+    assert [str(task.state) for task in world.tasks(service_id)] == ["failed"] * 3
+
+
+def test_the_only_slot_of_a_job_leaves_a_node_on_which_it_fails() -> None:
+    """Slot 0 is a slot like any other, though a global service's tasks have it too."""
+    world = World(2)
+    world.programs["app:1"] = Program(ends_after=1.0, exit_code=1)
+    world.create(a_spec("busy", image="x", replicas=9, placement=Placement(("node.id==n2",))))
+    service_id = job(world, ReplicatedJob(1, 1), restart=RestartPolicy(delay=1.0))
+    world.run(15)
+    assert "n2" in {task.node_id for task in world.tasks(service_id)}
