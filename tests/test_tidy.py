@@ -307,3 +307,10 @@ def test_without_its_extra_the_command_names_it_in_one_line(
     assert done.stderr.count("\n") == 1
     assert f"pip install 'pyswarm-orchestrator[{extra}]'" in done.stderr
     assert list(tmp_path.iterdir()) == [], "nothing was made"
+
+
+@pytest.mark.parametrize("name", ["pyswarm", "pyswarm.model"])
+def test_whoever_asks_for_help_on_a_public_class_gets_some(name: str) -> None:
+    package = import_module(name)
+    classes = {n: c for n in package.__all__ if isinstance(c := getattr(package, n), type)}
+    report([f"{name}.{n} has no docstring" for n, c in classes.items() if not vars(c)["__doc__"]])

@@ -65,6 +65,8 @@ class NetworkAttachment:
 @value
 @attrs.frozen(weakref_slot=False)
 class VirtualIP:
+    """A service's address in a network, as CIDR with the network's prefix length."""
+
     network_id: str
     address: str
 
@@ -101,6 +103,8 @@ class UpdateStatus:
 @value
 @attrs.frozen(weakref_slot=False)
 class JobStatus:
+    """Which run of a job this is, and when it began (Unix time)."""
+
     iteration: int = 0
     last_execution: float = 0.0
 
@@ -108,6 +112,8 @@ class JobStatus:
 @value
 @attrs.frozen(weakref_slot=False)
 class Service:
+    """A service: its spec, the one before (for a rollback), and what came of them."""
+
     id: str
     spec: ServiceSpec
     version: int = 0
@@ -335,6 +341,8 @@ class Network:
 @value
 @attrs.frozen(weakref_slot=False)
 class Secret:
+    """A secret of the swarm; its payload is sealed."""
+
     id: str
     spec: SecretSpec
     payload: Sealed | None = None
@@ -347,6 +355,8 @@ class Secret:
 @value
 @attrs.frozen(weakref_slot=False)
 class Config:
+    """A config of the swarm; its payload is sealed, and shown to whoever may read configs."""
+
     id: str
     spec: ConfigSpec
     payload: Sealed | None = None
@@ -429,6 +439,8 @@ class RootCAState:
 @value
 @attrs.frozen(weakref_slot=False)
 class RevokedCertificate:
+    """A node that was removed; its certificate is refused until it expires (Unix time)."""
+
     node_id: str
     expires_at: float
 
@@ -461,6 +473,8 @@ class Swarm:
 @value
 @attrs.frozen(weakref_slot=False)
 class VolumePublishStatus:
+    """How far a cluster volume is on its way to a node."""
+
     node_id: str
     state: str = "pending-publish"
     publish_context: Labels = no_labels
@@ -470,6 +484,8 @@ class VolumePublishStatus:
 @value
 @attrs.frozen(weakref_slot=False)
 class Volume:
+    """A CSI cluster volume, and on which nodes it is."""
+
     id: str
     spec: VolumeSpec
     version: int = 0
@@ -486,6 +502,8 @@ class Volume:
 @value
 @attrs.frozen(weakref_slot=False)
 class Extension:
+    """A kind of custom objects."""
+
     id: str
     spec: ExtensionSpec
     version: int = 0
@@ -496,6 +514,8 @@ class Extension:
 @value
 @attrs.frozen(weakref_slot=False)
 class Resource:
+    """A custom object."""
+
     id: str
     spec: ResourceSpec
     version: int = 0

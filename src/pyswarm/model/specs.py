@@ -30,6 +30,8 @@ from pyswarm.model.value import at_least, value
 @value
 @attrs.frozen(weakref_slot=False)
 class Healthcheck:
+    """Whether a task is well: ``("CMD", …)`` or ``("CMD-SHELL", text)``. 0 = Docker's default."""
+
     test: tuple[str, ...] = ()
     interval: float = 0.0
     timeout: float = 0.0
@@ -41,6 +43,8 @@ class Healthcheck:
 @value
 @attrs.frozen(weakref_slot=False)
 class BindOptions:
+    """How a directory of the node is mounted. Propagation is one of mount(8)'s words."""
+
     propagation: str = ""
     non_recursive: bool = False
     create_mountpoint: bool = False
@@ -51,6 +55,8 @@ class BindOptions:
 @value
 @attrs.frozen(weakref_slot=False)
 class VolumeOptions:
+    """How a volume is made where it does not exist yet; ``subpath`` is the part of it to mount."""
+
     no_copy: bool = False
     labels: Labels = no_labels
     driver: str = ""
@@ -61,6 +67,8 @@ class VolumeOptions:
 @value
 @attrs.frozen(weakref_slot=False)
 class TmpfsOptions:
+    """A directory in memory: its size (0: unlimited), and its mode (0: 1777)."""
+
     size_bytes: int = 0
     mode: int = 0
     options: str = ""
@@ -69,6 +77,8 @@ class TmpfsOptions:
 @value
 @attrs.frozen(weakref_slot=False)
 class Mount:
+    """What stands at ``target`` in a task: a volume, a directory of the node (bind), or memory."""
+
     target: str
     source: str = ""
     type: MountType = MountType.VOLUME
@@ -109,6 +119,8 @@ class ConfigReference:
 @value
 @attrs.frozen(weakref_slot=False)
 class DNSConfig:
+    """What a task's ``/etc/resolv.conf`` says."""
+
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -117,6 +129,8 @@ class DNSConfig:
 @value
 @attrs.frozen(weakref_slot=False)
 class Ulimit:
+    """A limit of getrlimit(2) for a task, by its short name (``nofile``); -1 = unlimited."""
+
     name: str
     soft: int
     hard: int
@@ -125,6 +139,8 @@ class Ulimit:
 @value
 @attrs.frozen(weakref_slot=False)
 class CredentialSpec:
+    """A managed account of Windows, from one of three places."""
+
     file: str = ""
     registry: str = ""
     config: str = ""
@@ -133,6 +149,8 @@ class CredentialSpec:
 @value
 @attrs.frozen(weakref_slot=False)
 class SELinuxContext:
+    """The SELinux label of a task."""
+
     disable: bool = False
     user: str = ""
     role: str = ""
@@ -143,6 +161,8 @@ class SELinuxContext:
 @value
 @attrs.frozen(weakref_slot=False)
 class Privileges:
+    """What the kernel lets a task do beyond, or short of, the usual."""
+
     credential_spec: CredentialSpec | None = None
     selinux_context: SELinuxContext | None = None
     seccomp_mode: str = ""
@@ -228,6 +248,8 @@ class Preference:
 @value
 @attrs.frozen(weakref_slot=False)
 class Placement:
+    """Where tasks may go, where they rather go, and how many to a node (0 = no limit)."""
+
     constraints: tuple[str, ...] = ()
     preferences: tuple[Preference, ...] = ()
     max_replicas: int = attrs.field(default=0, metadata=at_least(0))
@@ -237,6 +259,8 @@ class Placement:
 @value
 @attrs.frozen(weakref_slot=False)
 class LogDriver:
+    """Where tasks' output goes; an empty name is the default of swarm and node."""
+
     name: str = ""
     options: Labels = no_labels
 
@@ -255,6 +279,8 @@ class NetworkAttachmentConfig:
 @value
 @attrs.frozen(weakref_slot=False)
 class ResourceReference:
+    """An object of the swarm that a task uses, by its id and kind."""
+
     resource_id: str
     resource_type: str
 
@@ -284,6 +310,8 @@ class TaskSpec:
 @value
 @attrs.frozen(weakref_slot=False)
 class Replicated:
+    """So many tasks, in slots from 1."""
+
     replicas: int = attrs.field(
         default=1, metadata=at_least(0, "Number of replicas must be non-negative")
     )
@@ -292,7 +320,7 @@ class Replicated:
 @value
 @attrs.frozen(weakref_slot=False)
 class Global:
-    pass
+    """One task on each node that may have one."""
 
 
 @value
@@ -311,7 +339,7 @@ class ReplicatedJob:
 @value
 @attrs.frozen(weakref_slot=False)
 class GlobalJob:
-    pass
+    """One task on each node that may have one, run to its end once."""
 
 
 ServiceMode = Replicated | Global | ReplicatedJob | GlobalJob
@@ -348,6 +376,8 @@ class PortConfig:
 @value
 @attrs.frozen(weakref_slot=False)
 class EndpointSpec:
+    """How a service is reached: by one address or by those of its tasks, and at which ports."""
+
     mode: EndpointMode = EndpointMode.VIP
     ports: tuple[PortConfig, ...] = ()
 
@@ -380,6 +410,8 @@ class IPAMConfig:
 @value
 @attrs.frozen(weakref_slot=False)
 class IPAMOptions:
+    """Which subnets a network wants; without any it gets one of the swarm's pools."""
+
     driver: str = ""
     configs: tuple[IPAMConfig, ...] = ()
 
@@ -387,6 +419,8 @@ class IPAMOptions:
 @value
 @attrs.frozen(weakref_slot=False)
 class NetworkSpec:
+    """A network as asked for. ``ingress``: the one of published ports; ``internal``: no way out."""
+
     name: str
     labels: Labels = no_labels
     driver: str = "overlay"
@@ -402,6 +436,8 @@ class NetworkSpec:
 @value
 @attrs.frozen(weakref_slot=False)
 class Driver:
+    """A plugin by name, with its options."""
+
     name: str
     options: Labels = no_labels
 
@@ -443,6 +479,8 @@ class NodeSpec:
 @value
 @attrs.frozen(weakref_slot=False)
 class ExternalCA:
+    """An authority that signs in place of the swarm's own, under the root ``ca_cert`` (PEM)."""
+
     url: str
     protocol: str = "cfssl"
     options: Labels = no_labels
@@ -452,6 +490,8 @@ class ExternalCA:
 @value
 @attrs.frozen(weakref_slot=False)
 class CAConfig:
+    """How nodes are certified. Another root, or another ``force_rotate``, begins a rotation."""
+
     node_cert_expiry: float = 2160 * 3600.0
     external_cas: tuple[ExternalCA, ...] = ()
     signing_ca_cert: bytes = b""
@@ -519,6 +559,8 @@ class VolumeSpec:
 @value
 @attrs.frozen(weakref_slot=False)
 class ExtensionSpec:
+    """A kind of custom objects, named for them."""
+
     name: str
     description: str = ""
     labels: Labels = no_labels

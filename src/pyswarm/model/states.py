@@ -57,6 +57,8 @@ class Role(IntEnum):
 
 
 class Membership(IntEnum):
+    """Whether a node was let in."""
+
     PENDING = 0
     ACCEPTED = 1
 
@@ -76,6 +78,8 @@ class Availability(IntEnum):
 
 
 class NodeState(IntEnum):
+    """What the leader knows of a node by its heartbeats."""
+
     UNKNOWN = 0
     DOWN = 1
     READY = 2
@@ -97,6 +101,8 @@ class Reachability(IntEnum):
 
 
 class RestartCondition(Enum):
+    """After which ends of a task it gets a successor."""
+
     NONE = "none"
     ON_FAILURE = "on-failure"
     ANY = "any"
@@ -106,6 +112,8 @@ class RestartCondition(Enum):
 
 
 class FailureAction(Enum):
+    """What an update does when too many of its tasks fail."""
+
     PAUSE = "pause"
     CONTINUE = "continue"
     ROLLBACK = "rollback"
@@ -115,6 +123,8 @@ class FailureAction(Enum):
 
 
 class UpdateOrder(Enum):
+    """Whether the old task of a slot ends first, or the new one runs first."""
+
     STOP_FIRST = "stop-first"
     START_FIRST = "start-first"
 
@@ -123,6 +133,8 @@ class UpdateOrder(Enum):
 
 
 class UpdateState(Enum):
+    """How a rolling update or rollback stands."""
+
     UPDATING = "updating"
     PAUSED = "paused"
     COMPLETED = "completed"
@@ -155,6 +167,8 @@ automatic or manual rollback starts at ROLLBACK_STARTED)."""
 
 
 class EndpointMode(Enum):
+    """What a service's name stands for: one virtual IP, or all addresses of its tasks."""
+
     VIP = "vip"
     DNSRR = "dnsrr"
 
@@ -163,6 +177,8 @@ class EndpointMode(Enum):
 
 
 class PublishMode(Enum):
+    """Where a published port is open: on every node, or where the task is."""
+
     INGRESS = "ingress"
     HOST = "host"
 
@@ -171,6 +187,8 @@ class PublishMode(Enum):
 
 
 class Protocol(Enum):
+    """What a port speaks."""
+
     TCP = "tcp"
     UDP = "udp"
     SCTP = "sctp"
@@ -180,6 +198,8 @@ class Protocol(Enum):
 
 
 class MountType(Enum):
+    """What is mounted."""
+
     BIND = "bind"
     VOLUME = "volume"
     TMPFS = "tmpfs"
