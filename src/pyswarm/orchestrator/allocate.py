@@ -154,6 +154,7 @@ class Allocator:
             self._dirty["service"][change.id] = None
             return
         self._dirty["service"].pop(change.id, None)
+        self._stuck.pop(("service", change.id), None)
         if self._ports.release(change.id):
             self._wake(_PORTS)
         for vip in _vips(change.old):
@@ -383,6 +384,8 @@ class Allocator:
         """Address the task and hand it to the scheduler, if everything can be had."""
         endpoint = task.endpoint
         service = tx.service(task.service_id) if task.service_id else None
+        if service is None and task.service_id:
+            return  # the reaper's
         if service is not None:
             if not self._is_served(tx, service):
                 self._wait(("service", service.id), "task", task.id)

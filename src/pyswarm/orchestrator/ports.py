@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from pyswarm.errors import ResourceExhausted
+from pyswarm.errors import SwarmError
 from pyswarm.ipam import Holder, PortAllocator, PortInUse
 from pyswarm.ipam.ports import DYNAMIC_LOW, PROTOCOLS
 from pyswarm.model.objects import Service
@@ -134,7 +134,7 @@ class Ports:
         """The service's ports with their published numbers, in the order of its spec.
 
         Raises:
-            PortInUse, PortsExhausted: nothing has changed then.
+            PortInUse, PortsExhausted, InvalidArgument (no such port): nothing has changed then.
         """
         wanted = service.spec.endpoint.ports if service.spec.endpoint else ()
         if not wanted and service.id not in self._held:
@@ -157,7 +157,7 @@ class Ports:
                     taken.append(key)
                 keep[key] = None
                 numbers[at] = key[1]
-        except (PortInUse, ResourceExhausted):
+        except SwarmError:
             for key in taken:
                 self._leases.release(*key)
             raise

@@ -198,6 +198,25 @@ def test_chosen_port_conflicts_too() -> None:
         check(world, a_spec("mine", ports=[PortConfig(80, 30000)]), "")
 
 
+def test_a_port_that_cannot_be_had_keeps_no_other() -> None:
+    """Docker takes a service with a port that there is none of; its tasks stay new."""
+    world = World(1)
+    impossible = (PortConfig(80, 8080), PortConfig(81, 70_000))
+    first = world.create(a_spec("first", ports=impossible))
+    world.run(5)
+    assert [task.state for task in world.tasks(first)] == [TaskState.NEW]
+    world.remove(first)
+    assert world.tasks() == []
+    second = world.create(a_spec("second", ports=[PortConfig(80, 8080)]))
+    world.run(5)
+    world.change(second, endpoint=EndpointSpec(ports=impossible))
+    world.run(5)
+    world.change(second, endpoint=EndpointSpec(ports=(PortConfig(80, 9090),)))
+    third = world.create(a_spec("third", ports=[PortConfig(80, 8080)]))
+    world.run(5)
+    assert len(world.live(second)) == len(world.live(third)) == 1
+
+
 def test_missing_ingress_keeps_tasks_new_until_it_is_there() -> None:
     world = World(ingress=False)
     service_id = world.create(a_spec(replicas=1, ports=[PortConfig(80)]))
