@@ -149,7 +149,7 @@ class Session:
         self.remotes.replace(message.managers or [manager])
         self.remotes.observe(manager.addr, GOOD)
         self.phase, self.id, self.node = Phase.OPEN, message.session_id, message.node
-        self.trust = message.trust
+        self.trust = self.trust.told(message.trust)
         self.reason = ""
         self._period = max(PERIOD_MIN_SECONDS, message.period)
         self._backoff, self._behind = 0.0, False
@@ -194,7 +194,7 @@ class Session:
         if not self.is_open or message.session_id != self.id or message.number <= self._changes:
             return
         self.node, self._changes = message.node, message.number
-        self.trust = message.trust
+        self.trust = self.trust.told(message.trust)
         if message.managers:
             self.remotes.replace(message.managers)
 

@@ -138,7 +138,8 @@ class Dispatcher:
             self._reports.pop(node.id, None)
         self._sessions[node.id] = session
         self._expect(node.id, session.deadline)
-        self._send(session, SessionOpened(session.id, period, node, tuple(managers), self._trust))
+        opened = SessionOpened(session.id, period, node, tuple(managers), self._told(view))
+        self._send(session, opened)
         self._send(session, session.full(view.tasks_of_node(node.id), view))
 
     def heartbeat(self, node_id: str, addr: str, session_id: str, now: float) -> None:
@@ -213,7 +214,7 @@ class Dispatcher:
             elif change.kind == "task":
                 self._task_changed(change, touched)
             elif change.kind == "node":
-                self._node_changed(change, known, now)
+                self._node_changed(change, view, known, now)
         for session in touched.values():
             difference = session.difference(view)
             if difference is not None:
@@ -225,7 +226,7 @@ class Dispatcher:
         for session in self._sessions.values():
             node = view.node(session.node_id)
             if node is not None:
-                self._tell(session, node, known)
+                self._tell(session, node, view, known)
 
     def set_period(self, period: float) -> None:
         """The swarm's settings changed: agents learn with their next answer."""
@@ -292,7 +293,7 @@ class Dispatcher:
                 touched[session.node_id] = session
 
     def _node_changed(
-        self, change: Change, managers: tuple[ManagerAddress, ...], now: float
+        self, change: Change, view: Reader, managers: tuple[ManagerAddress, ...], now: float
     ) -> None:
         node: Node | None = change.new
         session = self._sessions.get(change.id)
@@ -306,12 +307,17 @@ class Dispatcher:
         if change.old is None and node.id not in self._expected:
             self._expect(node.id, now + TAKEOVER_PERIODS * self._period)
         if session is not None and _concerns_agent(change.old, node):
-            self._tell(session, node, managers)
+            self._tell(session, node, view, managers)
 
-    def _tell(self, session: Session, node: Node, managers: tuple[ManagerAddress, ...]) -> None:
+    def _tell(
+        self, session: Session, node: Node, view: Reader, managers: tuple[ManagerAddress, ...]
+    ) -> None:
         session.changes += 1
-        news = SessionChanged(session.id, node, managers, session.changes, self._trust)
+        news = SessionChanged(session.id, node, managers, session.changes, self._told(view))
         self._send(session, news)
+
+    def _told(self, view: Reader) -> Trust:
+        return attrs.evolve(self._trust, as_of=view.as_of)
 
     def _checked(self, node_id: str, addr: str, session_id: str) -> Session | None:
         session = self._sessions.get(node_id)

@@ -28,11 +28,21 @@ class ManagerAddress:
 @attrs.frozen(weakref_slot=False)
 class Trust:
     """Whom to believe: the root certificates (PEM), the swarm's and during a rotation the
-    ``coming`` one; and the ids of ``removed`` nodes, whose certificates count no more."""
+    ``coming`` one; and the ids of ``removed`` nodes, whose certificates count no more.
+
+    ``as_of``: cluster time and version of the store that says so. Later entries have later ones,
+    and so has a new cluster that begins with an old backup.
+    """
 
     root: bytes = b""
     coming: bytes = b""
     removed: tuple[str, ...] = ()
+    as_of: tuple[float, int] = (0.0, 0)
+
+    def told(self, news: Trust) -> Trust:
+        """Whom to believe after hearing ``news``: a leader that was deposed may not know of it, and
+        its word may be long under way. What is older is never believed over what is newer."""
+        return news if news.as_of >= self.as_of else self
 
 
 @value

@@ -45,7 +45,11 @@ class Certificate:
     role: Role
     not_before: float
     not_after: float
+    as_of: tuple[float, int]
 
+
+Signing = tuple[RootCAState, float, tuple[float, int]]
+"""With what root a manager signs and for how long, as of when."""
 
 Answer = Callable[[Certificate | None], None]
 """Takes the certificate that was asked for, or hears that there is none."""
@@ -96,6 +100,11 @@ def newest_store(world: World) -> Store | None:
     return max(stores, key=lambda store: store.version, default=None)
 
 
+def signing(store: Store) -> Signing:
+    """As a manager does that knows this."""
+    return store.swarm.root_ca, store.swarm.spec.ca.node_cert_expiry, store.as_of
+
+
 class Certificates:
     """Every host's certificate, in a swarm that is founded with ``root``."""
 
@@ -106,7 +115,7 @@ class Certificates:
         """(host, sender) → when the sender's certificate, though valid, led to no root that the
         host trusts: what a rotation must not let happen."""
         self._world = world
-        self._known = root, NODE_EXPIRY_S
+        self._known: Signing = root, NODE_EXPIRY_S, (0.0, 0)
         self._rng = world.rng.child("certificates")
         self._holders: dict[str, Holder] = {}
         world.believes = self.believes
@@ -128,21 +137,20 @@ class Certificates:
     def entered(self, host: Host, role: Role) -> None:
         """A new member got its first certificate as it joined, or made it itself."""
         looks_already = host.name in self._holders
-        root, expiry_s = self._signed_by()
-        certificate = self._issue(host, root, role, expiry_s)
+        certificate = self._issue(host, role, self._signed_by())
         renewal = Renewal(self._rng.child(f"renewal {host.name} {host.incarnation}"))
         renewal.issued(certificate.not_before, certificate.not_after)
-        trust = Trust(*certificate.roots)
+        trust = Trust(*certificate.roots, as_of=certificate.as_of)
         self._holders[host.name] = Holder(certificate, trust, renewal, host.life + 1)
         if not looks_already:
             self._look(host)
 
-    def _signed_by(self) -> tuple[RootCAState, float]:
+    def _signed_by(self) -> Signing:
         """The root of whoever knows most, and how long certificates last. All managers may be
         down when an answer arrives: then as it was when somebody signed last."""
         store = newest_store(self._world)
         if store is not None:
-            self._known = store.swarm.root_ca, store.swarm.spec.ca.node_cert_expiry
+            self._known = signing(store)
         return self._known
 
     def believes(self, host: Host, sender: Host) -> bool:
@@ -185,7 +193,7 @@ class Certificates:
         if holder.life != host.life:
             self._plan_anew(host, holder)
         if machine.agent.trust.root:
-            holder.trust = machine.agent.trust
+            holder.trust = holder.trust.told(machine.agent.trust)
         tls = self.certified(host)
         if machine.agent.description.tls != tls:
             described = attrs.evolve(machine.agent.description, tls=tls)
@@ -291,9 +299,8 @@ class Certificates:
         if node is None:
             reply(None)
             return
-        role, expiry_s = role_for(node), swarm.spec.ca.node_cert_expiry
-        self._known = swarm.root_ca, expiry_s
-        certificate = self._issue(host, swarm.root_ca, role, expiry_s)
+        self._known = signing(store)
+        certificate = self._issue(host, role_for(node), self._known)
         if (swarm.root_ca.rotation or swarm.root_ca).key:
             reply(certificate)
         else:
@@ -301,9 +308,9 @@ class Certificates:
             takes = self._rng.uniform(0.0, EXTERNAL_MAX_S)
             self._world.at(takes, lambda: reply(None if fails else certificate))
 
-    def _issue(self, host: Host, root: RootCAState, role: Role, expiry_s: float) -> Certificate:
-        now = self._now(host)
-        return Certificate(root.trusted, root.tls, role, now - BACKDATE_S, now + expiry_s)
+    def _issue(self, host: Host, role: Role, known: Signing) -> Certificate:
+        now, (root, expiry_s, as_of) = self._now(host), known
+        return Certificate(root.trusted, root.tls, role, now - BACKDATE_S, now + expiry_s, as_of)
 
     def _know_each_other(self, one: Host, other: Host) -> bool:
         return self.believes(one, other) and self.believes(other, one)

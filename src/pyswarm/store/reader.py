@@ -19,6 +19,11 @@ class Reader:
 
     version: int
 
+    @property
+    def as_of(self) -> tuple[float, int]:
+        """Cluster time and version: of two states the later one has the greater."""
+        raise AssertionError("abstract")
+
     def get(self, kind: str, id: str) -> Any:
         """The object of that kind and id, or None."""
         raise AssertionError("abstract")

@@ -32,6 +32,10 @@ class Store(Reader):
         self._tables = {kind: Table(kind) for kind in KINDS}
         self._history = History(0, history_changes_max)
 
+    @property
+    def as_of(self) -> tuple[float, int]:
+        return self.stamp, self.version
+
     # -- writing
 
     def begin(

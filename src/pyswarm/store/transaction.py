@@ -134,6 +134,10 @@ class Transaction(Reader):
         self.is_fork = is_fork
         self.changes_max = changes_max
 
+    @property
+    def as_of(self) -> tuple[float, int]:
+        return self.now, self.version
+
     # -- writing
 
     def create(self, obj: T, because: Because) -> T:

@@ -28,6 +28,7 @@ from pyswarm.model.session import (
     SessionOpened,
     SessionRefused,
     StatusRecorded,
+    Trust,
 )
 from pyswarm.model.states import TaskState
 from unit.agent.world import LEADER, OTHER, World, make_task, opened, performed, reports, sent
@@ -188,6 +189,22 @@ def test_older_news_of_the_node_comes_too_late() -> None:
     world.say(SessionChanged("session-1", Node("n1", version=9), (), 2))
     world.say(SessionChanged("session-1", Node("n1", version=8), (), 1))
     assert world.agent.node == Node("n1", version=9)
+
+
+def test_roots_that_a_deposed_leader_names_late_are_not_those_to_trust() -> None:
+    world = World()
+    world.open()
+    newer = Trust(b"new root", as_of=(20.0, 9))
+    world.say(SessionChanged("session-1", Node("n1"), (LEADER, OTHER), 1, newer))
+    world.step(SessionLost(LEADER.addr))
+    tick_until(world, type(opened(world.effects)[0]))
+    older = Trust(b"old root", b"new root", as_of=(20.0, 8))
+    world.say(SessionOpened("late", 5.0, Node("n1"), (LEADER,), older), OTHER)
+    assert world.agent.session_id == "late"
+    assert world.agent.trust == newer
+    again = Trust(b"new root", b"next", as_of=(30.0, 4))
+    world.say(SessionChanged("late", Node("n1"), (), 1, again), OTHER)
+    assert world.agent.trust == again, "an old backup begins at an old version, but later"
 
 
 def test_a_repeated_difference_changes_nothing() -> None:

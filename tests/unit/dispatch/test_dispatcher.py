@@ -23,6 +23,7 @@ from pyswarm.model import (
     NodeSpec,
     NodeState,
     Role,
+    RootCAState,
     Swarm,
     Task,
     TaskSpec,
@@ -38,6 +39,7 @@ from pyswarm.model.session import (
     SessionOpened,
     SessionRefused,
     StatusRecorded,
+    Trust,
 )
 from pyswarm.store import Commit, Store
 
@@ -349,6 +351,18 @@ def test_what_a_node_should_know_of_itself() -> None:
         assert isinstance(message, SessionChanged)
         assert message.node == desk.store.node("n")
         assert message.managers == MANAGERS
+
+
+def test_whom_to_trust_is_told_with_when_the_swarm_said_so() -> None:
+    desk = Desk("n")
+    desk.now = 200.0
+    desk.open("n")
+    changed = replace(desk.store.swarm, root_ca=RootCAState(cert=b"new root"))
+    [message] = desk.commit(changed)
+    assert message.trust == Trust(b"new root", as_of=(200.0, desk.store.version))
+    desk.write(task("t", "other"))
+    desk.dispatcher.opened(desk.store.node("n"), "n", desk.store, MANAGERS, desk.now)
+    assert desk.said()[0].trust == Trust(b"new root", as_of=(200.0, desk.store.version))
 
 
 def test_a_removed_node_is_told_and_forgotten() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import attrs
+import msgpack
 import pytest
 import trio
 
@@ -17,6 +19,7 @@ from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
 from pyswarm.runtime.storage.errors import DamagedRecords, MissingFile, ReadFailed, StorageLocked
 from pyswarm.runtime.tls.credentials import BLOB, Credentials
 from pyswarm.runtime.tls.keyfiles import (
+    AS_OF,
     CERTIFICATE,
     COMING,
     KEY,
@@ -176,9 +179,31 @@ async def test_files_that_are_missing_damaged_or_unreadable(tmp_path: Path, name
     await disk.aclose()
 
 
-async def test_a_record_of_a_backup_becomes_files(tmp_path: Path) -> None:
+async def test_when_the_swarm_named_the_roots_is_kept(tmp_path: Path) -> None:
     disk = opened(tmp_path)
-    disk.save(BLOB, ONE.to_bytes())
+    told = attrs.evolve(ONE, as_of=(1_795_370_897.25, 12))
+    disk.certificates.put(told)
+    assert disk.certificates.load() == told
+    place = tmp_path / "certificates" / AS_OF
+    place.write_bytes(b"yesterday")
+    with pytest.raises(DamagedRecords, match=AS_OF):
+        disk.certificates.load()
+    place.unlink()
+    assert disk.certificates.load() == ONE, "a directory of before this was kept"
+    await disk.aclose()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ONE.to_bytes(),
+        msgpack.packb((1, ONE.key_pem, ONE.chain_pem, ONE.root_pem, ONE.coming_pem)),
+    ],
+    ids=["today", "first format"],
+)
+async def test_a_record_of_a_backup_becomes_files(tmp_path: Path, record: bytes) -> None:
+    disk = opened(tmp_path)
+    disk.save(BLOB, record)
     assert disk.certificates.load() == ONE
     assert disk.directory.state.load(BLOB) is None
     assert isinstance(disk.certificates, CertificateFiles)

@@ -12,7 +12,7 @@ import trio
 
 from pyswarm.ca import RootCA
 from pyswarm.errors import Unavailable
-from pyswarm.model import Identity, Role
+from pyswarm.model import Identity, NodeDescription, Role
 from pyswarm.model.session import ManagerAddress, Trust
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.storage import MemoryDirectory
@@ -33,7 +33,12 @@ class Member(Peer):
         self.store = CertificateRecord(MemoryDirectory())
         self.store.put(self.door.credentials)
         managers = (ManagerAddress(signer.node_id, signer.door.addr),)
-        self.machine = SimpleNamespace(node_id=node_id, manager=None, managers=managers)
+        self.agent = SimpleNamespace(
+            trust=Trust(), description=NodeDescription(tls=self.door.credentials.tls)
+        )
+        self.machine = SimpleNamespace(
+            node_id=node_id, manager=None, managers=managers, agent=self.agent
+        )
         self.taps: dict[type, Any] = {}
         node: Any = SimpleNamespace(machine=self.machine, taps=self.taps, clock=SystemClock())
         none: Any = None  # without a seat it asks, and signs nothing
@@ -44,7 +49,13 @@ class Member(Peer):
 
 
 async def renewed(
-    signer: Peer, member: Member, role: Role, *, seat: object = None, coming: RootCA | None = None
+    signer: Peer,
+    member: Member,
+    role: Role,
+    *,
+    seat: object = None,
+    coming: RootCA | None = None,
+    as_of: tuple[float, int] = (0.0, 0),
 ) -> None:
     """One renewal. The node has this ``seat`` by the time that it is answered; ``coming`` takes the
     place of the swarm's root just then."""
@@ -57,7 +68,7 @@ async def renewed(
         signing = ROOT.rotate(NOW, to=coming).signer if coming is not None else ROOT
         pem = coming.cert_pem if coming is not None else b""
         chain = signing.sign(wanted.csr, Identity(member.node_id, role, "swarm"), NOW)
-        given = CertificateGiven(wanted.number, chain, ROOT.cert_pem, coming=pem)
+        given = CertificateGiven(wanted.number, chain, ROOT.cert_pem, coming=pem, as_of=as_of)
         assert signer.say(member, given)
 
 
@@ -113,3 +124,27 @@ async def test_a_certificate_of_a_root_that_it_does_not_know_yet_waits() -> None
         member.door.use(member.door.credentials.trusting(told))
         await renewed(signer, member, Role.MANAGER, coming=coming)
         assert member.door.credentials.issuer == coming.issuer
+
+
+async def test_what_was_known_before_a_restart_is_not_forgotten_for_older_roots() -> None:
+    """The leader that a node finds first may have been deposed, and not know it."""
+    coming = RootCA.create(NOW).cert_pem
+    async with meeting() as (_, member):
+        newer = Trust(ROOT.cert_pem, coming, as_of=(20.0, 9))
+        member.agent.trust = newer
+        await member.renewer.follow()
+        assert member.door.credentials.trust == newer
+        member.agent.trust = Trust(ROOT.cert_pem, as_of=(20.0, 8))
+        await member.renewer.follow()
+        kept = member.store.load()
+        assert kept is not None
+        assert kept.trust == member.door.credentials.trust == newer
+
+
+async def test_a_certificate_is_of_its_time() -> None:
+    """Roots that were told before it was signed are older than it."""
+    async with meeting() as (signer, member):
+        await renewed(signer, member, Role.WORKER, as_of=(20.0, 9))
+        member.agent.trust = Trust(ROOT.cert_pem, RootCA.create(NOW).cert_pem, as_of=(20.0, 8))
+        await member.renewer.follow()
+        assert member.door.credentials.trust == Trust(ROOT.cert_pem, as_of=(20.0, 9))

@@ -28,7 +28,8 @@ from pyswarm.model.session import Trust
 
 BLOB = "certificate"
 """Name of the record in the node's state."""
-BLOB_FORMAT = 1
+BLOB_FORMAT = 2
+"""1 had no ``as_of``."""
 
 
 @attrs.frozen
@@ -40,6 +41,8 @@ class Credentials:
     root_pem: bytes = attrs.field(repr=False)
     coming_pem: bytes = attrs.field(default=b"", repr=False)
     """The next root, trusted as well while a rotation is under way."""
+    as_of: tuple[float, int] = (0.0, 0)
+    """When the swarm said so: see :class:`pyswarm.model.session.Trust`."""
 
     @property
     def certificate(self) -> NodeCertificate:
@@ -62,9 +65,14 @@ class Credentials:
         issuer = self.issuer
         return TLSInfo(self.root_pem, issuer.subject, issuer.public_key)
 
+    @property
+    def trust(self) -> Trust:
+        """Whom the node believes."""
+        return Trust(self.root_pem, self.coming_pem, as_of=self.as_of)
+
     def trusting(self, trust: Trust) -> Credentials:
         """The same certificate among peers that are believed by these roots."""
-        return attrs.evolve(self, root_pem=trust.root, coming_pem=trust.coming)
+        return attrs.evolve(self, root_pem=trust.root, coming_pem=trust.coming, as_of=trust.as_of)
 
     def has_signed(self, leaf_der: bytes) -> bool:
         """Whether one of the trusted roots (or its twin, signed by the former one) issued this."""
@@ -102,11 +110,12 @@ class Credentials:
             version, *parts = msgpack.unpackb(data)
         except Exception:
             raise InvalidArgument("the record of the node's certificate cannot be read") from None
-        if version != BLOB_FORMAT:
+        if version not in (1, BLOB_FORMAT):
             raise InvalidArgument(
                 f"the node's certificate has format {version!r}, this version reads {BLOB_FORMAT}"
             )
-        return cls(*parts)
+        *pems, as_of = parts if version == BLOB_FORMAT else (*parts, (0.0, 0))
+        return cls(*pems, as_of=tuple(as_of))
 
     def server_context(self) -> ssl.SSLContext:
         """For whoever calls: a certificate is checked if it is shown (strangers have none yet)."""

@@ -197,7 +197,7 @@ class TlsEndpoint:
         self._on_broken = on_broken
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._listen)
+            nursery.start_soon(self._listen, nursery)
             try:
                 yield
                 await self._drain()
@@ -360,11 +360,10 @@ class TlsEndpoint:
                     self._on_broken(connection.addr)
             await connection.close()
 
-    async def _listen(self) -> None:
+    async def _listen(self, nursery: trio.Nursery) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._listener))
         with suppress(trio.ClosedResourceError):
-            assert self._nursery is not None
-            await trio.serve_listeners(self._accept, [listener], handler_nursery=self._nursery)
+            await trio.serve_listeners(self._accept, [listener], handler_nursery=nursery)
 
     async def _accept(self, tcp: trio.SocketStream) -> None:
         """Whoever calls: a member, or a stranger who wants to join."""

@@ -62,7 +62,7 @@ class JoinWanted:
 @attrs.frozen(weakref_slot=False)
 class JoinGiven:
     """The new member's identity and certificate, or why not (``error``, packed). It is to trust
-    ``root``, and the ``coming`` one while that takes its place."""
+    ``root``, and the ``coming`` one while that takes its place, ``as_of`` as in ``Trust``."""
 
     request_id: str
     node_id: str = ""
@@ -73,6 +73,7 @@ class JoinGiven:
     root: bytes = b""
     error: bytes = b""
     coming: bytes = b""
+    as_of: tuple[float, int] = (0.0, 0)
 
 
 @value
@@ -95,6 +96,7 @@ class CertificateGiven:
     root: bytes = b""
     error: bytes = b""
     coming: bytes = b""
+    as_of: tuple[float, int] = (0.0, 0)
 
 
 register(1, Hello, Sender.ANYONE, lane=Lane.PULSE)

@@ -164,7 +164,7 @@ async def _ask_one(
         problem = wire.unpack_error(given.error)
         if problem is not None:
             raise problem
-        credentials = Credentials(key_pem, given.chain, given.root, given.coming)
+        credentials = Credentials(key_pem, given.chain, given.root, given.coming, given.as_of)
         check_given(credentials, given.node_id, peer.swarm_id)
         if given.swarm_id != peer.swarm_id or credentials.identity.role is not given.role:
             raise Unauthenticated("the certificate is not the one that the manager speaks of")

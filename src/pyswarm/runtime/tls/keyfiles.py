@@ -4,6 +4,7 @@
 
     certificates/swarm-root-ca.crt      the root that this node trusts (0644)
     certificates/swarm-coming-ca.crt    the next one, while the root is being replaced
+    certificates/roots-as-of            when the swarm said so: cluster time, and its version then
     certificates/swarm-node.crt         its certificate, with what leads from it to the root (0644)
     certificates/swarm-node.key         its key, PKCS#8 (0600)
 
@@ -39,7 +40,7 @@ from pyswarm.runtime.tls.credentials import BLOB, Credentials
 from pyswarm.secretstore import UnlockKey
 
 DIRECTORY = "certificates"
-ROOT, COMING = "swarm-root-ca.crt", "swarm-coming-ca.crt"
+ROOT, COMING, AS_OF = "swarm-root-ca.crt", "swarm-coming-ca.crt", "roots-as-of"
 CERTIFICATE, NEXT_CERTIFICATE = "swarm-node.crt", ".swarm-node.crt"
 KEY, NEXT_KEY = "swarm-node.key", ".swarm-node.key"
 PUBLIC_MODE = 0o644
@@ -136,7 +137,8 @@ class CertificateFiles:
                 if name not in names and f".{name}" not in names:
                     raise MissingFile(name)
             key = self._read_key()
-            found = Credentials(key, self._fitting(key), self._read(ROOT), self._read(COMING))
+            roots = self._read(ROOT), self._read(COMING), self._read_as_of()
+            found = Credentials(key, self._fitting(key), *roots)
             load_bundle(found.root_pem)
         self._key_pem = key
         return found
@@ -158,6 +160,16 @@ class CertificateFiles:
             return self._files.read(self.path / name)
         except FileNotFoundError:
             return b""
+
+    def _read_as_of(self) -> tuple[float, int]:
+        text = self._read(AS_OF)
+        if not text:  # it was written before this was kept, or nobody has said anything yet
+            return 0.0, 0
+        try:
+            stamp, version = text.split()
+            return float(stamp), int(version)
+        except ValueError:
+            raise damaged(AS_OF, 0, "it is not a time and a version") from None
 
     def _read_key(self) -> bytes:
         """The key, in clear. What a crash left half done is finished."""
@@ -193,6 +205,8 @@ class CertificateFiles:
         """Raises ``DiskFull`` and ``WriteFailed``."""
         with disk_errors(WHAT):
             self._files.make_directory(self.path)
+            stamp, version = credentials.as_of  # first: no older word may count once roots are here
+            self._write(AS_OF, f"{stamp!r} {version}\n".encode())
             self._write(ROOT, credentials.root_pem)
             if credentials.coming_pem:
                 self._write(COMING, credentials.coming_pem)

@@ -163,6 +163,7 @@ class Registrar:
             await self._sign(store.swarm, wanted.csr, identity),
             root,
             coming=coming,
+            as_of=store.as_of,
         )
 
     async def _renew(
@@ -179,7 +180,7 @@ class Registrar:
         named = Identity(node_id, role_for(node), store.swarm.id)
         chain = await self._sign(store.swarm, wanted.csr, named)
         root, coming = store.swarm.root_ca.trusted
-        return CertificateGiven(wanted.number, chain, root, coming=coming)
+        return CertificateGiven(wanted.number, chain, root, coming=coming, as_of=store.as_of)
 
     async def _sign(self, swarm: Swarm, csr: bytes, identity: Identity) -> bytes:
         return await issue(
@@ -258,13 +259,13 @@ class Renewer:
                 continue
             forced = False
             try:
-                await self._follow()
+                await self.follow()
                 forced = self._is_forced()
                 if not renewal.is_due(clock.realtime(), forced=forced):
                     continue
                 if forced:
                     await trio.sleep(FORCED_RENEWAL_DELAY_S)
-                    await self._follow()
+                    await self.follow()
                 await self.renew()
             except SwarmError as problem:
                 renewal.failed(clock.realtime(), forced=forced)
@@ -279,10 +280,10 @@ class Renewer:
             return True
         return needs_another(node, self._endpoint.identity.role, is_outdated=self._is_outdated)
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
         """Trust whom the leader says to trust, and let it know what this node has."""
         agent, credentials = self._node.machine.agent, self._endpoint.credentials
-        trust = agent.trust
+        trust = credentials.trust.told(agent.trust)
         if trust.root and (trust.root, trust.coming) != (
             credentials.root_pem,
             credentials.coming_pem,
@@ -302,7 +303,8 @@ class Renewer:
             given = await self._registrar.give(store, self._node.machine.node_id, wanted)
         else:
             given = await self._ask(csr)
-        credentials = attrs.evolve(current, key_pem=key, chain_pem=given.chain)
+        as_of = max(current.as_of, given.as_of)
+        credentials = attrs.evolve(current, key_pem=key, chain_pem=given.chain, as_of=as_of)
         trusted = current.root_pem, current.coming_pem
         roots = given.root, given.coming
         check_given(credentials, current.identity.node_id, current.identity.swarm_id)
