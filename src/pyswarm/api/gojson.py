@@ -39,10 +39,17 @@ def kind_of(value: Any) -> str:
 
 
 def wrong_base64_at(text: str) -> int:
-    """Where Go's decoder stops."""
+    """Where Go's decoder stops in a text that is no base64; line ends are gone from it."""
     found = re.match(r"[A-Za-z0-9+/]*", text)
     good = found.end() if found is not None else 0
-    return good if good < len(text) and text[good] != "=" else good - good % 4
+    begun = good % 4
+    if good == len(text):
+        return good - begun
+    if text[good] != "=" or begun < 2:
+        return good
+    if begun == 3 or text[good + 1 :] == "":
+        return good + 1
+    return good + 2 if text[good + 1] == "=" else good
 
 
 def _refuse_constant(name: str) -> NoReturn:

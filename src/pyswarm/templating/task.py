@@ -147,7 +147,7 @@ def _mount(mount: Mount, values: Struct) -> Mount:
 
     def each(what: str, texts: Labels) -> dict[str, str]:
         return {
-            key: _filled(text, values, problem, f"expanding {what}", f"expanding {go_quote(text)}")
+            key: _filled(text, values, problem, f"expanding {what}", _entry(key, text))
             for key, text in texts.items()
         }
 
@@ -160,6 +160,10 @@ def _mount(mount: Mount, values: Struct) -> Mount:
         )
     source, target = one("source", mount.source), one("target", mount.target)
     return attrs.evolve(mount, source=source, target=target, volume=volume)
+
+
+def _entry(key: str, text: str) -> str:
+    return f"expanding map entry {go_quote(key)}={go_quote(text)}"
 
 
 # -- payloads

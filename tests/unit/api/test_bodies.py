@@ -24,6 +24,7 @@ SPEC = bodies.Struct(
         Replicated=bodies.Struct("swarm.ReplicatedService", Replicas=bodies.UINT64),
     ),
     Ports=bodies.List(bodies.Struct("swarm.PortConfig", PublishedPort=bodies.UINT32)),
+    Ulimits=bodies.List(bodies.Struct("units.Ulimit"), pointers=True),
 )
 JSON = {"content-type": "application/json"}
 
@@ -67,6 +68,17 @@ def refused(body: bytes, version: tuple[int, int] = (1, 41), headers: Any = JSON
         (b"3", "json: cannot unmarshal number into Go value of type swarm.ServiceSpec"),
         (b'{"Data":"%%%"}', "illegal base64 data at input byte 0"),
         (b'{"Data":"YWFh*"}', "illegal base64 data at input byte 4"),
+        (b'{"Data":"eA"}', "illegal base64 data at input byte 0"),
+        (b'{"Data":"eA="}', "illegal base64 data at input byte 3"),
+        (b'{"Data":"eA=x"}', "illegal base64 data at input byte 2"),
+        (b'{"Data":"eA==x"}', "illegal base64 data at input byte 4"),
+        (b'{"Data":"YWFh="}', "illegal base64 data at input byte 4"),
+        (b'{"Data":"YWE=YWE="}', "illegal base64 data at input byte 4"),
+        (
+            b'{"Ulimits":1}',
+            "json: cannot unmarshal number into Go struct field ServiceSpec.Ulimits of type "
+            "[]*units.Ulimit",
+        ),
     ],
 )
 def test_what_is_refused_as_go_says_it(body: bytes, text: str) -> None:

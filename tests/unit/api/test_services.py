@@ -137,7 +137,7 @@ def test_defaults_are_inserted_only_when_asked_for(door: Door) -> None:
     assert full["RollbackConfig"]["Parallelism"] == 1
     assert full["TaskTemplate"]["RestartPolicy"]["Delay"] == 5_000_000_000
     assert full["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] == 10_000_000_000
-    assert full["TaskTemplate"]["Resources"] == {"Limits": {}, "Reservations": {}}
+    assert full["TaskTemplate"]["Resources"] == {}
     assert door.get("/services/web")["Spec"] == plain
     status, text = door.told("GET", "/services/web?insertDefaults=x")
     assert (status, text) == (

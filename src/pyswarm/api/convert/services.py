@@ -21,10 +21,9 @@ from pyswarm.api.convert.parts import (
     version,
 )
 from pyswarm.api.convert.tasks import (
-    LIMITS,
     PLACEMENT,
     PLUGIN,
-    RESERVATIONS,
+    RESOURCES,
     show_port,
     show_task_spec,
     task_spec_of,
@@ -257,7 +256,7 @@ def _endpoint_of(data: Said | None) -> EndpointSpec | None:
     if data is None:
         return None
     mode = data.text("Mode")
-    if mode.lower() not in ("", "vip", "dnsrr"):
+    if mode not in ("", "vip", "dnsrr"):
         raise InvalidArgument(f"invalid resolution mode: {quoted(mode)}")
     return EndpointSpec(
         member(EndpointMode, mode, EndpointMode.VIP),
@@ -307,7 +306,6 @@ def _with_defaults(spec: ServiceSpec) -> ServiceSpec:
         task=_task_with_defaults(spec.task),
         update=_update_with_defaults(spec.update, UPDATE),
         rollback=_update_with_defaults(spec.rollback, ROLLBACK),
-        endpoint=spec.endpoint or EndpointSpec(),
     )
 
 
@@ -327,7 +325,7 @@ def _task_with_defaults(task: TaskSpec) -> TaskSpec:
         task,
         container=container,
         restart=restart,
-        given=tuple(dict.fromkeys((*task.given, LIMITS, RESERVATIONS, PLACEMENT))),
+        given=tuple(dict.fromkeys((*task.given, RESOURCES, PLACEMENT))),
     )
 
 

@@ -156,13 +156,16 @@ CONTAINER_SPEC = Struct(
     Healthcheck=HEALTHCHECK,
     Hosts=STRINGS,
     DNSConfig=Struct("swarm.DNSConfig", Nameservers=STRINGS, Search=STRINGS, Options=STRINGS),
-    Secrets=List(SECRET_REFERENCE),
-    Configs=List(CONFIG_REFERENCE),
+    Secrets=List(SECRET_REFERENCE, pointers=True),
+    Configs=List(CONFIG_REFERENCE, pointers=True),
     Isolation=_word("container.Isolation"),
     Sysctls=STRING_MAP,
     CapabilityAdd=STRINGS,
     CapabilityDrop=STRINGS,
-    Ulimits=List(Struct("units.Ulimit", Name=STRING, Hard=INT64, Soft=INT64)),
+    Ulimits=List(
+        Struct("units.Ulimit", Name=STRING, Hard=INT64, Soft=INT64),
+        pointers=True,
+    ),
     OomScoreAdj=INT64,
 )
 

@@ -236,7 +236,7 @@ def show_generic(resources: tuple[GenericResource, ...]) -> list[dict[str, Any]]
     for one in resources:
         if one.names:
             shown += [
-                {"NamedResourceSpec": {"Kind": one.kind, "Value": name}} for name in one.names
+                {"NamedResourceSpec": omitempty(Kind=one.kind, Value=name)} for name in one.names
             ]
         else:
             shown.append({"DiscreteResourceSpec": omitempty(Kind=one.kind, Value=one.count)})
@@ -292,9 +292,7 @@ def _show_placement(spec: TaskSpec) -> dict[str, Any] | None:
     placement = spec.placement
     shown = omitempty(
         Constraints=placement.constraints,
-        Preferences=[
-            {"Spread": omitempty(SpreadDescriptor=one.spread)} for one in placement.preferences
-        ],
+        Preferences=[{"Spread": {"SpreadDescriptor": one.spread}} for one in placement.preferences],
         MaxReplicas=placement.max_replicas,
         Platforms=[show_platform(one) for one in placement.platforms],
     )
