@@ -43,12 +43,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         "containers, images or plugins",
         "containers are made by services alone",
     ),
-    Difference(
-        "on worker: GET /networks/ingress",
-        404,
-        "network ingress not found",
-        "a worker of ours knows the networks of its tasks, not their objects",
-    ),
 )
 
 
@@ -78,8 +72,8 @@ SHAPES: tuple[ShapeDifference, ...] = (
     ),
     ShapeDifference(
         "networks_worker",
-        "the swarm's networks",
-        "a worker of ours knows the networks of its tasks, not their objects",
+        "Peers",
+        "a worker is told of the networks that it is on, not of its peers there",
     ),
     ShapeDifference(
         "network_ingress_verbose",

@@ -4,6 +4,8 @@
 and ``resume``, ``wipe`` (its disk), ``save`` and ``restore`` (a backup), ``key`` (remember its
 unlock key), ``leads`` (it is the leader from now on), ``joins node role``, ``moves image:tag`` (in
 its registry), or a command line of docker, which is tried until it succeeds.
+
+Where the calls after it depend on which of equal nodes ran a task, that is seen to as well.
 """
 
 from __future__ import annotations
@@ -23,8 +25,21 @@ OLD_NODE_1, NEW_NODE_1 = "h7x8vzgl1229e6lmu406qc7km", "bjk0suf9cru8ib0uvny83gi4o
 OLD_NODE_3 = "wcvdjqf0dq9yfxzfcucqjntmc"
 """Recorded nodes of hosts that left and joined again; the player knows ours."""
 
+
+def _availability(**numbers: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(
+        f"n1 docker node update --availability {word} node-{number}"
+        for word, chosen in numbers.items()
+        for number in chosen
+    )
+
+
 BEFORE: Mapping[int, tuple[str, ...]] = {
     153: (f"n4 docker swarm join --token {WORKER} 10.99.0.11:2377", "n4 docker swarm leave"),
+    174: _availability(pause=(3, 4)),
+    175: _availability(active=(3, 4), pause=(1, 2, 5)),
+    176: _availability(active=(1, 2, 5), pause=(3, 4)),
+    177: _availability(active=(3, 4)),
     601: (
         *(
             f"n1 docker node update --label-add region={r} node-{n}"
@@ -38,7 +53,7 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     946: ("n7 stop",),
     967: ("n6 docker kill $(docker ps -q --filter name=killed)",),
     974: ("n7 key", "n7 stop"),
-    989: tuple(f"n1 docker node update --availability active node-{n}" for n in (1, 2)),
+    989: _availability(active=(1, 2)),
     1044: ("n1 docker node update --label-rm region node-5",),
     1087: ("n6 docker swarm leave --force",),
     1119: ("n5 kill",),

@@ -29,7 +29,7 @@ from pyswarm.agent.vocabulary import (
 from pyswarm.agent.worker import Worker
 from pyswarm.env import Rng
 from pyswarm.machine import Effect
-from pyswarm.model.objects import Node, NodeDescription, Task, TaskStatus
+from pyswarm.model.objects import Network, Node, NodeDescription, Task, TaskStatus
 from pyswarm.model.session import (
     Assignments,
     HeartbeatAnswer,
@@ -80,6 +80,11 @@ class Agent:
     def trust(self) -> Trust:
         """The roots that the leader last said to trust; empty before the first session."""
         return self._session.trust
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks that this node is on, as the leader last said."""
+        return self._session.networks
 
     @property
     def description(self) -> NodeDescription:

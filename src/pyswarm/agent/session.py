@@ -25,7 +25,7 @@ from pyswarm.agent.remotes import BAD, GOOD, Remotes
 from pyswarm.agent.vocabulary import ManagersKnown, ToManager
 from pyswarm.env import Rng
 from pyswarm.machine import Effect
-from pyswarm.model.objects import Node, NodeDescription
+from pyswarm.model.objects import Network, Node, NodeDescription
 from pyswarm.model.session import (
     Assignments,
     Heartbeat,
@@ -74,6 +74,7 @@ class Session:
         self.manager: ManagerAddress | None = None
         self.node: Node | None = None
         self.trust = Trust()
+        self.networks: tuple[Network, ...] = ()
         self.reason = ""
         self._rng = rng
         self._backoff = 0.0
@@ -149,7 +150,7 @@ class Session:
         self.remotes.replace(message.managers or [manager])
         self.remotes.observe(manager.addr, GOOD)
         self.phase, self.id, self.node = Phase.OPEN, message.session_id, message.node
-        self.trust = self.trust.told(message.trust)
+        self.trust, self.networks = self.trust.told(message.trust), message.networks
         self.reason = ""
         self._period = max(PERIOD_MIN_SECONDS, message.period)
         self._backoff, self._behind = 0.0, False
@@ -194,7 +195,7 @@ class Session:
         if not self.is_open or message.session_id != self.id or message.number <= self._changes:
             return
         self.node, self._changes = message.node, message.number
-        self.trust = self.trust.told(message.trust)
+        self.trust, self.networks = self.trust.told(message.trust), message.networks
         if message.managers:
             self.remotes.replace(message.managers)
 

@@ -81,6 +81,14 @@ class OpenSealed:
 
 
 @attrs.frozen
+class CheckDriver:
+    """Whether this manager has the driver of secrets that is so called; answered with None, or
+    raises ``NotFound``."""
+
+    name: str
+
+
+@attrs.frozen
 class Prepare:
     """A service's spec made ready (image pinned where the client did not, templates checked,
     registry credentials sealed); answered with ``(spec, warnings)``."""
@@ -142,6 +150,7 @@ class ReadLogs:
 
 LocalVerb: TypeAlias = Literal[
     "containers",
+    "networks",
     "signal",
     "stop",
     "remove",
@@ -165,6 +174,7 @@ class Local:
     verb           arguments                               answered with
     ============== ======================================= ===========================
     containers     none                                    ``Containers``
+    networks       none                                    ``OnNetworks``
     signal         task id, signal's name ("": end it)     None
     stop           task id, seconds (None: its own grace)  None
     remove         task id                                 None; what runs is ended

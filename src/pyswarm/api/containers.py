@@ -18,7 +18,7 @@ from pyswarm.api.containerview import Names, inspected, labels_of, listed, state
 from pyswarm.api.errors import TASKS_ONLY, Refused
 from pyswarm.api.facts import Facts
 from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
-from pyswarm.api.local import Container, Containers, LogWish, Processes, Sample, Volume
+from pyswarm.api.local import Container, Containers, LogWish, OnNetworks, Processes, Sample, Volume
 from pyswarm.api.logs import attached, check_streams, streamed, wish_of
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route, Streamed
 from pyswarm.api.patterns import matches
@@ -64,7 +64,7 @@ def check_runs(one: Container, request: HttpRequest) -> None:
 
 
 def _networks() -> Generator[Any, Any, Names]:
-    """Networks' names by id, where this node is a manager and knows them."""
+    """Networks' names by id; on a worker, of those that it is on."""
 
     def question(reader: Reader, live: Live) -> dict[str, str]:
         return {network.id: network.spec.name for network in reader.networks()}
@@ -72,7 +72,8 @@ def _networks() -> Generator[Any, Any, Names]:
     try:
         names: Names = yield Read(question, stale=True)
     except SwarmError:
-        return {}
+        here: OnNetworks = yield Local("networks")
+        return {network.id: network.spec.name for network in here.networks}
     return names
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from pyswarm.model import Task
+from pyswarm.model import Network, Node, Task
 
 ID_DIGITS = 64
 
@@ -54,6 +54,15 @@ class Containers:
 
     now: float
     all: tuple[Container, ...]
+
+
+@attrs.frozen
+class OnNetworks:
+    """The networks that this node is on, and itself with its addresses there; as its leader last
+    said, so nothing before that."""
+
+    node: Node | None = None
+    networks: tuple[Network, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

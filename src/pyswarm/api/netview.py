@@ -2,12 +2,14 @@
 
 Docker's engine knows these from the data plane of the networks that its own containers are on. Here
 they are derived from the store, for networks that a task or the load balancer of this node is on;
-of others, managers show what ``/networks`` lists.
+of others, managers show what ``/networks`` lists. A worker has been told of its own networks and
+tasks only: it shows who is on a network here, and not its peers.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from pyswarm.api.asks import Live
@@ -27,20 +29,39 @@ def show_network_here(
     network: Network, reader: Reader, live: Live, version: ApiVersion, verbose: bool
 ) -> dict[str, Any]:
     """The network in Engine JSON, with what this node sees of it."""
-    shown = show_network(network, version)
     node = reader.node(live.node_id)
-    if node is None or not _address(node.attachments, network.id):
-        return shown
-    shown["Containers"] = _containers(network, node, reader)
-    shown["Labels"] = dict(network.spec.labels)
+    if node is None or not is_on(network, node):
+        return show_network(network, version)
+    shown = show_to_worker(network, node, reader.tasks_of_node(node.id), version)
     shown["Peers"] = [
         {"Name": _digest(one.id)[:PEER_DIGITS], "IP": host_of(one.addr)}
         for one in reader.nodes()
-        if _address(one.attachments, network.id)
+        if is_on(network, one)
     ]
     if verbose:
         shown["Services"] = _services(network, reader)
     return shown
+
+
+def show_to_worker(
+    network: Network, node: Node, tasks: Iterable[Task], version: ApiVersion
+) -> dict[str, Any]:
+    """The network in Engine JSON, with what any node on it knows: its own ``tasks`` there."""
+    shown = show_network(network, version)
+    shown["Containers"] = _containers(network, node, tasks)
+    shown["Labels"] = dict(network.spec.labels)
+    return shown
+
+
+def show_listed_here(network: Network, version: ApiVersion) -> dict[str, Any]:
+    """The network in a list of those that this node is on: a list says of none who is on it."""
+    labels = dict(network.spec.labels)
+    return {**show_network(network, version), "Containers": {}, "Labels": labels}
+
+
+def is_on(network: Network, node: Node | None) -> bool:
+    """Whether the node has an address on the network: for its tasks, or for published ports."""
+    return node is not None and bool(_address(node.attachments, network.id))
 
 
 def _address(attachments: Any, network_id: str) -> str:
@@ -68,7 +89,7 @@ def _endpoint(name: str, owner: str, network_id: str, address: str) -> dict[str,
     }
 
 
-def _running_on(network: Network, tasks: list[Task]) -> list[tuple[Task, str]]:
+def _running_on(network: Network, tasks: Iterable[Task]) -> list[tuple[Task, str]]:
     found = []
     for task in tasks:
         address = _address(task.networks, network.id)
@@ -77,11 +98,11 @@ def _running_on(network: Network, tasks: list[Task]) -> list[tuple[Task, str]]:
     return found
 
 
-def _containers(network: Network, node: Node, reader: Reader) -> dict[str, Any]:
+def _containers(network: Network, node: Node, tasks: Iterable[Task]) -> dict[str, Any]:
     """This node's tasks on the network, and its load balancer."""
     shown = {
         container_id(task.id, task.container_id): _endpoint(task.name, task.id, network.id, address)
-        for task, address in _running_on(network, reader.tasks_of_node(node.id))
+        for task, address in _running_on(network, tasks)
     }
     if network.spec.ingress:
         name, owner = "ingress-endpoint", "ingress-sbox"

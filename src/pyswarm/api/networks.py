@@ -1,8 +1,9 @@
 """``/networks``: list, inspect, create, remove, prune, connect and disconnect.
 
-The swarm's networks are objects of the store. Beside them stand the node-local ones that every
-engine has, so that clients find what they expect; here they are names only, since this node runs
-no containers of its own. Lists and inspection answer in every state of the node.
+The swarm's networks are objects of the store. A worker, and a manager of a swarm that nobody leads,
+shows those that it is on. Beside them stand the node-local ones that every engine has, so that
+clients find what they expect; here they are names only, since this node runs no containers of its
+own. Lists and inspection answer in every state of the node.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from pyswarm.api.asks import Do, Host, Live, Question, Read
+from pyswarm.api.asks import Do, Host, Live, Local, Question, Read
 from pyswarm.api.bodies import decode
 from pyswarm.api.convert import Said, network_spec_of, show_network
 from pyswarm.api.convert.networks import PREDEFINED_LABEL, SCOPE, network_resource
@@ -26,10 +27,10 @@ from pyswarm.api.errors import Refused
 from pyswarm.api.facts import Facts
 from pyswarm.api.filters import Filters, filters_of, strict_bool
 from pyswarm.api.hosting import NEVER_JOINED, HostRefusal, HostState, HostStatus
-from pyswarm.api.local import container_id
+from pyswarm.api.local import Containers, OnNetworks
 from pyswarm.api.lookup import flag, in_order, labels_match
 from pyswarm.api.messages import ApiVersion, Conversation, HttpRequest, Response, Route
-from pyswarm.api.netview import show_network_here
+from pyswarm.api.netview import is_on, show_listed_here, show_network_here, show_to_worker
 from pyswarm.api.rendering import ZERO_TIME, answer, array, fragment
 from pyswarm.api.versions import as_recorded
 from pyswarm.errors import FailedPrecondition, InvalidArgument, SwarmError, Unavailable
@@ -98,44 +99,66 @@ def inspect(request: HttpRequest, reference: str) -> Conversation:
             raise Refused(404, f"network {reference} not found")
         return fragment(show_network_here(network, reader, live, request.version, verbose))
 
-    return Response(200, (yield from _answered(question)) + b"\n")
+    try:
+        shown: bytes = yield Read(question)
+    except Unavailable:
+        shown = yield Read(question, stale=True)
+    except HostRefusal:
+        shown = yield from _inspected_by_worker(chosen.id, request.version)
+    return Response(200, shown + b"\n")
+
+
+def _inspected_by_worker(network_id: str, version: ApiVersion) -> Generator[Any, Any, bytes]:
+    here: OnNetworks = yield Local("networks")
+    containers: Containers = yield Local("containers")
+    tasks = [one.task for one in containers.all]
+    for network in here.networks:
+        if network.id == network_id and here.node is not None:
+            return fragment(show_to_worker(network, here.node, tasks, version))
+    raise Refused(404, f"network {network_id} not found")
 
 
 def _all(version: ApiVersion, *, predefined: bool = False) -> Generator[Any, Any, list[Shown]]:
     """The swarm's networks as far as they can be had, and the local ones. ``predefined``: with
     those through which a service says that it wants a node's own (``--network host``)."""
-    swarm: list[Shown] = []
-    with suppress(SwarmError):  # no manager: the local ones can still be shown
-        swarm = yield from _answered(_swarm_networks(version, predefined))
+    try:
+        swarm: list[Shown] = yield Read(_swarm_networks(version, predefined))
+    except Unavailable:  # nobody leads
+        swarm = yield Read(_swarm_networks(version, False, here=True), stale=True)
+    except SwarmError:  # no manager
+        on: OnNetworks = yield Local("networks")
+        swarm = [
+            _of_swarm(one, is_used=True, json=fragment(show_listed_here(one, version)))
+            for one in on.networks
+        ]
     status: HostStatus = yield Host("status")
     return [*swarm, *_local_networks(status, version)]
 
 
-def _answered(question: Question) -> Generator[Any, Any, Any]:
-    """The answer; where nobody leads, as far as this manager knows."""
-    try:
-        return (yield Read(question))
-    except Unavailable:
-        return (yield Read(question, stale=True))
+def _swarm_networks(version: ApiVersion, predefined: bool, *, here: bool = False) -> Question:
+    """All of the swarm, or those that this node is on (``here``)."""
+    show = show_listed_here if here else show_network
 
-
-def _swarm_networks(version: ApiVersion, predefined: bool) -> Question:
     def question(reader: Reader, live: Live) -> list[Shown]:
+        node = reader.node(live.node_id)
         return [
-            Shown(
-                network.id,
-                network.spec.name,
-                network.spec.driver,
-                SCOPE,
-                tuple(network.spec.labels.items()),
-                bool(reader.tasks_using_network(network.id)),
-                live.rendered.of(network, show_network, version),
+            _of_swarm(
+                network,
+                is_used=bool(reader.tasks_using_network(network.id)),
+                json=live.rendered.of(network, show, version),
             )
             for network in in_order(reader.networks())
-            if predefined or PREDEFINED_LABEL not in network.spec.labels
+            if (predefined or PREDEFINED_LABEL not in network.spec.labels)
+            and (not here or is_on(network, node))
         ]
 
     return question
+
+
+def _of_swarm(network: Network, *, is_used: bool, json: bytes) -> Shown:
+    spec = network.spec
+    labels = tuple(spec.labels.items())
+    return Shown(network.id, spec.name, spec.driver, SCOPE, labels, is_used, json)
 
 
 def _local_networks(status: HostStatus, version: ApiVersion) -> list[Shown]:
@@ -377,14 +400,8 @@ def _refuse_container(request: HttpRequest, reference: str, status: int, text: s
     wanted = Said(decode(request, NETWORK_CONNECT)).text("Container")
     _unique((yield from _all(request.version)), reference)
 
-    def question(reader: Reader, live: Live) -> bool:
-        tasks = reader.tasks_of_node(live.node_id)
-        return any(
-            wanted and wanted in (container_id(task.id, task.container_id), task.name)
-            for task in tasks
-        )
-
-    is_task: bool = yield Read(question)
+    here: Containers = yield Local("containers")
+    is_task = any(wanted and wanted in (one.id, one.task.name) for one in here.all)
     raise Refused(status, text) if is_task else Refused(404, f"No such container: {wanted}")
 
 

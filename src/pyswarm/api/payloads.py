@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal, TypeAlias
 
-from pyswarm.api.asks import Do, Live, OpenSealed, Read, Seal
+from pyswarm.api.asks import CheckDriver, Do, Live, OpenSealed, Read, Seal
 from pyswarm.api.bodies import decode
 from pyswarm.api.convert import Said, config_spec_of, secret_spec_of, show_config, show_secret
 from pyswarm.api.convert.shapes import CONFIG_SPEC, SECRET_SPEC
@@ -18,7 +18,8 @@ from pyswarm.api.filters import Filters, filters_of, version_of
 from pyswarm.api.lookup import common, find, found, in_order
 from pyswarm.api.messages import Conversation, Handler, HttpRequest, Response, Route
 from pyswarm.api.rendering import answer, array, fragment
-from pyswarm.model import Config, Sealed, Secret
+from pyswarm.errors import NotFound
+from pyswarm.model import Config, Driver, Sealed, Secret
 from pyswarm.model.requests import (
     CreateConfig,
     CreateSecret,
@@ -43,9 +44,20 @@ GONE = Response(204, content_type="")
 def create_secret(request: HttpRequest) -> Conversation:
     """A new secret; answered with its id."""
     body = Said(decode(request, SECRET_SPEC))
+    spec = secret_spec_of(body)
     payload = yield from _sealed(body.data("Data"))
-    secret: Secret = yield Do(CreateSecret(secret_spec_of(body), payload))
+    if spec.driver is not None:
+        yield from _check_driver(spec.driver)
+    secret: Secret = yield Do(CreateSecret(spec, payload))
     return answer({"ID": secret.id}, 201)
+
+
+def _check_driver(driver: Driver) -> Generator[Any, Any, None]:
+    try:
+        yield CheckDriver(driver.name)
+    except NotFound as error:  # SwarmKit's registry of plugins names no code
+        text = f"rpc error: code = Unknown desc = {error.message}"
+        raise Refused(500, text) from None
 
 
 def list_secrets(request: HttpRequest) -> Conversation:

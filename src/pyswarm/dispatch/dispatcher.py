@@ -25,7 +25,7 @@ import attrs
 from pyswarm.dispatch.session import Session
 from pyswarm.env import Rng
 from pyswarm.ids import new_id
-from pyswarm.model import Node, NodeState, Task, TaskState, TaskStatus
+from pyswarm.model import Network, Node, NodeState, Task, TaskState, TaskStatus
 from pyswarm.model.session import (
     HeartbeatAnswer,
     ManagerAddress,
@@ -138,7 +138,8 @@ class Dispatcher:
             self._reports.pop(node.id, None)
         self._sessions[node.id] = session
         self._expect(node.id, session.deadline)
-        opened = SessionOpened(session.id, period, node, tuple(managers), self._told(view))
+        known, networks = tuple(managers), networks_of(view, node)
+        opened = SessionOpened(session.id, period, node, known, self._told(view), networks)
         self._send(session, opened)
         self._send(session, session.full(view.tasks_of_node(node.id), view))
 
@@ -313,7 +314,10 @@ class Dispatcher:
         self, session: Session, node: Node, view: Reader, managers: tuple[ManagerAddress, ...]
     ) -> None:
         session.changes += 1
-        news = SessionChanged(session.id, node, managers, session.changes, self._told(view))
+        networks = networks_of(view, node)
+        news = SessionChanged(
+            session.id, node, managers, session.changes, self._told(view), networks
+        )
         self._send(session, news)
 
     def _told(self, view: Reader) -> Trust:
@@ -351,6 +355,12 @@ def trust_of(view: Reader) -> Trust:
     return Trust(*view.swarm.root_ca.trusted, removed)
 
 
+def networks_of(view: Reader, node: Node) -> tuple[Network, ...]:
+    """The networks that a node is on: its tasks', and the one of published ports."""
+    found = [view.network(one.network_id) for one in node.attachments]
+    return tuple([one for one in found if one is not None])
+
+
 def _silence(node: Node) -> str:
     if node.state is NodeState.UNKNOWN:
         return 'heartbeat failure for node in "unknown" state'
@@ -365,4 +375,5 @@ def _concerns_agent(old: Node | None, new: Node) -> bool:
         or old.role is not new.role
         or old.manager != new.manager
         or old.certificate != new.certificate
+        or old.attachments != new.attachments
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import attrs
 
 from pyswarm.model.labels import Labels, no_labels
-from pyswarm.model.objects import Node, NodeDescription, Sealed, Task, TaskStatus
+from pyswarm.model.objects import Network, Node, NodeDescription, Sealed, Task, TaskStatus
 from pyswarm.model.specs import Driver
 from pyswarm.model.value import value
 
@@ -108,11 +108,14 @@ class ReportStatus:
 @value
 @attrs.frozen(weakref_slot=False)
 class SessionOpened:
+    """Leader: here is your session. ``networks`` are those that the node is on."""
+
     session_id: str
     period: float
     node: Node
     managers: tuple[ManagerAddress, ...] = ()
     trust: Trust = Trust()
+    networks: tuple[Network, ...] = ()
 
 
 @value
@@ -141,14 +144,15 @@ class HeartbeatAnswer:
 @value
 @attrs.frozen(weakref_slot=False)
 class SessionChanged:
-    """The node's own object, the list of managers or the roots to trust changed. ``number`` counts
-    them from 1."""
+    """The node's own object (with the networks that it is on), the list of managers or the roots to
+    trust changed. ``number`` counts them from 1."""
 
     session_id: str
     node: Node
     managers: tuple[ManagerAddress, ...] = ()
     number: int = 0
     trust: Trust = Trust()
+    networks: tuple[Network, ...] = ()
 
 
 @value

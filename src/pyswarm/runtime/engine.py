@@ -111,6 +111,7 @@ class Engine:
             asks.Do: self._do,
             asks.Seal: self._seal,
             asks.OpenSealed: self._open_sealed,
+            asks.CheckDriver: self._check_driver,
             asks.Prepare: self._prepare,
             asks.ChangeSwarm: self._change_swarm,
             asks.ShowUnlockKey: self._show_unlock_key,
@@ -202,6 +203,9 @@ class Engine:
 
     async def _open_sealed(self, ask: asks.OpenSealed) -> bytes:
         return await self.host.member().open_sealed(ask.sealed)
+
+    async def _check_driver(self, ask: asks.CheckDriver) -> None:
+        self.host.member().node.drivers.check(ask.name)
 
     async def _prepare(self, ask: asks.Prepare) -> tuple[ServiceSpec, tuple[str, ...]]:
         member = self.host.member()

@@ -56,6 +56,8 @@ class LocalNode:
 
     async def answer(self, ask: asks.Local) -> Any:
         """What ``ask`` asks for. Raises what the executor raises."""
+        if ask.verb == "networks":
+            return self.networks()
         executor: Any = self._executor()
         match ask.verb, ask.arguments:
             case "containers", ():
@@ -85,6 +87,14 @@ class LocalNode:
             case "remove_volume", (name,):
                 await _volumes_needed(executor).remove_volume(name)
         return None
+
+    def networks(self) -> local.OnNetworks:
+        """What this node was told of the networks that it is on."""
+        member = self._node()
+        if member is None:
+            return local.OnNetworks()
+        agent = member.node.machine.agent
+        return local.OnNetworks(agent.node, agent.networks)
 
     # -- containers
 

@@ -19,7 +19,7 @@ from pyswarm.agent import (
 )
 from pyswarm.agent.remotes import BAD, BIAS, GOOD, Remotes
 from pyswarm.env import Rng
-from pyswarm.model.objects import Node, NodeDescription, TaskStatus
+from pyswarm.model.objects import Network, Node, NodeDescription, TaskStatus
 from pyswarm.model.session import (
     Assignments,
     Heartbeat,
@@ -30,6 +30,7 @@ from pyswarm.model.session import (
     StatusRecorded,
     Trust,
 )
+from pyswarm.model.specs import NetworkSpec
 from pyswarm.model.states import TaskState
 from unit.agent.world import LEADER, OTHER, World, make_task, opened, performed, reports, sent
 
@@ -205,6 +206,20 @@ def test_roots_that_a_deposed_leader_names_late_are_not_those_to_trust() -> None
     again = Trust(b"new root", b"next", as_of=(30.0, 4))
     world.say(SessionChanged("late", Node("n1"), (), 1, again), OTHER)
     assert world.agent.trust == again, "an old backup begins at an old version, but later"
+
+
+def test_the_networks_of_a_node_are_those_it_was_last_told() -> None:
+    world = World()
+    world.step(ManagersKnown((LEADER,)))
+    ingress, private = (Network(id, NetworkSpec(name=id)) for id in ("ingress", "private"))
+    opening = SessionOpened("session-1", 5.0, Node("n1"), (LEADER,), networks=(ingress,))
+    world.say(opening)
+    world.assign()
+    assert world.agent.networks == (ingress,)
+    news = SessionChanged("session-1", Node("n1"), (), 1, networks=(ingress, private))
+    world.say(news)
+    world.step(SessionLost(LEADER.addr))
+    assert world.agent.networks == (ingress, private), "without a session too"
 
 
 def test_a_repeated_difference_changes_nothing() -> None:

@@ -13,10 +13,11 @@ from pyswarm.api import asks
 from pyswarm.api.errors import answer_to
 from pyswarm.api.facts import Facts
 from pyswarm.api.hosting import HostRefusal, HostState, HostStatus
+from pyswarm.api.local import Container, Containers, OnNetworks
 from pyswarm.api.messages import Response
 from pyswarm.api.rendering import Rendered
 from pyswarm.api.routes import request_of, route
-from pyswarm.errors import SwarmError, Unavailable
+from pyswarm.errors import NotFound, SwarmError, Unavailable
 from pyswarm.model import Sealed
 from unit.node.desk import Desk
 
@@ -37,6 +38,8 @@ class Door:
         self.refusal = refusal
         self.is_manager = isinstance(refusal, Unavailable)  # one that knows no leader
         self.status = ACTIVE
+        self.on = OnNetworks()
+        self.drivers = ("vault",)
         self.rendered = Rendered()
         self.reachability: dict[str, str] = {}
         self.commands: list[Any] = []
@@ -92,6 +95,8 @@ class Door:
         if isinstance(ask, asks.Host):
             assert ask.verb in ("status", "facts")
             return self.status if ask.verb == "status" else Facts(now=self.desk.now)
+        if isinstance(ask, asks.Local):
+            return self._local(ask.verb)
         is_stale = isinstance(ask, asks.Read) and ask.stale
         if self.refusal is not None and not (is_stale and self.is_manager):
             raise self.refusal
@@ -103,6 +108,10 @@ class Door:
                 return self.desk.ask(body)
             case asks.Seal(data=data):
                 return seal(data)
+            case asks.CheckDriver(name=name):
+                if name not in self.drivers:
+                    raise NotFound(f'plugin "{name}" not found')
+                return None
             case asks.OpenSealed(sealed=sealed):
                 return sealed.ciphertext
             case asks.Prepare(spec=spec, auth=auth):
@@ -110,6 +119,14 @@ class Door:
                 task = attrs.evolve(spec.task, container=container)
                 return attrs.evolve(spec, task=task), ("a warning",)
         raise AssertionError(f"not answered: {ask}")
+
+    def _local(self, verb: str) -> Any:
+        """What the node itself knows, whatever the managers say."""
+        if verb == "networks":
+            return self.on
+        assert verb == "containers"
+        tasks = self.desk.store.tasks_of_node(SELF)
+        return Containers(0.0, tuple([Container(task=one, node_id=SELF) for one in tasks]))
 
     def live(self) -> asks.Live:
         return asks.Live(

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pyswarm.api.hosting import NEVER_JOINED, WORKER, HostState, HostStatus, NoManager
+from pyswarm.api.local import OnNetworks
 from pyswarm.errors import Unavailable
-from pyswarm.model import NetworkAttachment, Service, TaskState, replace
+from pyswarm.model import Network, NetworkAttachment, Service, TaskState, replace
 from unit.api import golden_objects as made
 from unit.api.door import SELF, Door
 from unit.api.test_tasks import task_of
@@ -187,10 +188,51 @@ def test_local_networks_are_there_outside_a_swarm() -> None:
 
 
 def test_networks_are_shown_while_nobody_leads(door: Door) -> None:
+    ingress, _ = put_on(door, "ingress", "my-network")
+    door.post("/networks/create", {"Name": "elsewhere", "Driver": "overlay"})
     lost = Door(door.desk, refusal=Unavailable("no leader", details={"managers": 3}))
-    assert names(lost) == names(door)
-    assert lost.get("/networks/my-network") == door.get("/networks/my-network")
-    assert lost.told("DELETE", "/networks/my-network")[0] == 500
+    assert names(lost) == [*LOCAL[:3], "ingress", "my-network", "none"], "those it is on"
+    for name in ("ingress", "my-network"):
+        assert lost.get(f"/networks/{name}") == door.get(f"/networks/{name}")
+    assert lost.told("DELETE", f"/networks/{ingress.id}")[0] == 500
+    assert lost.told("DELETE", "/networks/elsewhere")[0] == 404
+
+
+def put_on(door: Door, *names: str) -> list[Network]:
+    """Let this node be on these networks."""
+    networks = [door.desk.store.by_name("network", name) for name in names]
+    attached = [
+        NetworkAttachment(one.id, (f"10.0.{number}.5/24",)) for number, one in enumerate(networks)
+    ]
+    node = door.desk.store.node(SELF)
+    door.desk.put(replace(node, attachments=tuple(attached), addr="10.99.0.11:2377"))
+    return networks
+
+
+def test_a_worker_shows_the_networks_that_it_is_on(door: Door) -> None:
+    spec = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "x"}}}
+    service = door.desk.store.service(door.post("/services/create", spec)["ID"])
+    ingress, private = put_on(door, "ingress", "my-network")
+    attached = (NetworkAttachment(private.id, ("10.0.1.4/24",)),)
+    running = {"state": TaskState.RUNNING, "node_id": SELF, "container_id": "c" * 64}
+    door.desk.put(task_of(service, "t1", networks=attached, **running))
+    worker = Door(door.desk, refusal=NoManager(WORKER))
+    assert names(worker, scope=["swarm"]) == []
+    worker.on = OnNetworks(door.desk.store.node(SELF), (ingress, private))
+    assert names(worker) == sorted([*LOCAL, "ingress", "my-network"])
+    [recorded] = [one for one in made.recorded("networks_worker") if one["Ingress"]]
+    [listed] = [one for one in worker.get("/networks") if one["Ingress"]]
+    assert list(listed) == [field for field in recorded if field != "Peers"]
+    assert [listed[field] for field in ("Containers", "Labels")] == [{}, {}]
+    for reference in ("ingress", "my-network", private.id[:8]):
+        shown = door.get(f"/networks/{reference}")
+        del shown["Peers"]  # of whom it is told nothing
+        assert worker.get(f"/networks/{reference}") == shown
+    assert "c" * 64 in worker.get("/networks/my-network")["Containers"]
+    [container] = worker.get("/containers/json")
+    assert list(container["NetworkSettings"]["Networks"]) == ["my-network"]
+    assert worker.told("GET", "/networks/nosuch") == (404, "network nosuch not found")
+    assert worker.told("DELETE", "/networks/my-network") == (503, WORKER)
 
 
 def test_remove_and_prune(door: Door) -> None:

@@ -35,6 +35,13 @@ def test_a_secret_of_a_driver_needs_no_data(door: Door) -> None:
     assert door.get("/secrets/key")["Spec"]["Driver"] == driver
 
 
+def test_a_secret_of_an_unknown_driver_is_refused(door: Door) -> None:
+    body = {"Name": "key", "Driver": {"Name": "nosuch"}}
+    text = 'rpc error: code = Unknown desc = plugin "nosuch" not found'
+    assert door.told("POST", "/secrets/create", body) == (500, text)
+    assert door.get("/secrets") == []
+
+
 @pytest.mark.parametrize("kind", ["secrets", "configs"])
 def test_an_update_may_say_again_what_is_there(door: Door, kind: str) -> None:
     door.post(f"/{kind}/create", {"Name": "one", "Data": "eA=="})

@@ -13,7 +13,9 @@ import pytest
 
 from golden.differences import DIFFERENCES, Difference
 from pyswarm.api.hosting import NEVER_JOINED, WORKER, HostState, HostStatus, NoManager, SwarmLocked
+from pyswarm.api.local import OnNetworks
 from pyswarm.errors import Unavailable
+from pyswarm.model import Node
 from pyswarm.node.manager import NO_LEADER
 from recorded import replay
 from recorded.replay import RECORDS, Replay, problems
@@ -75,6 +77,8 @@ def test_where_the_swarm_cannot_be_asked(state: str, refusal: Any) -> None:
         state=HostState.ACTIVE if "worker" in state else HostState.INACTIVE, node_id=SELF
     )
 
+    node = door.desk.store.node(SELF) or Node(SELF)
+    door.on = OnNetworks(node, tuple(door.desk.store.networks()))
     ask = asking(door)
     wanted = records(state)
     assert wanted

@@ -19,6 +19,9 @@ from pyswarm.machine import Because
 from pyswarm.model import (
     Availability,
     Certificate,
+    Network,
+    NetworkAttachment,
+    NetworkSpec,
     Node,
     NodeSpec,
     NodeState,
@@ -363,6 +366,26 @@ def test_whom_to_trust_is_told_with_when_the_swarm_said_so() -> None:
     desk.write(task("t", "other"))
     desk.dispatcher.opened(desk.store.node("n"), "n", desk.store, MANAGERS, desk.now)
     assert desk.said()[0].trust == Trust(b"new root", as_of=(200.0, desk.store.version))
+
+
+def test_a_node_is_told_of_the_networks_that_it_is_on() -> None:
+    desk = Desk("n", "other")
+    ingress, private = (Network(id=id, spec=NetworkSpec(name=id)) for id in ("ingress", "private"))
+    desk.write(ingress, private, replace(desk.store.node("n"), attachments=on("ingress")))
+    node = desk.store.node("n")
+    desk.dispatcher.opened(node, "n", desk.store, MANAGERS, desk.now)
+    known = {one.id: one for one in desk.store.networks()}
+    assert desk.said()[0].networks == (known["ingress"],)
+    [news] = desk.commit(replace(node, attachments=on("ingress", "private")))
+    assert news.networks == (known["ingress"], known["private"])
+    desk.commit(replace(desk.store.node("n"), attachments=on("private")))
+    desk.commit(replace(desk.store.node("other"), attachments=on("ingress")))
+    desk.dispatcher.managers_changed(desk.store, MANAGERS)
+    assert desk.said()[0].networks == (known["private"],)
+
+
+def on(*networks: str) -> tuple[NetworkAttachment, ...]:
+    return tuple(NetworkAttachment(one, ("10.0.0.2/24",)) for one in networks)
 
 
 def test_a_removed_node_is_told_and_forgotten() -> None:
