@@ -7,6 +7,7 @@ filter are alternatives, of labels each must hold; different filters must all ho
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from pyswarm.api import gojson
@@ -17,48 +18,65 @@ from pyswarm.api.versions import as_recorded
 Filters: TypeAlias = Mapping[str, tuple[str, ...]]
 
 
-def filters_of(request: HttpRequest, accepted: Collection[str] | None) -> Filters:
+def filters_of(
+    request: HttpRequest, accepted: Collection[str] | None, *, malformed: int = 500
+) -> Filters:
     """The filters of a request; ``Refused`` with 400 for one that is not ``accepted`` (None: all
-    are)."""
+    are). ``malformed`` is what an engine of 1.41 answered where they are no filters at all: 500 but
+    for services."""
     text = request.param("filters")
     if not text:
         return {}
+    recorded = as_recorded(request.version)
     try:
         found = _values(gojson.parse_whole(text.encode("utf-8", "replace")))
     except gojson.BadJson as problem:
-        raise Refused(400, _told(request, str(problem))) from None
+        raise (
+            Refused(malformed, str(problem)) if recorded else Refused(400, "invalid filter")
+        ) from None
     for name in found:
         if accepted is not None and name not in accepted:
-            word = "Invalid" if as_recorded(request.version) else "invalid"
-            raise Refused(400, f"{word} filter '{name}'")
+            raise Refused(400, f"{'Invalid' if recorded else 'invalid'} filter '{name}'")
     return found
 
 
-def _told(request: HttpRequest, text: str) -> str:
-    return text if as_recorded(request.version) else "invalid filter"
-
-
 def _values(value: Any) -> dict[str, tuple[str, ...]]:
+    """Of the two ways to write them, the one that all filters of the request are written in."""
     if value is None:
         return {}
+    if isinstance(value, dict):
+        with suppress(TypeError):
+            return {name: _listed(one) for name, one in value.items()}
+    problem = _why_no_flags(value)
+    if problem:
+        raise gojson.BadJson(f"json: cannot unmarshal {problem}")
+    return {name: tuple(one or ()) for name, one in value.items()}
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    """``["a", "b"]``; raises ``TypeError`` where it is no list of texts."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(one, str | None) for one in value):
+        raise TypeError
+    return tuple(one or "" for one in value)
+
+
+def _why_no_flags(value: Any) -> str:
+    """What Go finds first in the way of ``{"name": {"a": true}}``; "" where that is what it is."""
     if not isinstance(value, dict):
-        raise gojson.BadJson(_not_a("map[string]map[string]bool", value))
-    return {name: _alternatives(one) for name, one in value.items()}
-
-
-def _alternatives(value: Any) -> tuple[str, ...]:
-    match value:
-        case None:
-            return ()
-        case list() if all(isinstance(one, str) for one in value):
-            return tuple(value)
-        case dict() if all(isinstance(one, bool) for one in value.values()):
-            return tuple(value)
-    raise gojson.BadJson(_not_a("map[string]bool", value))
+        return _not_a("map[string]map[string]bool", value)
+    for one in value.values():
+        if one is not None and not isinstance(one, dict):
+            return _not_a("map[string]bool", one)
+        for flag in (one or {}).values():
+            if not isinstance(flag, bool | None):
+                return _not_a("bool", flag)
+    return ""
 
 
 def _not_a(go: str, value: Any) -> str:
-    return f"json: cannot unmarshal {gojson.kind_of(value)} into Go value of type {go}"
+    return f"{gojson.kind_of(value)} into Go value of type {go}"
 
 
 def has_labels(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:

@@ -48,9 +48,10 @@ def check_streams(request: HttpRequest) -> None:
     raise Refused(400, "must specify at least one of 'stdout' or 'stderr'")
 
 
-def wish_of(request: HttpRequest) -> LogWish:
-    """Which lines are wanted; ``Refused`` for what cannot be understood."""
-    until = request.param("until")
+def wish_of(request: HttpRequest, *, may_end: bool = True) -> LogWish:
+    """Which lines are wanted; ``Refused`` for what cannot be understood. ``may_end``: whether
+    ``until`` is looked at, which it is for containers alone."""
+    until = request.param("until") if may_end else ""
     return LogWish(
         stdout=is_true(request.param("stdout")),
         stderr=is_true(request.param("stderr")),
@@ -163,7 +164,7 @@ def of_service(request: HttpRequest, reference: str) -> Conversation:
         return reader.tasks_of_service(service.id)
 
     container = service.spec.task.container
-    source = ReadLogs(tasks=tasks, wish=wish_of(request))
+    source = ReadLogs(tasks=tasks, wish=wish_of(request, may_end=False))
     return streamed(request, source, tty=container is not None and container.tty)
 
 
@@ -182,7 +183,7 @@ def of_task(request: HttpRequest, reference: str) -> Conversation:
         return () if found is None else (found,)
 
     container = task.spec.container
-    source = ReadLogs(tasks=tasks, task_id=task.id, wish=wish_of(request))
+    source = ReadLogs(tasks=tasks, task_id=task.id, wish=wish_of(request, may_end=False))
     return streamed(request, source, tty=container is not None and container.tty)
 
 

@@ -15,13 +15,17 @@ from pyswarm.api.filters import Filters, strict_bool
 from pyswarm.api.messages import HttpRequest
 from pyswarm.store import Reader
 
+ANY_CASE = ("secret", "config")
+"""Kinds whose names are found in any case of letters, as with Docker; others as they are written.
+"""
+
 
 def find(reader: Reader, live: Live, kind: str, reference: str) -> Any:
     """The one object meant; ``Refused`` with 404 or, where it is ambiguous, 400."""
     found = reader.get(kind, reference)
     matches = [found] if found is not None else _by_name(reader, kind, reference)
     if not matches:
-        ids = reader.ids_with_prefix(kind, reference) if reference else []
+        ids = reader.ids_with_prefix(kind, reference)
         matches = [reader.get(kind, one) for one in ids]
     matches = [one for one in matches if not getattr(one, "internal", False)]
     if not matches:
@@ -38,7 +42,9 @@ def _by_name(reader: Reader, kind: str, name: str) -> list[Any]:
         task = reader.task(name.rpartition(".")[2])
         return [task] if task is not None and task.name == name else []
     found = reader.by_name(kind, name)
-    return [found] if found is not None and found.spec.name == name else []
+    if found is None or (found.spec.name != name and kind not in ANY_CASE):
+        return []
+    return [found]
 
 
 def found(kind: str, reference: str) -> Callable[[Reader, Live], Any]:

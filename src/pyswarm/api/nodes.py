@@ -38,10 +38,10 @@ def rendered(node: Node, live: Live) -> bytes:
 def list_nodes(request: HttpRequest) -> Conversation:
     """The nodes of the swarm."""
     filters = filters_of(request, FILTERS)
-    _check_words(filters, "role", Role)
-    _check_words(filters, "membership", Membership)
 
     def question(reader: Reader, live: Live) -> bytes:
+        _check_words(filters, "role", Role)
+        _check_words(filters, "membership", Membership)
         chosen = [node for node in in_order(reader.nodes()) if _is_wanted(node, filters)]
         return array(rendered(node, live) for node in chosen)
 

@@ -15,7 +15,7 @@ from pyswarm.api.convert import Said, config_spec_of, secret_spec_of, show_confi
 from pyswarm.api.convert.shapes import CONFIG_SPEC, SECRET_SPEC
 from pyswarm.api.errors import Refused
 from pyswarm.api.filters import Filters, filters_of, version_of
-from pyswarm.api.lookup import common, find, found, in_order
+from pyswarm.api.lookup import find, found, in_order, labels_match
 from pyswarm.api.messages import Conversation, Handler, HttpRequest, Response, Route
 from pyswarm.api.rendering import answer, array, fragment
 from pyswarm.errors import NotFound
@@ -121,14 +121,27 @@ def _sealed(data: bytes) -> Generator[Any, Any, Sealed | None]:
 
 
 def _chosen(reader: Reader, kind: Kind, filters: Filters) -> Sequence[Any]:
-    names = filters.get("names", ())
     return [
         one
         for one in in_order(reader.all(kind))
         if not getattr(one, "internal", False)
-        and common(filters, one.id, one.spec.name, one.spec.labels)
-        and (not names or one.spec.name in names)
+        and _is_named(one, filters)
+        and labels_match(filters.get("label", ()), one.spec.labels)
     ]
+
+
+def _is_named(one: Secret | Config, filters: Filters) -> bool:
+    """Of ids, names and beginnings of names one that fits is enough, in any case of letters: so
+    are those of secrets and configs looked up in Docker, and of them alone."""
+    ids, names, starts = (filters.get(key, ()) for key in ("id", "names", "name"))
+    if not ids and not names and not starts:
+        return True
+    name = one.spec.name.lower()
+    return (
+        one.id.startswith(ids)
+        or name in map(str.lower, names)
+        or name.startswith(tuple(map(str.lower, starts)))
+    )
 
 
 def _update(

@@ -143,7 +143,7 @@ def _prepared(
 
 def list_services(request: HttpRequest) -> Conversation:
     """The services; ``status=true`` with the counts of their tasks."""
-    filters = filters_of(request, FILTERS)
+    filters = filters_of(request, FILTERS, malformed=400)
     with_status = flag(request, "status")
 
     def question(reader: Reader, live: Live) -> bytes:
@@ -157,7 +157,7 @@ def list_services(request: HttpRequest) -> Conversation:
 
 def _is_wanted(service: Service, filters: Filters) -> bool:
     spec = service.spec
-    modes, runtimes = filters.get("mode", ()), filters.get("runtime", ("container",))
+    modes, runtimes = filters.get("mode", ()), filters.get("runtime") or ("container",)
     return (
         common(filters, service.id, spec.name, spec.labels)
         and (not modes or MODES[type(spec.mode)] in modes)

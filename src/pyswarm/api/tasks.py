@@ -44,11 +44,9 @@ def rendered(task: Task, reader: Reader, live: Live) -> bytes:
 def list_tasks(request: HttpRequest) -> Conversation:
     """The tasks of the swarm, ended ones included."""
     filters = filters_of(request, FILTERS)
-    for word in filters.get("desired-state", ()):
-        if word and word.upper() not in TaskState.__members__:
-            raise Refused(500, f"Invalid desired-state filter: '{word}'")
 
     def question(reader: Reader, live: Live) -> bytes:
+        _check_states(filters)
         services = _ids(reader, live, filters, "service")
         nodes = _ids(reader, live, filters, "node")
         is_current = _judge(reader, live)
@@ -63,6 +61,12 @@ def list_tasks(request: HttpRequest) -> Conversation:
         return array(rendered(task, reader, live) for task in chosen)
 
     return Response(200, (yield Read(question)))
+
+
+def _check_states(filters: Filters) -> None:
+    for word in filters.get("desired-state", ()):
+        if word and word.upper() not in TaskState.__members__:
+            raise Refused(500, f"Invalid desired-state filter: '{word}'")
 
 
 def _ids(reader: Reader, live: Live, filters: Filters, kind: str) -> list[str]:
@@ -88,7 +92,7 @@ def _is_wanted(task: Task, filters: Filters) -> bool:
         and begins(filters.get("name", ()), task.name)
         and labels_match(filters.get("label", ()), task.service_labels)
         and (not states or task.desired_state.name in states)
-        and runtime_of(task.spec) in filters.get("runtime", RUNTIMES)
+        and runtime_of(task.spec) in (filters.get("runtime") or RUNTIMES)
     )
 
 

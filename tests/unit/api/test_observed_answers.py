@@ -6,9 +6,11 @@ Each case was found by asking both and comparing; the answers below are the engi
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from pyswarm.api.hosting import NEVER_JOINED, NoManager
 from unit.api.door import Door
 
 
@@ -24,6 +26,10 @@ def body(**changes: Any) -> dict[str, Any]:
         "TaskTemplate": {"ContainerSpec": {"Image": "busybox", **changes}},
         "Mode": {"Replicated": {"Replicas": 0}},
     }
+
+
+def filtered(path: str, filters: str) -> str:
+    return f"{path}?filters={quote(filters)}"
 
 
 # -- services
@@ -61,3 +67,80 @@ def test_templates_of_volumes_are_named_with_their_keys(door: Door) -> None:
     status, text = door.told("POST", "/services/create", body(Mounts=[mount]))
     assert status == 400
     assert 'expanding volume labels: expanding map entry "a"="{{.X}}": template:' in text
+
+
+# -- lists
+
+
+NO_FILTERS = [
+    ("abc", "invalid character 'a' looking for beginning of value"),
+    ('{"name":{"s":1}}', "json: cannot unmarshal number into Go value of type bool"),
+    (
+        '{"name":["s"],"id":{"s":true}}',
+        "json: cannot unmarshal array into Go value of type map[string]bool",
+    ),
+]
+
+
+@pytest.mark.parametrize(("filters", "text"), NO_FILTERS)
+@pytest.mark.parametrize("path", ["services", "tasks", "nodes", "secrets", "configs", "networks"])
+def test_what_is_no_filter_at_all(door: Door, path: str, filters: str, text: str) -> None:
+    told = door.told("GET", filtered(f"/{path}", filters))
+    assert told == (400 if path == "services" else 500, text)
+    told = door.told("GET", filtered(f"/{path}", filters), version="1.44")
+    assert told == (400, "invalid filter")
+
+
+@pytest.mark.parametrize("path", ["secrets", "configs"])
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ('{"name":["S"]}', "Some"),
+        ('{"name":["so"]}', "Some"),
+        ('{"name":["t","so"]}', "Some That"),
+        ('{"name":["ome"]}', ""),
+        ('{"name":["so"],"id":["-"]}', "Some"),
+        ('{"name":["so"],"label":["a"]}', ""),
+        ('{"name":[null]}', "Some That"),
+    ],
+)
+def test_payloads_are_found_by_one_of_their_names(
+    door: Door, path: str, filters: str, found: str
+) -> None:
+    for name in ("Some", "That"):
+        door.post(f"/{path}/create", {"Name": name, "Data": "eA=="})
+    names = {one["Spec"]["Name"] for one in door.get(filtered(f"/{path}", filters))}
+    assert names == set(found.split())
+    assert door.get(f"/{path}/SOME")["Spec"]["Name"] == "Some"
+
+
+def test_names_of_services_are_found_as_they_are_written(door: Door) -> None:
+    door.post("/services/create", body())
+    assert door.told("GET", "/services/WEB") == (404, "service WEB not found")
+    assert door.get(filtered("/services", '{"name":["W"]}')) == []
+
+
+def test_an_empty_filter_of_runtimes_is_none(door: Door) -> None:
+    door.post("/services/create", body())
+    assert len(door.get(filtered("/services", '{"runtime":[]}'))) == 1
+
+
+def test_an_empty_reference_is_the_beginning_of_every_id(door: Door) -> None:
+    wanted = filtered("/tasks", '{"service":[""]}')
+    assert door.told("GET", wanted) == (404, "service  not found")
+    for name in ("one", "two"):
+        door.post("/services/create", {**body(), "Name": name})
+    assert door.told("GET", wanted) == (400, "service  is ambiguous (2 matches found)")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        filtered("/nodes", '{"role":["x"]}'),
+        filtered("/nodes", '{"membership":["x"]}'),
+        filtered("/tasks", '{"desired-state":["x"]}'),
+    ],
+)
+def test_words_of_filters_are_looked_at_by_managers_alone(target: str) -> None:
+    assert Door().told("GET", target)[0] == 500
+    assert Door(refusal=NoManager(NEVER_JOINED)).told("GET", target)[0] == 503

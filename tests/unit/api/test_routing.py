@@ -117,7 +117,7 @@ def test_filters(text: str, value: Any) -> None:
 def test_filters_that_cannot_be_read(text: str, old: str) -> None:
     with pytest.raises(Refused) as caught:
         found(text)
-    assert (caught.value.status, str(caught.value)) == (400, old)
+    assert (caught.value.status, str(caught.value)) == (500, old)
     with pytest.raises(Refused) as caught:
         found(text, (1, 44))
     assert str(caught.value) == "invalid filter"

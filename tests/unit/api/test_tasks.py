@@ -66,7 +66,7 @@ def ids(door: Door, filters: Any) -> list[str]:
         ({"name": ["web.1"]}, ["t1", "t2"]),
         ({"name": ["job."]}, ["t3"]),
         ({"id": ["t3"]}, ["t3"]),
-        ({"service": ["web"], "_up-to-date": {"true": True}}, ["t1"]),
+        ({"service": ["web"], "_up-to-date": ["true"]}, ["t1"]),
         ({"runtime": ["plugin"]}, []),
     ],
 )
