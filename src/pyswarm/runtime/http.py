@@ -67,7 +67,7 @@ GONE_LOOK_S = 1.0
 
 CHUNK_BYTES = 64 * 1024
 HEADS_MAX = 256
-"""Heads of answers that are kept for a second."""
+"""Heads of whole answers that are kept for a second."""
 
 _UPGRADED = (
     b"HTTP/1.1 101 UPGRADED\r\nContent-Type: %b\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
@@ -75,7 +75,6 @@ _UPGRADED = (
 _TAKEN_OVER = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n"
 """As Docker has them; h11 would frame what follows."""
 
-_END = h11.EndOfMessage()
 _REASONS = {int(one): one.phrase.encode() for one in HTTPStatus}
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
@@ -131,24 +130,27 @@ class HttpServer:
         self.company = Company()
         self._clock = clock
         self._second = -1
-        self._heads: dict[tuple[Any, ...], h11.Response] = {}
+        self._heads: dict[tuple[Any, ...], bytes] = {}
 
-    def head(self, answer: Response | Streamed, length: int | None, *, last: bool) -> h11.Response:
-        """The head of an answer; within a second equal ones are made once."""
+    def known_head(self, answer: Response, writer: h11.Connection) -> bytes:
+        """The head of a whole answer for a client that may go on asking, as ``writer`` writes it.
+        It says the same to all of them: within a second equal ones are written once."""
         second = int(self._clock())
         if self._second != second or len(self._heads) >= HEADS_MAX:
             self._second = second
             self._heads.clear()
-        key = (answer.status, answer.content_type, answer.headers, length, last)
+        key = (answer.status, answer.content_type, answer.headers, len(answer.body))
         found = self._heads.get(key)
         if found is None:
-            found = self._heads[key] = self._make_head(answer, length, last)
+            head = self.head(answer, len(answer.body))
+            found = self._heads[key] = written(writer, head)
         return found
 
-    def _make_head(
-        self, answer: Response | Streamed, length: int | None, last: bool
+    def head(
+        self, answer: Response | Streamed, length: int | None, *, last: bool = False
     ) -> h11.Response:
-        date = formatdate(self._second, usegmt=True).encode()
+        """The head of an answer, for h11 to write."""
+        date = formatdate(int(self._clock()), usegmt=True).encode()
         headers = [*self.headers, (b"Date", date)]
         if answer.content_type:
             headers.append((b"Content-Type", answer.content_type.encode()))
@@ -184,11 +186,18 @@ class HttpServer:
                 await stream.aclose()
 
 
+def written(writer: h11.Connection, event: Any) -> bytes:
+    """An event as bytes."""
+    data: bytes | None = writer.send(event)
+    assert data is not None
+    return data
+
+
 class _Connection:
     def __init__(self, server: HttpServer, stream: Stream) -> None:
         self._server = server
         self._stream = stream
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._begin(b"", is_closed=False)
         self._scope = trio.CancelScope()
         self._is_timed = False
         self._idles_until = -math.inf
@@ -198,6 +207,7 @@ class _Connection:
 
     async def run(self) -> None:
         with self._scope:
+            self._take_time(trio.current_time())
             try:
                 while await self._one():
                     pass
@@ -209,14 +219,24 @@ class _Connection:
         self._scope.deadline = trio.current_time() + seconds
         self._is_timed = True
 
-    def _take_time(self) -> None:
+    def _take_time(self, now: float) -> None:
         """Nothing is being read. No handler takes as long as a connection may idle."""
-        until = trio.current_time() + IDLE_TIMEOUT_S
+        until = now + IDLE_TIMEOUT_S
         if self._is_timed or not 0 <= until - self._idles_until <= IDLE_SLACK_S:
             self._scope.deadline = self._idles_until = until
             self._is_timed = False
 
     # -- one request
+
+    def _begin(self, ahead: bytes, *, is_closed: bool) -> None:
+        """Each request has an ``h11.Connection`` of its own, which begins with what was read ahead:
+        so a known answer need not be written anew for h11 to know that it is over."""
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._is_fed = bool(ahead)
+        if ahead:
+            self._h11.receive_data(ahead)
+        if is_closed:
+            self._h11.receive_data(b"")
 
     async def _one(self) -> bool:
         """Read and answer a request; whether another one may follow."""
@@ -234,7 +254,7 @@ class _Connection:
         if request.method == b"CONNECT":
             await self._refuse(400, "this is no proxy")
             return False
-        self._take_time()
+        self._take_time(trio.current_time())
         method, target = request.method.decode(), request.target.decode()
         headers = {
             name.decode("ascii").lower(): text.decode("latin-1")
@@ -246,17 +266,18 @@ class _Connection:
             await self._send(answer, has_body=method != "HEAD")
         elif answer.head.takes_over:
             await self._hand_over(answer, headers)
-        else:
-            await self._send_stream(answer)
-        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
-        self._h11.start_next_cycle()
+        elif not await self._send_stream(answer):
+            return False
+        if self._h11.their_state is not h11.DONE:
+            return False
+        ahead, is_closed = self._h11.trailing_data
+        self._begin(ahead, is_closed=is_closed)
         return True
 
     async def _head(self) -> h11.Request | None:
         """The next request; None at the end of the connection."""
-        self._take_time()
-        if not self._h11.trailing_data[0]:
+        if not self._is_fed:
             await self._receive()
         while True:
             event = self._h11.next_event()
@@ -286,7 +307,7 @@ class _Connection:
                 self._within(BODY_TIMEOUT_S)
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
-                await self._stream.send_all(self._sent(go_on))
+                await self._stream.send_all(written(self._h11, go_on))
             await self._receive()
 
     def _hold(self, count: int, size: int) -> None:
@@ -307,22 +328,21 @@ class _Connection:
 
     # -- one answer
 
-    def _sent(self, event: Any) -> bytes:
-        data: bytes | None = self._h11.send(event)
-        assert data is not None
-        return data
-
     async def _send(self, answer: Response, *, has_body: bool = True, last: bool = False) -> None:
-        body = answer.body
-        data = self._sent(self._server.head(answer, len(body), last=last))
-        if body and has_body:
-            data += self._sent(h11.Data(data=body))
-        data += self._sent(_END)
+        server, body = self._server, answer.body
+        if last or self._h11.their_state is not h11.DONE:
+            data = written(self._h11, server.head(answer, len(body), last=last))
+        else:
+            data = server.known_head(answer, self._h11)
+        if has_body:
+            data += body  # as it is: the head says how long it is
+        now = trio.current_time()
         if len(data) > CHUNK_BYTES:  # less is taken by the socket at once
             self._within(SEND_TIMEOUT_S)
-        if self._server.company.has(id(self), trio.current_time()):
+        if server.company.has(id(self), now):
             await trio.lowlevel.checkpoint()  # all answers of this round leave in the next one
         await self._stream.send_all(data)
+        self._take_time(trio.current_time() if self._is_timed else now)
 
     async def _refuse(self, status: int, text: str) -> None:
         """Say what is wrong with a request, and be done with the connection."""
@@ -333,15 +353,18 @@ class _Connection:
             while await self._stream.receive_some(CHUNK_BYTES):
                 pass
 
-    async def _send_stream(self, answer: Streaming) -> None:
+    async def _send_stream(self, answer: Streaming) -> bool:
+        """Whether it came to its end."""
         self._scope.deadline = self._idles_until = math.inf
         async with aclosing(answer.items) as items:  # type: ignore[type-var]
-            head = self._server.head(answer.head, None, last=False)
-            await self._send_part(self._sent(head))
+            head = self._server.head(answer.head, None)
+            await self._send_part(written(self._h11, head))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_client, nursery.cancel_scope)
                 await self._send_items(answer.head, items, is_raw=False)
                 nursery.cancel_scope.cancel()
+        self._take_time(trio.current_time())
+        return self._h11.our_state is h11.DONE
 
     async def _hand_over(self, answer: Streaming, headers: Mapping[str, str]) -> None:
         """Nothing of HTTP follows the head: 101 for a client that asks for it, and 200 for one that
@@ -357,7 +380,6 @@ class _Connection:
                     self._send_timeout_s = math.inf
                 await self._send_items(answer.head, items, is_raw=True)
                 nursery.cancel_scope.cancel()
-        self._h11.send_failed()
 
     async def _send_items(self, head: Streamed, items: AsyncIterator[Any], *, is_raw: bool) -> None:
         """Until the end. Without it, when the source or the client fails: the body stays open, and
@@ -365,9 +387,11 @@ class _Connection:
         try:
             async for item in items:
                 if data := head.encode(item):
-                    await self._send_part(data if is_raw else self._sent(h11.Data(data=data)))
+                    if not is_raw:
+                        data = written(self._h11, h11.Data(data=data))
+                    await self._send_part(data)
             if not is_raw:
-                await self._send_part(self._sent(h11.EndOfMessage()))
+                await self._send_part(written(self._h11, h11.EndOfMessage()))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass
         except Exception as problem:

@@ -139,6 +139,13 @@ def test_http_1_0_and_close_end_the_connection() -> None:
         assert answer.headers[b"connection"] == b"close"
 
 
+def test_the_same_answer_says_whether_its_connection_goes_on() -> None:
+    last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    answers = exchanged(GET + GET + last, "GET", "GET", "GET")
+    assert [answer.headers.get(b"connection") for answer in answers] == [None, None, b"close"]
+    assert len({answer.body for answer in answers}) == 1
+
+
 def test_chunks_come_in() -> None:
     head = b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     (answer,) = exchanged(head + b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n", "POST")
