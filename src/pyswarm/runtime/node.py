@@ -70,7 +70,7 @@ from pyswarm.runtime.drivers import Drivers
 from pyswarm.runtime.executors.bridge import ExecutorBridge, open_bridge
 from pyswarm.runtime.keywrap import KeyWrapper
 from pyswarm.runtime.network import Endpoint, Network
-from pyswarm.runtime.observe import Counters, Observer, log_event
+from pyswarm.runtime.observe import Counters, Observer, Shielded, log_event
 from pyswarm.runtime.storage import DiskFull
 from pyswarm.runtime.storage.disk import SyncTimes
 from pyswarm.runtime.waiter import Waiter
@@ -125,7 +125,8 @@ class RunningNode:
         self.machine = machine
         self.clock = clock
         self.entropy = entropy
-        self.observer: Observer = observer or Counters()
+        name = machine.config.description.hostname
+        self.observer: Observer = Shielded(observer, name) if observer is not None else Counters()
         self.halted: Halted | None = None
         self.lag_s = 0.0
         config = machine.config

@@ -39,6 +39,34 @@ class Observer(Protocol):
         ...
 
 
+class Shielded:
+    """An observer of the host's, between whose mistakes and the node this stands: what it raises is
+    logged, with its traceback the first time, and the node goes on."""
+
+    def __init__(self, observer: Observer, node: str) -> None:
+        self._observer = observer
+        self._node = node
+        self._has_failed = False
+
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        self._tell("event", name, fields)
+
+    def count(self, name: str, value: float = 1.0) -> None:
+        self._tell("count", name, value)
+
+    def observe(self, name: str, value: float) -> None:
+        self._tell("observe", name, value)
+
+    def _tell(self, method: str, *told: object) -> None:
+        try:
+            getattr(self._observer, method)(*told)
+        except Exception as error:
+            level, exc = ("debug", None) if self._has_failed else ("error", error)
+            self._has_failed = True
+            fields = {"method": method, "error": repr(error), "exc": exc}
+            log_event(self._node, "observer.failed", level, fields)
+
+
 class Counters:
     """The default observer: counters, and count and sum of measured values."""
 
