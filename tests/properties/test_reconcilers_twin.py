@@ -21,6 +21,7 @@ from pyswarm.model.specs import (
     NetworkAttachmentConfig,
     Placement,
     PortConfig,
+    Preference,
     UpdateConfig,
 )
 from pyswarm.model.states import (
@@ -61,11 +62,13 @@ PLACEMENTS = (
     Placement(),
     Placement(constraints=("node.id!=n1",)),
     Placement(constraints=("node.labels.z==1",)),
+    Placement(preferences=(Preference("node.labels.z"),)),
 )
 ENDPOINTS = (
     None,
     EndpointSpec(),
     EndpointSpec(ports=(PortConfig(80),)),
+    EndpointSpec(ports=(PortConfig(80), PortConfig(81, 70_000))),  # of which there is none
     EndpointSpec(mode=EndpointMode.DNSRR),
 )
 
@@ -178,6 +181,7 @@ def heal(world: World) -> None:
                 service.spec,
                 update=UpdateConfig(monitor=1.0, failure_action=FailureAction.CONTINUE),
                 task=attrs.evolve(service.spec.task, force_update=1000, restart=None),
+                endpoint=None,
             )
             world.update(service.id, spec)
     world.run(400)

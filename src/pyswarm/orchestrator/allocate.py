@@ -279,10 +279,11 @@ class Allocator:
         before = _vips(service)
         spec = endpoint_spec(service)
         known = service.endpoint
-        if known is None and not wanted and service.spec.endpoint is None:
-            return
         same = known is not None and known.spec == spec
+        if known is None and not wanted and service.spec.endpoint is None:
+            same = True
         if same and [vip.network_id for vip in before] == wanted:
+            self._wake(("service", service.id))  # it may have asked for more meanwhile
             return
         holder = f"service {service.id}"
         vips: list[VirtualIP] = []

@@ -82,7 +82,11 @@ def _may_kill_slot(tx: Transaction, change: Change) -> bool:
     if change.new is None:
         if old.desired_state is TaskState.REMOVE:
             return False
-        return is_wanted(old) or not tx.tasks_of_slot(old.service_id, old.slot)
+        if is_wanted(old):
+            return True
+        service = tx.service(old.service_id)
+        left = tx.tasks_of_slot(old.service_id, old.slot)
+        return service is not None and not updatable(left, service)
     if not is_wanted(old) or is_wanted(change.new):
         return False
     service = tx.service(old.service_id)

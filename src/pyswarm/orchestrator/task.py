@@ -266,11 +266,6 @@ def _is_heard(reader: Reader, task: Task) -> bool:
     return node is not None and node.state is not NodeState.DOWN
 
 
-def _has_image(task: Task) -> bool:
-    """Whether the task runs, or is about to, from an image that is on its node."""
-    return is_wanted(task) and TaskState.READY <= task.state <= TaskState.RUNNING
-
-
 class Outdated:
     """Tells which tasks differ from what a service wants now.
 
@@ -298,8 +293,8 @@ class Outdated:
             node = reader.node(task.node_id) if task.node_id else None
             # Swarm leaves a task that still fits alone, whatever else changed around it.
             return node is None or not meets(node, service.spec.task.placement.constraints)
-        if difference == self.CREDENTIALS and not _has_image(task):
-            return True  # its image may not be pulled yet, or is to be pulled again
+        if difference == self.CREDENTIALS and task.state < TaskState.READY:
+            return True  # its image may not be pulled yet
         if difference == self.DIFFERENT:
             return True
         return task.endpoint is not None and task.endpoint.spec != self._endpoint

@@ -319,6 +319,10 @@ class World:
         def work(tx: Transaction) -> None:
             old = tx.service(service_id)
             assert old is not None and old.previous_spec is not None
+            status = UpdateStatus(
+                UpdateState.ROLLBACK_STARTED, "manually requested rollback", tx.now
+            )
+            job = old.job_status
             tx.update(
                 replace(
                     old,
@@ -326,9 +330,8 @@ class World:
                     spec_version=old.previous_spec_version,
                     previous_spec=old.spec,
                     previous_spec_version=old.spec_version,
-                    update_status=UpdateStatus(
-                        UpdateState.ROLLBACK_STARTED, "manually requested rollback", tx.now
-                    ),
+                    update_status=None if job else status,
+                    job_status=JobStatus(job.iteration + 1, tx.now) if job else None,
                 ),
                 WHY,
             )

@@ -14,6 +14,7 @@ from pyswarm.model.specs import (
     NetworkAttachmentConfig,
     PortConfig,
     ServiceSpec,
+    UpdateConfig,
 )
 from pyswarm.model.states import EndpointMode, Protocol, PublishMode, TaskState
 from pyswarm.orchestrator.leases import Leases
@@ -215,6 +216,18 @@ def test_a_port_that_cannot_be_had_keeps_no_other() -> None:
     third = world.create(a_spec("third", ports=[PortConfig(80, 8080)]))
     world.run(5)
     assert len(world.live(second)) == len(world.live(third)) == 1
+
+
+def test_who_waited_for_a_port_that_is_not_wanted_any_more_waits_no_more() -> None:
+    world = World(2)
+    slow = UpdateConfig(parallelism=1, delay=1000.0)
+    spec = a_spec(replicas=2, ports=[PortConfig(80, 70_000)], update=slow)
+    service_id = world.create(spec)
+    world.run(2)
+    assert [task.state for task in world.tasks(service_id)] == [TaskState.NEW] * 2
+    world.change(service_id, endpoint=None)
+    world.run(5)
+    assert len(world.live(service_id)) == 2  # the second one's turn is far away
 
 
 def test_missing_ingress_keeps_tasks_new_until_it_is_there() -> None:

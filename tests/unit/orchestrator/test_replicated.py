@@ -6,7 +6,7 @@ import pytest
 
 from pyswarm.model.states import TaskState
 
-from .harness import WHY, World, a_spec
+from .harness import WHY, Program, RestartPolicy, World, a_spec
 
 
 def slots(world: World, service_id: str) -> list[int]:
@@ -74,3 +74,17 @@ def test_removed_task_is_made_again(state: str) -> None:
     world.turn(lambda tx: tx.delete("task", task.id, WHY))
     world.run(3)
     assert slots(world, service_id) == [1, 2, 3]
+
+
+def test_a_slot_that_was_spent_lives_again_when_an_attempt_is_forgotten() -> None:
+    world = World()
+    world.programs["app:1"] = Program(ends_after=0.5, exit_code=1)
+    policy = RestartPolicy(delay=0.5, max_attempts=1)
+    service_id = world.create(a_spec(replicas=1, restart=policy))
+    world.run(30)
+    assert [str(task.state) for task in world.tasks(service_id)] == ["failed", "failed"]
+    last = world.tasks(service_id)[-1]
+    world.programs["app:1"] = Program()
+    world.turn(lambda tx: tx.delete("task", last.id, WHY))
+    world.run(30)
+    assert slots(world, service_id) == [1]

@@ -380,17 +380,6 @@ def test_registry_credentials_alone_replace_nothing_that_has_its_image() -> None
     assert len(world.tasks(WEB)) == 2 and world.status(WEB) is None
 
 
-def test_registry_credentials_alone_run_a_finished_task_anew() -> None:
-    policy = RestartPolicy(condition=RestartCondition.NONE)
-    world = begin(1, UpdateConfig(monitor=1.0), restart=policy)
-    world.report(world.tasks(WEB)[0], TaskState.COMPLETE)
-    spec = world.service(WEB).spec
-    container = attrs.evolve(spec.task.container, registry_auth="secret")  # type: ignore[arg-type]
-    world.update(WEB, attrs.evolve(spec, task=attrs.evolve(spec.task, container=container)))
-    world.run(20)
-    assert [str(task.state) for task in world.tasks(WEB)] == ["complete", "running"]
-
-
 def test_a_task_that_an_update_keeps_waits_for_the_one_that_ran_meanwhile() -> None:
     """The minute begins when it is kept, not when it was made."""
     start_first = UpdateConfig(monitor=1.0, order=UpdateOrder.START_FIRST)
