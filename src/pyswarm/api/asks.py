@@ -135,7 +135,8 @@ class ReadLogs:
     """Lines that tasks wrote, wherever they run, as the source of a ``Streamed``: values with
     ``stream``, ``time``, ``data``, ``task_id``, ``service_id`` and ``node_id``.
 
-    Raises nothing: it ends where nobody can say more.
+    Raises nothing: it ends where nobody can say more; if there was more, with a
+    :class:`LogsMissing`.
     """
 
     tasks: Callable[[Reader], Iterable[Task]]
@@ -143,6 +144,13 @@ class ReadLogs:
     task_id: str = ""
     """The only one, if it is one."""
     wish: LogWish
+
+
+@attrs.frozen
+class LogsMissing:
+    """The end of a stream of logs that lacks some."""
+
+    why: str
 
 
 # -- of this node alone, swarm or not

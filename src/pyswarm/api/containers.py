@@ -25,6 +25,7 @@ from pyswarm.api.patterns import matches
 from pyswarm.api.rendering import answer, document
 from pyswarm.api.versions import as_recorded
 from pyswarm.errors import SwarmError
+from pyswarm.model.objects import NO_READING
 from pyswarm.store import Reader
 
 FILTERS = (
@@ -168,15 +169,23 @@ def read_logs(request: HttpRequest, reference: str) -> Conversation:
     """What its task wrote."""
     check_streams(request)
     one = yield from find_container(reference)
+    _check_log(one)
     container = one.task.spec.container
     source = ReadLocalLogs(one.task.id, wish_of(request))
     return streamed(request, source, tty=container is not None and container.tty)
+
+
+def _check_log(one: Container) -> None:
+    if not one.task.keeps_log:
+        raise Refused(501, NO_READING)
 
 
 def attach(request: HttpRequest, reference: str) -> Conversation:
     """What its task writes from now on, over the connection itself; with ``logs`` what it wrote
     before, too."""
     one = yield from find_container(reference)
+    if is_true(request.param("logs")):
+        _check_log(one)
     wish = LogWish(
         stdout=is_true(request.param("stdout")),
         stderr=is_true(request.param("stderr")),

@@ -5,6 +5,8 @@ three zeros, the length in four bytes, the line. A line begins with its time and
 from, if these were asked for::
 
     2026-11-22T18:14:21.494908634Z com.docker.swarm.node.id=…,….task.id=… the text
+
+What cannot be read is no longer an answer of its own: a frame of stream 3 at the end says why.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote_plus
 
-from pyswarm.api.asks import Live, Read, ReadLogs
+from pyswarm.api.asks import Live, LogsMissing, Read, ReadLogs
 from pyswarm.api.errors import Refused
 from pyswarm.api.filters import is_true
 from pyswarm.api.local import LogWish
@@ -31,7 +33,7 @@ RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED_SINCE: ApiVersion = (1, 42)
 """Before, all streams were called raw."""
 
-STDOUT, STDERR = b"\1\0\0\0", b"\2\0\0\0"
+STDOUT, STDERR, SYSTEM = b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0"
 TAIL = 'tail value must be a positive integer or "all"'
 NEGATIVE_TAIL = "negative tail values not supported"
 
@@ -122,6 +124,8 @@ def encoder(
     """What makes bytes of a line. ``details`` says of a line where it is from."""
 
     def encode(line: Any) -> bytes:
+        if isinstance(line, LogsMissing):
+            return _framed(SYSTEM, _missing(line)) if framed else _missing(line)
         text: bytes = line.data + b"\n"
         if details is not None:
             text = details(line).encode() + b" " + text
@@ -129,10 +133,17 @@ def encoder(
             text = log_time_text(line.time).encode() + b" " + text
         if not framed:
             return text
-        head = STDERR if line.stream == "stderr" else STDOUT
-        return head + len(text).to_bytes(4, "big") + text
+        return _framed(STDERR if line.stream == "stderr" else STDOUT, text)
 
     return encode
+
+
+def _framed(head: bytes, text: bytes) -> bytes:
+    return head + len(text).to_bytes(4, "big") + text
+
+
+def _missing(end: LogsMissing) -> bytes:
+    return f"Error grabbing logs: rpc error: code = Unknown desc = {end.why}\n".encode()
 
 
 def _from(line: Any) -> str:

@@ -35,6 +35,9 @@ from pyswarm.model.value import numbered, trusted_value, value
 UNHEALTHY = "unhealthy"
 """The status message of a running task whose health check has failed: it is being ended."""
 
+NO_READING = "configured logging driver does not support reading"
+"""Why the log of a task that keeps none cannot be read."""
+
 
 @value
 @attrs.frozen(weakref_slot=False)
@@ -203,6 +206,12 @@ class Task:
             and self.desired_state < TaskState.SHUTDOWN
             and self.message != UNHEALTHY
         )
+
+    @property
+    def keeps_log(self) -> bool:
+        """Whether what it writes can be read."""
+        driver = self.log_driver or self.spec.log_driver
+        return driver is None or driver.name != "none"
 
     @property
     def status(self) -> TaskStatus:

@@ -8,7 +8,7 @@ handler returns goes out. Nothing of the API is decided here. The host's node ru
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,10 +37,11 @@ from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.facts import read_facts
 from pyswarm.runtime.following import Following
 from pyswarm.runtime.front.locking import unlock_key
-from pyswarm.runtime.front.logs import LogOptions, read_logs
+from pyswarm.runtime.front.logs import LogOptions, TaskLine, read_logs
 from pyswarm.runtime.front.pinning import prepared
 from pyswarm.runtime.front.replacing import replace_settings
 from pyswarm.runtime.front.status import managers_of
+from pyswarm.runtime.front.streams import Stream
 from pyswarm.runtime.http import CONNECTIONS_MAX, Headers, HttpServer, Respond, Streaming
 from pyswarm.runtime.images import ImageResolver, Registries
 from pyswarm.runtime.listen import accept_all, listening, names_loopback, parse_address
@@ -240,7 +241,8 @@ class Engine:
             "stdout": wish.stdout,
             "stderr": wish.stderr,
         }
-        return read_logs(self.host.member(), ask.tasks, options, task_id=ask.task_id)
+        lines = read_logs(self.host.member(), ask.tasks, options, task_id=ask.task_id)
+        return _with_what_is_missing(lines)
 
     # -- of the host
 
@@ -273,6 +275,15 @@ class Engine:
                 return await host.leave(force=wish.force)
             case "unlock":
                 return await host.unlock(wish.key)
+
+
+async def _with_what_is_missing(lines: Stream[TaskLine]) -> AsyncGenerator[Any, None]:
+    async with lines:
+        try:
+            async for line in lines:
+                yield line
+        except SwarmError as error:
+            yield asks.LogsMissing(error.message)
 
 
 class _Own(Exception):

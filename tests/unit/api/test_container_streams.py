@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import pytest
 
 from api_talks import talk, told
 from pyswarm.agent import LogLine
-from pyswarm.api.asks import AwaitEnd, Local, Read, ReadLocalLogs, WatchUsage
+from pyswarm.api.asks import AwaitEnd, Local, LogsMissing, Read, ReadLocalLogs, WatchUsage
 from pyswarm.api.facts import Facts
 from pyswarm.api.local import Container, Containers, LogWish, Processes, Sample
 from pyswarm.api.logs import MULTIPLEXED, RAW
 from pyswarm.api.messages import Response, Streamed
 from pyswarm.errors import Unavailable
-from pyswarm.model import ContainerSpec, Limits, ResourceRequirements, Task, TaskSpec, TaskState
+from pyswarm.model import (
+    ContainerSpec,
+    Limits,
+    LogDriver,
+    ResourceRequirements,
+    Task,
+    TaskSpec,
+    TaskState,
+    replace,
+)
 
 NOW = 1_000_000.0
 TABLE = Processes(("UID", "PID", "CMD"), (("root", "7", "sleep 9"),))
@@ -29,7 +39,8 @@ def container(id: str, *, tty: bool = False, state: TaskState = TaskState.RUNNIN
 
 LINES, TTY = container("t1"), container("t2", tty=True)
 ENDED = container("t3", state=TaskState.FAILED)
-HERE = Containers(NOW, (LINES, TTY, ENDED))
+SILENT = attrs.evolve(LINES, task=replace(LINES.task, id="t4", log_driver=LogDriver("none")))
+HERE = Containers(NOW, (LINES, TTY, ENDED, SILENT))
 
 
 def ask(method: str, target: str) -> tuple[Response | Streamed, list[Any]]:
@@ -58,6 +69,21 @@ def test_attaching() -> None:
     assert found.source == ReadLocalLogs("t2", LogWish(follow=False, tail=None))
     assert (found.content_type, found.encode(LogLine("stdout", NOW, b"hi"))) == (RAW, b"hi\n")
     assert told(ask("POST", "/containers/nosuch/attach")[0])[0] == 404
+
+
+def test_a_log_that_is_not_kept_cannot_be_read() -> None:
+    refused = (501, "configured logging driver does not support reading")
+    assert told(ask("GET", "/containers/t4/logs?stdout=1")[0]) == refused
+    assert told(ask("POST", "/containers/t4/attach?logs=1&stdout=1")[0]) == refused
+    assert streamed("POST", "/containers/t4/attach?stream=1&stdout=1").takes_over
+
+
+def test_logs_that_lack_some_say_so_at_their_end() -> None:
+    text = b"Error grabbing logs: rpc error: code = Unknown desc = node n is not available\n"
+    missing = LogsMissing("node n is not available")
+    framed = streamed("GET", "/containers/t1/logs?stdout=1").encode(missing)
+    assert framed == b"\3\0\0\0" + len(text).to_bytes(4, "big") + text
+    assert streamed("GET", "/containers/t2/logs?stdout=1").encode(missing) == text
     assert told(ask("POST", "/containers/t1/start")[0])[0] == 501
 
 

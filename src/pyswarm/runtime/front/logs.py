@@ -1,4 +1,8 @@
-"""Reading logs: of one task, or of a service with the tasks it gets while one reads."""
+"""Reading logs: of one task, or of a service with the tasks it gets while one reads.
+
+Lines that cannot be had (their node is down, their log driver keeps none) hold up no others. Who
+does not follow is told at the end, by an error, that there should be more.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ import attrs
 import trio
 
 from pyswarm.agent import LogLine
-from pyswarm.errors import NotFound, SwarmError, Unavailable
-from pyswarm.model import Task, TaskState
+from pyswarm.errors import NotFound, SwarmError, Unavailable, Unimplemented
+from pyswarm.model import NodeState, Task, TaskState
+from pyswarm.model.objects import NO_READING
 from pyswarm.runtime.front.logdesk import Lines, Wish
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.front.options import Since, log_wish, rfc3339
@@ -19,6 +24,10 @@ from pyswarm.store import Store
 
 Which = Callable[[Store], Iterable[Task]]
 """The tasks whose lines are wanted, as of now; ``NotFound`` once there can be no more."""
+
+INCOMPLETE = (
+    "warning: incomplete log stream. some logs could not be retrieved for the following reasons: "
+)
 
 BATCHES_AHEAD = 4
 """Batches fetched before the reader asks for them."""
@@ -73,6 +82,8 @@ class _Reading:
         self._is_open = False
         self._seen: dict[str, None] = {}
         self._problem: SwarmError | None = None
+        self._missing: dict[str, None] = {}
+        """Why lines are missing: each reason once."""
 
     async def open(self) -> None:
         """Start the sources; raises ``FailedPrecondition`` on a worker."""
@@ -102,7 +113,10 @@ class _Reading:
                     continue
                 if not task.node_id or task.state < TaskState.STARTING:
                     pending = True
+                    if self._is_one and not task.node_id:
+                        self._missing[f"task {task.id} has not been scheduled"] = None
                     continue
+                self._missing.pop(f"task {task.id} has not been scheduled", None)
                 self._seen[task.id] = None
                 nursery.start_soon(self._read, task)
             if not self._wish.follow or (self._is_one and not pending):
@@ -117,10 +131,15 @@ class _Reading:
         node = self._member.node.store.node(task.node_id)
         wish = attrs.evolve(self._wish, task_id=task.id)
         try:
-            if node is None:
-                raise Unavailable(f"node {task.node_id} is not part of the swarm any more")
+            if not task.keeps_log:
+                raise Unimplemented(NO_READING)
+            if node is None or node.state is NodeState.DOWN:
+                raise Unavailable("nobody to ask")
             await self._member.desk.fetch(task.node_id, node.addr, wish, put)
+        except Unavailable:
+            self._missing[f"node {task.node_id} is not available"] = None
         except SwarmError as problem:
+            self._missing[f"task {task.id}: {problem.message}"] = None
             if self._is_one:
                 self._problem = problem
 
@@ -143,6 +162,10 @@ class _Reading:
         except trio.EndOfChannel:
             if self._problem is not None:
                 raise self._problem from None
+            if self._missing and (self._is_one or not self._wish.follow):
+                reasons = list(self._missing)
+                text = INCOMPLETE + ", ".join(reasons)
+                raise Unavailable(text, details={"reasons": reasons}) from None
             return None
 
     def close(self) -> None:
@@ -180,8 +203,10 @@ def read_logs(
 ) -> Stream[TaskLine]:
     """The lines of the tasks that ``which`` finds, as they come in; of one alone if ``task_id``.
 
-    Of one task, an unreachable node is an error (``Unavailable``); of a service it is left out.
-    The lines of a task come in order. What the reader does not take stays on the nodes.
+    The lines of a task come in order. What the reader does not take stays on the nodes. If some
+    could not be had (a node is down, a log driver keeps none), the end is ``Unavailable``, whose
+    ``details["reasons"]`` says why; while following a service they are left out. Of one task whose
+    log driver keeps none it is ``Unimplemented``.
     """
     given: dict[str, Any] = dict(options)
     shown = {name: bool(given.pop(name, False)) for name in ("timestamps", "details")}
