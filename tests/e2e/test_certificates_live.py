@@ -23,6 +23,7 @@ from pyswarm.runtime.front import Converged
 from pyswarm.runtime.front.fips import FipsRequired
 from pyswarm.runtime.front.places import CertificateExpired
 from pyswarm.runtime.tls import Credentials, SigningRequest, joining
+from pyswarm.runtime.tls.credentials import ForeignCertificate
 from pyswarm.runtime.tls.exchange import JoinWanted
 from swarms import WAIT_S, executor, sleeper, until
 
@@ -206,18 +207,55 @@ async def test_locking_encrypts_the_key_and_brings_a_new_one(tmp_path: Path) -> 
         assert file.read_bytes() == credentials(founder).key_pem
 
 
-async def test_an_expired_certificate_is_refused_at_the_start(tmp_path: Path) -> None:
+async def test_a_certificate_that_does_not_prove_the_node_is_refused_at_the_start(
+    tmp_path: Path,
+) -> None:
+    """Before anything is changed, also where a new cluster is to be made."""
     path = tmp_path / "founder"
     async with founded(state_dir=path) as founder:
         state = founder._member.node.store.swarm.root_ca
-        root, identity = RootCA.load(state.cert, state.key), credentials(founder).identity
-    long_ago = SystemClock().realtime() - 100 * 86_400.0
-    expired = Credentials.signed_by(root, identity, long_ago, 90 * 86_400.0)
-    (path / "certificates" / "swarm-node.key").write_bytes(expired.key_pem)
-    (path / "certificates" / "swarm-node.crt").write_bytes(expired.chain_pem)
-    with pytest.raises(CertificateExpired, match="Swarm certificates have expired"):
-        async with Cluster.open(path, network=TlsNetwork(), executor=executor()):
-            pass
+        root, own = RootCA.load(state.cert, state.key), credentials(founder)
+    now, year_s = SystemClock().realtime(), 365 * 86_400.0
+
+    async def refused(kept: Credentials, error: type[FailedPrecondition], why: str) -> None:
+        keep(path, kept)
+        before = contents(path)
+        for force in (False, True):
+            with pytest.raises(error, match=why):
+                async with Cluster.open(
+                    path, network=TlsNetwork(), executor=executor(), force_new_cluster=force
+                ):
+                    pass
+        assert contents(path) == before
+
+    expired = Credentials.signed_by(root, own.identity, now - 100 * 86_400.0, 90 * 86_400.0)
+    await refused(expired, CertificateExpired, "Swarm certificates have expired")
+    key_of_another = attrs.evolve(own, key_pem=expired.key_pem)
+    await refused(key_of_another, ForeignCertificate, "is not the key of")
+    stranger = attrs.evolve(own.identity, node_id="stranger")
+    node_of_another = Credentials.signed_by(root, stranger, now, year_s)
+    await refused(node_of_another, ForeignCertificate, "that of node stranger")
+    foreign = attrs.evolve(own.identity, swarm_id="foreign")
+    swarm_of_another = Credentials.signed_by(root, foreign, now, year_s)
+    await refused(swarm_of_another, ForeignCertificate, "of swarm foreign")
+    other_root = attrs.evolve(own, root_pem=RootCA.create(now).cert_pem)
+    await refused(other_root, ForeignCertificate, "do not vouch for its own")
+
+    keep(path, own)
+    async with Cluster.open(path, network=TlsNetwork(), executor=executor()) as founder:
+        await founder.wait_ready(timeout=WAIT_S)
+
+
+def keep(path: Path, kept: Credentials) -> None:
+    """Put these in the place of what the stopped node at ``path`` proves itself by."""
+    place = path / "certificates"
+    (place / "swarm-node.key").write_bytes(kept.key_pem)
+    (place / "swarm-node.crt").write_bytes(kept.chain_pem)
+    (place / "swarm-root-ca.crt").write_bytes(kept.root_pem)
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {one: one.read_bytes() for one in path.rglob("*") if one.is_file()}
 
 
 async def test_workers_too_refuse_a_removed_node() -> None:

@@ -17,7 +17,7 @@ from pyswarm.model import Role
 from pyswarm.runtime.disk import Disk
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
 from pyswarm.runtime.storage.errors import DamagedRecords, MissingFile, ReadFailed, StorageLocked
-from pyswarm.runtime.tls.credentials import BLOB, Credentials
+from pyswarm.runtime.tls.credentials import BLOB, Credentials, ForeignCertificate
 from pyswarm.runtime.tls.keyfiles import (
     AS_OF,
     CERTIFICATE,
@@ -150,7 +150,7 @@ async def test_a_crash_between_the_key_and_its_certificate(tmp_path: Path) -> No
     (place / KEY).write_bytes(OTHER.key_pem)
     assert disk.certificates.load() == OTHER, "the key was written"
     (place / NEXT_CERTIFICATE).unlink()
-    with pytest.raises(InvalidCertificate, match="is not the key of"):
+    with pytest.raises(ForeignCertificate, match="is not the key of"):
         disk.certificates.load()
     await disk.aclose()
 
@@ -167,7 +167,7 @@ async def test_files_that_are_missing_damaged_or_unreadable(tmp_path: Path, name
         disk.certificates.load()
     for damage in (b"", text[:100], text[:100] + b"\0" + text[101:]):
         place.write_bytes(damage)
-        with pytest.raises((DamagedRecords, InvalidCertificate)):
+        with pytest.raises((DamagedRecords, InvalidCertificate, ForeignCertificate)):
             disk.certificates.load()
     place.unlink()
     place.mkdir()

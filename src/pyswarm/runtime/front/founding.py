@@ -412,6 +412,7 @@ def reopen(settings: Settings, how: Resuming) -> Prepare:
             check_node(settings.state_dir, remembered.record is not None)
             assert remembered.record is not None
             place = closing.place = _place(settings, _preferred(settings, remembered.record))
+            place.prove_again(disk, remembered.record.identity)
             if how.force_new_cluster:
                 remembered = await make_new_cluster(disk, remembered, place.addr)
             return _reopened(settings, disk, remembered, place)
@@ -439,6 +440,7 @@ def reopen_or_found(settings: Settings, swarm: Swarm, how: Resuming) -> Prepare:
             return await found(settings, swarm)()
         async with _closing(disk) as closing:
             place = closing.place = _place(settings, _preferred(settings, remembered.record))
+            place.prove_again(disk, remembered.record.identity)
             return _reopened(settings, disk, remembered, place)
 
     return prepare
@@ -453,7 +455,6 @@ def _preferred(settings: Settings, record: NodeRecord) -> str:
 def _reopened(settings: Settings, disk: Disk, remembered: Remembered, place: Place) -> Prepared:
     record = remembered.record
     assert record is not None
-    place.prove_again(disk)
     if record.member_id:
         check_not_moved(place, record.addr)
     executor = settings.executor or default_executor(settings)

@@ -45,13 +45,15 @@ class Place:
             self.network.credentials = credentials
             disk.certificates.put(credentials)
 
-    def prove_again(self, disk: Disk) -> None:
-        """Prove the node by what its disk holds. Raises ``FailedPrecondition``."""
+    def prove_again(self, disk: Disk, identity: Identity) -> None:
+        """Prove the node by what its disk holds. Raises ``CertificateExpired``,
+        ``ForeignCertificate`` and, where there is none, ``FailedPrecondition``."""
         if isinstance(self.network, NodeNetwork):
             credentials = disk.certificates.load()
             if credentials is None:
                 raise FailedPrecondition(NO_CERTIFICATE, hint="join the swarm with a token")
             check_not_expired(credentials)
+            credentials.check_own(identity, SystemClock().realtime())
             self.network.credentials = credentials
 
     def described(self, description: NodeDescription) -> NodeDescription:

@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pyswarm.ca import Issuer, NodeCertificate, RootCA, create_csr, create_key
 from pyswarm.ca.certificate import identity_of, load_bundle, signed_by
+from pyswarm.ca.errors import CertificateRejected
+from pyswarm.ca.keys import load_key, public_der, public_key_of
 from pyswarm.env import Entropy, system_entropy
-from pyswarm.errors import InvalidArgument
+from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.model import Identity, TLSInfo
 from pyswarm.model.session import Trust
 
@@ -30,6 +32,17 @@ BLOB = "certificate"
 """Name of the record in the node's state."""
 BLOB_FORMAT = 2
 """1 had no ``as_of``."""
+
+
+class ForeignCertificate(FailedPrecondition):
+    """The certificate that a node finds on its disk is not one that proves this node."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            hint="nothing was changed; put the files of certificates/ back that belong to this "
+            "directory, or remove the whole of it and join with a token, or restore a backup",
+        )
 
 
 @attrs.frozen
@@ -98,6 +111,32 @@ class Credentials:
         """Raise ``CertificateRejected`` or ``InvalidCertificate`` if the root would refuse it."""
         RootCA.load(self.root_pem + self.coming_pem).verify(self.chain_pem, now)
 
+    def check_own(self, identity: Identity, now: float) -> None:
+        """Raise ``ForeignCertificate`` unless this proves that node of that swarm by this key, to
+        whoever trusts these roots. It must not have expired.
+
+        Any role will do: a node may stop between a change of its role and its next certificate. So
+        will a beginning in the future: a clock may be behind until it hears of the time.
+        """
+        certificate = self.certificate
+        found = certificate.identity
+        if not fit(self.key_pem, self.chain_pem):
+            raise ForeignCertificate("the node's key is not the key of its certificate")
+        if found.swarm_id != identity.swarm_id:
+            raise ForeignCertificate(
+                f"the certificate is of swarm {found.swarm_id}, the node of {identity.swarm_id}"
+            )
+        if found.node_id != identity.node_id:
+            raise ForeignCertificate(
+                f"the certificate is that of node {found.node_id}, this is {identity.node_id}"
+            )
+        try:
+            self.check(max(now, certificate.not_before))
+        except CertificateRejected as problem:
+            raise ForeignCertificate(
+                f"the roots that the node trusts do not vouch for its own certificate: {problem}"
+            ) from None
+
     def to_bytes(self) -> bytes:
         """The record."""
         packed: bytes = msgpack.packb((BLOB_FORMAT, *attrs.astuple(self)))
@@ -114,8 +153,8 @@ class Credentials:
             raise InvalidArgument(
                 f"the node's certificate has format {version!r}, this version reads {BLOB_FORMAT}"
             )
-        *pems, as_of = parts if version == BLOB_FORMAT else (*parts, (0.0, 0))
-        return cls(*pems, as_of=tuple(as_of))
+        key, chain, root, coming, as_of = parts if version == BLOB_FORMAT else (*parts, (0.0, 0))
+        return cls(key, chain, root, coming, tuple(as_of))
 
     def server_context(self) -> ssl.SSLContext:
         """For whoever calls: a certificate is checked if it is shown (strangers have none yet)."""
@@ -137,6 +176,12 @@ class Credentials:
         with _as_file(self.chain_pem + self.key_pem) as path:
             context.load_cert_chain(path)
         return context
+
+
+def fit(key_pem: bytes, chain_pem: bytes) -> bool:
+    """Whether the key is that of the certificate which comes first."""
+    public = public_der(load_key(key_pem).public_key())
+    return public_der(public_key_of(load_bundle(chain_pem)[0])) == public
 
 
 def trusting_context(root_pem: bytes) -> ssl.SSLContext:

@@ -29,14 +29,13 @@ from typing import Protocol
 import trio
 
 from pyswarm.ca.certificate import load_bundle
-from pyswarm.ca.errors import InvalidCertificate
-from pyswarm.ca.keys import load_key, lock_key, public_der, public_key_of, unlock_key
+from pyswarm.ca.keys import lock_key, unlock_key
 from pyswarm.errors import Unauthenticated
 from pyswarm.raft.records import damaged
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory, StateDirectory
 from pyswarm.runtime.storage.errors import MissingFile, disk_errors, read_errors
 from pyswarm.runtime.storage.files import SystemFiles, remove_file, replace_file
-from pyswarm.runtime.tls.credentials import BLOB, Credentials
+from pyswarm.runtime.tls.credentials import BLOB, Credentials, ForeignCertificate, fit
 from pyswarm.secretstore import UnlockKey
 
 DIRECTORY = "certificates"
@@ -127,8 +126,8 @@ class CertificateFiles:
     # -- reading
 
     def load(self) -> Credentials | None:
-        """Raises ``MissingFile``, ``DamagedRecords``, ``InvalidCertificate``, ``ReadFailed``,
-        ``DiskFull`` and ``WriteFailed``."""
+        """Raises ``MissingFile``, ``DamagedRecords``, ``InvalidCertificate``,
+        ``ForeignCertificate``, ``ReadFailed``, ``DiskFull`` and ``WriteFailed``."""
         with read_errors():
             names = self._files.list(self.path)
             if KEY not in names:
@@ -136,10 +135,12 @@ class CertificateFiles:
             for name in (ROOT, CERTIFICATE):
                 if name not in names and f".{name}" not in names:
                     raise MissingFile(name)
-            key = self._read_key()
+            key, name = self._read_key()
             roots = self._read(ROOT), self._read(COMING), self._read_as_of()
             found = Credentials(key, self._fitting(key), *roots)
             load_bundle(found.root_pem)
+            with disk_errors(WHAT):
+                self._finish(key, name)
         self._key_pem = key
         return found
 
@@ -171,33 +172,31 @@ class CertificateFiles:
         except ValueError:
             raise damaged(AS_OF, 0, "it is not a time and a version") from None
 
-    def _read_key(self) -> bytes:
-        """The key, in clear. What a crash left half done is finished."""
-        kek, text = self._ring.kek, self._read(KEY)
-        key = _opened(text, kek)
-        if key is None:
-            text = self._read(NEXT_KEY)
-            key = _opened(text, kek)
-            if key is None:
-                raise damaged(KEY, 0, "what opens the data keys does not open it")
-            with disk_errors(WHAT):
-                self._rename(NEXT_KEY, KEY)
+    def _read_key(self) -> tuple[bytes, str]:
+        """The key, in clear, and the name of the file that it is in."""
+        for name in (KEY, NEXT_KEY):
+            key = _opened(self._read(name), self._ring.kek)
+            if key is not None:
+                return key, name
+        raise damaged(KEY, 0, "what opens the data keys does not open it")
+
+    def _finish(self, key: bytes, name: str) -> None:
+        """Do the rest of what a crash left half done: the key is in the file ``name``."""
+        kek, text = self._ring.kek, self._read(name)
+        if name == NEXT_KEY:
+            self._rename(NEXT_KEY, KEY)
         elif kek is not None and b"ENCRYPTED" not in text:
             self.was_laid_open = True
-            with disk_errors(WHAT):
-                self._write_key(key, kek, KEY)
-        with disk_errors(WHAT):
-            remove_file(self._files, self.path / NEXT_KEY)
+            self._write_key(key, kek, KEY)
+        remove_file(self._files, self.path / NEXT_KEY)
         self.was_laid_open |= LAID_OPEN.encode() in text
-        return key
 
     def _fitting(self, key: bytes) -> bytes:
-        public = public_der(load_key(key).public_key())
         for name in (CERTIFICATE, NEXT_CERTIFICATE):
             chain = self._read(name)
-            if chain and public_der(public_key_of(load_bundle(chain)[0])) == public:
+            if chain and fit(key, chain):
                 return chain
-        raise InvalidCertificate(f"{KEY} is not the key of {CERTIFICATE}")
+        raise ForeignCertificate(f"{KEY} is not the key of {CERTIFICATE}")
 
     # -- writing
 
