@@ -15,12 +15,21 @@ from click.testing import CliRunner
 
 from pyswarm import Cluster
 from pyswarm.cli.commands import pyswarm as command
-from pyswarm.errors import AlreadyExists, FailedPrecondition, Unavailable
+from pyswarm.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from pyswarm.model import TaskState
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.backup import DamagedBackup, NotABackup, verify
+from pyswarm.runtime.daemon.host import HostConfig, open_host
 from pyswarm.runtime.front.backup import restore
-from pyswarm.runtime.storage import DiskFull, StorageLocked, WriteFailed, WrongUnlockKey
+from pyswarm.runtime.front.sources import read_payload
+from pyswarm.runtime.parts import MARK
+from pyswarm.runtime.storage import (
+    DiskFull,
+    FileDirectory,
+    StorageLocked,
+    WriteFailed,
+    WrongUnlockKey,
+)
 from pyswarm.runtime.storage.files import SystemFiles
 from pyswarm.secretstore import UnlockKey
 from pyswarm.testing import LocalSwarm
@@ -187,6 +196,9 @@ async def test_a_backup_is_not_opened_and_is_checked(tmp_path: Path) -> None:
 async def test_what_lies_beside_a_backup_is_left_alone(tmp_path: Path) -> None:
     """Nor do several that are made at once of one name get into each other's way."""
     (tmp_path / "backup.part").mkdir()
+    left = tmp_path / "backup.abcdefgh.part"
+    left.mkdir()
+    (left / MARK).write_bytes(b"")  # of a process that was killed
     (tmp_path / "link").symlink_to("nowhere")
     answers: list[object] = []
     async with one_node() as cluster:
@@ -204,9 +216,33 @@ async def test_what_lies_beside_a_backup_is_left_alone(tmp_path: Path) -> None:
             await cluster.backup(tmp_path / "link")
         with pytest.raises(WriteFailed, match="cannot write the backup: File name too long"):
             await cluster.backup(tmp_path / ("x" * 300))
+        with pytest.raises(InvalidArgument, match="NUL byte"):
+            await cluster.backup(f"{tmp_path}/back\0up")
     assert sorted(type(one).__name__ for one in answers) == ["AlreadyExists"] * 2 + ["Backup"]
     assert verify(tmp_path / "backup") in answers
     assert {path.name for path in tmp_path.iterdir()} == {"backup", "backup.part", "link"}
+
+
+async def test_what_can_be_no_path(tmp_path: Path) -> None:
+    """Refused before anything begins, by a typed error."""
+    for wrong in (f"{tmp_path}/a\0b", "", b"bytes", 7):
+        with pytest.raises(InvalidArgument, match="path"):
+            await restore(tmp_path, wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="path"):
+            Cluster.open(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="path"):
+            Cluster.init(state_dir=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="path"):
+            FileDirectory.open(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="path"):
+            async with open_host(HostConfig(state_dir=wrong)):  # type: ignore[arg-type]
+                pass
+    with pytest.raises(InvalidArgument, match="NUL byte"):
+        async with Cluster.connect("unix:///tmp/a\0b"):
+            pass
+    with pytest.raises(InvalidArgument, match="null byte"):
+        await read_payload("secret", Path("a\0b"))
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_backup_that_finds_no_room_leaves_nothing(

@@ -11,23 +11,21 @@ All of this blocks: a running node calls it in a thread.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import attrs
 
-from pyswarm.errors import AlreadyExists, FailedPrecondition
+from pyswarm.errors import FailedPrecondition
 from pyswarm.node import NodeRecord
 from pyswarm.node.record import RECORD
 from pyswarm.raft import Entry, HardState, Snapshot
+from pyswarm.runtime.parts import made
 from pyswarm.runtime.storage import Batch, FileDirectory, Identity, NewerFormat
 from pyswarm.runtime.storage.directory import hold
 from pyswarm.runtime.storage.errors import disk_errors
@@ -183,42 +181,6 @@ def _parts(directory: Path) -> list[Path]:
     names = [directory / "keys", directory / "state", *sorted((directory / "raft").glob("*"))]
     names += files_of(directory)
     return [path for path in names if path.is_file() and path.suffix != ".tmp"]
-
-
-@contextlib.contextmanager
-def made(target: Path, what: str) -> Iterator[Path]:
-    """A directory beside ``target`` that takes its name at the end, or goes. Raises
-    ``AlreadyExists``, ``DiskFull`` and ``WriteFailed``."""
-    check_free(target)
-    files = SystemFiles()
-    with disk_errors(what):
-        files.make_directory(target.parent)
-        # Of a name of its own: others may make the same target, or have something there.
-        path = Path(mkdtemp(".part", target.name + ".", target.parent))
-    try:
-        yield path
-        with disk_errors(what):
-            _rename(path, target)
-            files.sync_directory(target.parent)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
-def check_free(path: Path) -> None:
-    """Nothing is ever written over. Raises ``AlreadyExists``."""
-    if os.path.lexists(path):
-        raise AlreadyExists(f"{path} exists already")
-
-
-def _rename(path: Path, target: Path) -> None:
-    """Unless somebody else was faster."""
-    try:
-        path.rename(target)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            check_free(target)
-        raise
 
 
 def _noted(path: Path, target: Path, record: NodeRecord | None, version: int, now: float) -> Backup:

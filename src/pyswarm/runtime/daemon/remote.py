@@ -34,6 +34,7 @@ from pyswarm.runtime.errorgroups import plain_errors
 from pyswarm.runtime.front.loops import Here
 from pyswarm.runtime.front.sources import read_payload
 from pyswarm.runtime.front.streams import Stream
+from pyswarm.runtime.storage.files import checked_path
 
 T = TypeVar("T")
 
@@ -228,8 +229,7 @@ def socket_path(url: str | os.PathLike[str]) -> str:
             f"a daemon is reached at unix:///path, not at {text}",
             hint="the control socket is local; over the network, run a node and join",
         )
-    if not text:
-        raise InvalidArgument("the path of the daemon's socket is empty")
+    checked_path(text, "the daemon's socket")
     return text
 
 

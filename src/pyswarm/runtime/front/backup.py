@@ -14,15 +14,17 @@ from pyswarm.node.machine import NOT_A_MANAGER
 from pyswarm.node.record import RECORD
 from pyswarm.node.snapshots import SnapshotTaker
 from pyswarm.raft import HardState
-from pyswarm.runtime.backup import NOTE, Image, check_free, copy_files, made, verify, write_image
+from pyswarm.runtime.backup import NOTE, Image, copy_files, verify, write_image
 from pyswarm.runtime.backup import Backup as Backup
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import open_disk
 from pyswarm.runtime.front.member import Member
 from pyswarm.runtime.front.recovery import Resuming, make_new_cluster
 from pyswarm.runtime.node import RunningNode
+from pyswarm.runtime.parts import check_free, made
 from pyswarm.runtime.storage import StateDirectory
 from pyswarm.runtime.storage.errors import disk_errors
+from pyswarm.runtime.storage.files import checked_path
 from pyswarm.runtime.tls import TlsEndpoint
 from pyswarm.runtime.tls.credentials import BLOB
 from pyswarm.secretstore import UnlockKey
@@ -34,7 +36,7 @@ async def backup(member: Member, path: str | os.PathLike[str], *, stale: bool) -
     The store's tables are taken at once and encoded slice by slice between the node's turns; the
     files are written in a thread.
     """
-    target = Path(path)
+    target = checked_path(path, "a backup's target")
     check_free(target)
     member.check_manager()
 
@@ -97,6 +99,7 @@ async def restore(
     Raises ``AlreadyExists``, ``Locked``, what :func:`~pyswarm.runtime.backup.verify` raises, and
     what opening a directory raises; then there is no ``state_dir``.
     """
+    source, state_dir = checked_path(source, "a backup"), checked_path(state_dir, "state_dir")
     check_free(state_dir)
     check_source(source)
     with made(state_dir, "the state directory") as part:

@@ -53,6 +53,7 @@ from pyswarm.runtime.front.recovery import Resuming, check_not_backup, make_new_
 from pyswarm.runtime.network import MemoryNetwork, Network
 from pyswarm.runtime.observe import Observer
 from pyswarm.runtime.storage import FileDirectory, MemoryDirectory
+from pyswarm.runtime.storage.files import checked_path
 from pyswarm.runtime.tls import TlsNetwork
 from pyswarm.scheduler import Scheduler
 from pyswarm.scheduler.policy import MakeScheduler, scheduler_maker
@@ -106,6 +107,8 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if self.name is not None and not self.name:
             raise InvalidArgument("a node's name must not be empty")
+        if not isinstance(self.state_dir, MemoryDirectory | None):
+            checked_path(self.state_dir, "state_dir")
         if self.advertise_addr is not None and not self.advertise_addr:
             raise InvalidArgument("the advertised address must not be empty")
         check_addresses(self.network, self.listen_addr, self.advertise_addr)

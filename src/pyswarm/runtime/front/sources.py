@@ -52,6 +52,8 @@ def _read_file(kind: Kind, path: str) -> bytes:
             return file.read(DATA_BYTES_LIMIT)
     except OSError as error:
         raise InvalidArgument(f"{kind} data cannot be read from {path}: {error.strerror}") from None
+    except ValueError as error:  # a NUL byte
+        raise InvalidArgument(f"{kind} data cannot be read from {path!r}: {error}") from None
 
 
 async def _read_all(kind: Kind, reader: Any) -> bytes:

@@ -24,7 +24,7 @@ import trio
 from pyswarm.env import Entropy, system_entropy
 from pyswarm.runtime.storage.disk import Deliver, DiskThread
 from pyswarm.runtime.storage.errors import DirectoryInUse, disk_errors, read_errors
-from pyswarm.runtime.storage.files import Files, SystemFiles, remove_file
+from pyswarm.runtime.storage.files import Files, SystemFiles, checked_path, remove_file
 from pyswarm.runtime.storage.filestorage import FileStorage
 from pyswarm.runtime.storage.keys import KeyRing
 from pyswarm.runtime.storage.protocol import BlobStorage, Done, Identity, LogStorage
@@ -100,7 +100,7 @@ class FileDirectory:
         ``NewerFormat``, ``DamagedRecords``, ``MissingFile``, ``ReadFailed``, ``DiskFull`` and
         ``WriteFailed``; the directory is as it was then.
         """
-        path = Path(path)
+        path = checked_path(path, "state_dir")
         files = files or SystemFiles()
         with disk_errors("the state directory"):
             files.make_directory(path)
@@ -117,7 +117,7 @@ class FileDirectory:
     def is_locked(path: str | os.PathLike[str]) -> bool:
         """True if the directory exists and needs an unlock key. Raises ``NewerFormat``,
         ``DamagedRecords`` and ``ReadFailed``."""
-        keys = Path(path) / "keys"
+        keys = checked_path(path, "state_dir") / "keys"
         with read_errors():
             return keys.exists() and KeyRing.is_locked(keys, SystemFiles())
 

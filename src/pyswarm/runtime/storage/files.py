@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from pyswarm.errors import InvalidArgument
+
 _DSYNC = getattr(os, "RWF_DSYNC", 0)
 
 
@@ -121,6 +123,19 @@ class SystemFiles:
 
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def checked_path(path: str | os.PathLike[str], what: str) -> Path:
+    """A path as somebody gave it. Raises ``InvalidArgument`` for what can be none."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        raise InvalidArgument(f"{what} is a path, not {type(path).__name__}") from None
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{what} is a path of text, not of {type(text).__name__}")
+    if not text or "\0" in text:
+        raise InvalidArgument(f"{what}: a path is not empty, and has no NUL byte")
+    return Path(text)
 
 
 def replace_file(files: Files, path: Path, data: bytes) -> None:
