@@ -27,7 +27,6 @@ from pyswarm.raft import (
     Member,
     MembershipChange,
     PromoteMember,
-    Reachability,
     RemoveMember,
     Replica,
 )
@@ -164,14 +163,11 @@ def check_demotion(view: Reader, body: object, replica: Replica) -> None:
     if not isinstance(body, UpdateNode) or body.spec.desired_role is Role.MANAGER:
         return
     node = view.node(body.node_id)
-    if node is None or node.manager is None or node.spec.desired_role is not Role.MANAGER:
-        return
-    status = replica.status()
-    reachable = [one.id for one in status.followers if one.reachability is Reachability.REACHABLE]
-    others = any(voter != node.manager.member_id for voter in status.configuration.voters)
-    if others and not status.configuration.keeps_quorum_without(
-        node.manager.member_id, (*reachable, replica.id)
-    ):
+    if node is None or node.manager is None or not node.wants_seat:
+        return  # one that has left is to lose its seat anyway, as soon as that costs no quorum
+    member_id, configuration = node.manager.member_id, replica.configuration
+    others = any(voter != member_id for voter in configuration.voters)
+    if others and not configuration.keeps_quorum_without(member_id, replica.active_members()):
         raise FailedPrecondition(
             "can't remove member from the raft: this would result in a loss of quorum",
             hint="bring another manager back first, or demote one that is lost",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyswarm.errors import FailedPrecondition, InvalidArgument
-from pyswarm.model import NodeState, Role, SwarmSpec, replace, service_spec
+from pyswarm.model import NodeSpec, NodeState, Role, SwarmSpec, replace, service_spec
 from pyswarm.model.requests import CreateService, LeaveNode, RemoveNode, UpdateNode
 from pyswarm.model.session import SessionRefused
 from pyswarm.node import FromPeer
@@ -295,6 +295,26 @@ def test_a_demotion_that_would_lose_the_quorum_is_refused() -> None:
     bench.ask("m1", UpdateNode(lost.id, lost.version, spec))
     bench.wait_until(lambda: voters(bench) == 2)
     assert bench.ask("m1", CreateService(service_spec("web", image="web")))
+
+
+def test_one_that_has_left_may_be_demoted_while_its_seat_must_stay() -> None:
+    """Its seat goes in any case, as soon as that costs no quorum."""
+    bench = Bench.formed(3)
+    bench.crash("m2")
+    bench.wait(3.0)
+    bench.ask("m1", LeaveNode(bench["m3"].node.node_id, True))
+    bench.wait(3.0)
+    assert voters(bench) == 3
+    leader = bench.leader()
+    assert leader is not None
+    [left] = [node for node in leader.store.nodes() if node.hostname == "m3"]
+    assert left.manager is not None
+    bench.ask(leader.name, UpdateNode(left.id, left.version, NodeSpec(desired_role=Role.WORKER)))
+    bench.start("m2")
+    wait_for_voters(bench, 2)
+    bench.wait_until(lambda: bench["m3"].node.manager is None)
+    assert bench.ask("m1", CreateService(service_spec("web", image="web")))
+    bench.check()
 
 
 def test_a_worker_says_goodbye_and_halts() -> None:
