@@ -52,6 +52,7 @@ from pyswarm.model.requests import (
 )
 from pyswarm.model.resources import ResourceRequirements
 from pyswarm.node.config import TICK_S
+from pyswarm.node.seats import holder
 from pyswarm.sim.checkers import Violation
 from pyswarm.sim.faults import Faults
 from pyswarm.sim.world import Host, World
@@ -281,19 +282,29 @@ class Workload:
         return RemoveConfig(self._rng.choice(configs).id) if configs else None
 
     def _role(self, store: Store) -> Any:
-        """Promote or demote somebody, the leader among them."""
+        """Promote or demote somebody, the leader among them. Who was promoted does not count for
+        those that stay before it votes: it may be down, and never come to it."""
         nodes = list(store.nodes())
         node = self._rng.choice(nodes)
-        managers = sum(one.spec.desired_role is Role.MANAGER for one in nodes)
         if node.spec.desired_role is Role.MANAGER:
-            role, allowed = Role.WORKER, managers > MANAGERS_MIN
+            voters = self._staying_voters(store)
+            role, allowed = Role.WORKER, len(voters - {node.id}) >= MANAGERS_MIN
         else:
-            role, allowed = Role.MANAGER, managers < MANAGERS_MAX
+            role, allowed = Role.MANAGER, sum(one.wants_seat for one in nodes) < MANAGERS_MAX
         spec = attrs.evolve(node.spec, desired_role=role)
         return UpdateNode(node.id, node.version, spec) if allowed else None
 
+    def _staying_voters(self, store: Store) -> frozenset[str]:
+        """Ids of the nodes that vote and are to go on with it; none while nobody leads."""
+        leader = self._world.leader()
+        if leader is None or leader.machine is None or leader.machine.manager is None:
+            return frozenset()
+        members = leader.machine.manager.replica.configuration.members
+        voting = [store.node(holder(one).node_id) for one in members if one.voter]
+        return frozenset([one.id for one in voting if one is not None and one.wants_seat])
+
     def _remove_node(self, store: Store) -> Any:
-        nodes = [one for one in store.nodes() if one.spec.desired_role is Role.WORKER]
+        nodes = [one for one in store.nodes() if not one.wants_seat]
         if len(nodes) < 2 or len(self.removed) >= NODES_REMOVED_MAX or self._rng.chance(0.5):
             return None
         node = self._rng.choice(nodes)
@@ -305,7 +316,7 @@ class Workload:
         if self._joined < HOSTS_JOINING_MAX:
             self._joined += 1
             host = self._world.add_host(f"late-{self._joined}")
-            managers = sum(one.spec.desired_role is Role.MANAGER for one in store.nodes())
+            managers = sum(one.wants_seat for one in store.nodes())
             wants_seat = managers < MANAGERS_MAX and self._rng.chance(0.5)
             self._ask_to_join(host, Role.MANAGER if wants_seat else Role.WORKER)
         return None
