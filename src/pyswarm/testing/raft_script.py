@@ -149,15 +149,15 @@ class Script:
         """One command line; a command that Raft refuses prints its error. Raises ``ScriptError``
         for what makes no sense."""
         name, *rest = line.split()
-        if name not in COMMANDS:
+        command = COMMANDS.get(name)
+        if command is None:
             raise ScriptError(f"unknown command {name!r}")
         words = Words(rest, self.cluster.nodes)
-        syntax = SYNTAX[name]
-        strange = [] if syntax.options is None else sorted(set(words.named) - {*syntax.options})
-        if strange or not syntax.least <= len(words.plain) <= syntax.most:
-            raise ScriptError(f"usage: {name} {syntax.text}".rstrip())
+        strange = [] if command.options is None else sorted(set(words.named) - {*command.options})
+        if strange or not command.least <= len(words.plain) <= command.most:
+            raise ScriptError(f"usage: {name} {command.text}".rstrip())
         try:
-            COMMANDS[name](self, words)
+            command.do(self, words)
         except SwarmError as error:
             self.out.append(f"{error.code}: {error}")
         self.note_roles()
@@ -363,75 +363,58 @@ def raft_log(script: Script, words: Words) -> None:
         script.out += lines_of_log(node.disk, node.replica)
 
 
-COMMANDS: dict[str, Handler] = {
-    "add-nodes": add_nodes,
-    "add-node": add_node,
-    "campaign": campaign,
-    "propose": propose,
-    "propose-conf-change": propose_conf_change,
-    "transfer-leadership": transfer_leadership,
-    "read": read,
-    "tick": tick,
-    "tick-heartbeat": tick_heartbeat,
-    "tick-election": tick_election,
-    "process-ready": process_ready,
-    "sync": sync,
-    "deliver-msgs": deliver_msgs,
-    "drop": drop,
-    "stabilize": stabilize,
-    "isolate": isolate,
-    "heal": heal,
-    "crash": crash,
-    "restart": restart,
-    "compact": compact,
-    "report-unreachable": report_unreachable,
-    "step-down": step_down,
-    "status": status,
-    "raft-state": raft_state,
-    "raft-log": raft_log,
-}
-
-
 @attrs.frozen
-class Syntax:
-    """How a command is written: how many plain words, and which named ones (None: it says)."""
+class Command:
+    """What it does, and how it is written: how many plain words, and which named ones (None: it
+    says)."""
 
-    text: str
-    least: int
-    most: int
+    do: Handler
+    text: str = ""
+    least: int = 0
+    most: int = 0
     options: tuple[str, ...] | None = ()
 
 
-_ONE = Syntax("ID", 1, 1)
-_SOME = Syntax("ID ...", 1, MEMBERS_MAX)
-_FILTER = Syntax("[ID ...] [type=T] [from=N]", 0, MEMBERS_MAX, ("type", "from"))
+def _one(do: Handler) -> Command:
+    return Command(do, "ID", 1, 1)
 
-SYNTAX: dict[str, Syntax] = {
-    "add-nodes": Syntax("N [learners=M] [setting=V ...]", 1, 1, None),
-    "add-node": _ONE,
-    "campaign": _ONE,
-    "propose": Syntax("ID DATA ...", 2, NUMBER_MAX),
-    "propose-conf-change": Syntax("ID add [voter] | promote N | demote N | remove N [force]", 2, 4),
-    "transfer-leadership": Syntax("ID [N]", 1, 2),
-    "read": Syntax("ID NAME", 2, 2),
-    "tick": Syntax("ID COUNT", 2, 2),
-    "tick-heartbeat": _SOME,
-    "tick-election": _SOME,
-    "process-ready": Syntax("ID ... [sync=no]", 1, MEMBERS_MAX, ("sync",)),
-    "sync": _SOME,
-    "deliver-msgs": _FILTER,
-    "drop": _FILTER,
-    "stabilize": _FILTER,
-    "isolate": _SOME,
-    "heal": Syntax("", 0, 0),
-    "crash": Syntax("ID [keep]", 1, 2),
-    "restart": _ONE,
-    "compact": Syntax("ID [keep=N]", 1, 1, ("keep",)),
-    "report-unreachable": Syntax("ID N", 2, 2),
-    "step-down": _ONE,
-    "status": _ONE,
-    "raft-state": Syntax("", 0, 0),
-    "raft-log": Syntax("[ID ...]", 0, MEMBERS_MAX),
+
+def _some(do: Handler) -> Command:
+    return Command(do, "ID ...", 1, MEMBERS_MAX)
+
+
+def _filter(do: Handler) -> Command:
+    return Command(do, "[ID ...] [type=T] [from=N]", 0, MEMBERS_MAX, ("type", "from"))
+
+
+COMMANDS: dict[str, Command] = {
+    "add-nodes": Command(add_nodes, "N [learners=M] [setting=V ...]", 1, 1, None),
+    "add-node": _one(add_node),
+    "campaign": _one(campaign),
+    "propose": Command(propose, "ID DATA ...", 2, NUMBER_MAX),
+    "propose-conf-change": Command(
+        propose_conf_change, "ID add [voter] | promote N | demote N | remove N [force]", 2, 4
+    ),
+    "transfer-leadership": Command(transfer_leadership, "ID [N]", 1, 2),
+    "read": Command(read, "ID NAME", 2, 2),
+    "tick": Command(tick, "ID COUNT", 2, 2),
+    "tick-heartbeat": _some(tick_heartbeat),
+    "tick-election": _some(tick_election),
+    "process-ready": Command(process_ready, "ID ... [sync=no]", 1, MEMBERS_MAX, ("sync",)),
+    "sync": _some(sync),
+    "deliver-msgs": _filter(deliver_msgs),
+    "drop": _filter(drop),
+    "stabilize": _filter(stabilize),
+    "isolate": _some(isolate),
+    "heal": Command(heal),
+    "crash": Command(crash, "ID [keep]", 1, 2),
+    "restart": _one(restart),
+    "compact": Command(compact, "ID [keep=N]", 1, 1, ("keep",)),
+    "report-unreachable": Command(report_unreachable, "ID N", 2, 2),
+    "step-down": _one(step_down),
+    "status": _one(status),
+    "raft-state": Command(raft_state),
+    "raft-log": Command(raft_log, "[ID ...]", 0, MEMBERS_MAX),
 }
 
 

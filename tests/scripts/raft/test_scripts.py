@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyswarm.testing import raft_script
-from pyswarm.testing.raft_script import COMMANDS, SYNTAX, Script, ScriptError, main, render
+from pyswarm.testing.raft_script import COMMANDS, Script, ScriptError, main, render
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.txt"))
 
@@ -100,6 +100,5 @@ def test_nobody_acts_while_it_is_down() -> None:
             script.run(line)
 
 
-def test_every_command_has_its_syntax() -> None:
-    assert set(SYNTAX) == set(COMMANDS)
-    assert not [name for name in SYNTAX if f"``{name}" not in (raft_script.__doc__ or "")]
+def test_every_command_is_explained() -> None:
+    assert not [name for name in COMMANDS if f"``{name}" not in (raft_script.__doc__ or "")]
