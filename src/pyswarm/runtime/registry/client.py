@@ -11,10 +11,11 @@ import hashlib
 import json
 import ssl
 from base64 import b64encode, urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from re import compile as pattern
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import attrs
@@ -33,6 +34,8 @@ from pyswarm.model.images import HUB, ImageReference
 from pyswarm.model.resources import Platform
 from pyswarm.runtime.images import Resolved
 from pyswarm.runtime.registry.http import Answer, fetch
+
+T = TypeVar("T")
 
 HUB_ADDRESS = "registry-1.docker.io"
 HUB_NAMES = ("", HUB, "index.docker.io")
@@ -130,13 +133,11 @@ class RegistryClient:
         host = HUB_ADDRESS if image.domain == HUB else image.domain
         plain = self._is_insecure(host)
         path = f"/v2/{image.path}/manifests/{image.digest or image.tagged.tag}"
-        first = f"{'http' if plain else 'https'}://{host}"
-        try:
-            answer = await self._manifest(first + path, image, credentials, plain)
-        except Unavailable:
-            if not plain:
-                raise
-            answer = await self._manifest(f"https://{host}{path}", image, credentials, plain)
+
+        async def ask(url: str) -> Answer:
+            return await self._manifest(url, image, credentials, plain)
+
+        answer = await _over_tls_first(ask, host + path, plain)
         if answer.status != 200:
             raise _refusal(answer)
         digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
@@ -182,13 +183,12 @@ class RegistryClient:
         credentials = Credentials.parse(auth)
         host = HUB_ADDRESS if server in HUB_NAMES else server
         plain = self._is_insecure(host)
+
+        async def ask(url: str) -> str:
+            return await self._login(url, credentials, plain)
+
         with trio.move_on_after(self._timeout_s):
-            try:
-                return await self._login(f"https://{host}/v2/", credentials, plain)
-            except Unavailable:
-                if not plain:
-                    raise
-                return await self._login(f"http://{host}/v2/", credentials, plain)
+            return await _over_tls_first(ask, f"{host}/v2/", plain)
         raise Unavailable(f'Get "https://{host}/v2/": context deadline exceeded')
 
     async def _login(self, url: str, credentials: Credentials, plain: bool) -> str:
@@ -204,6 +204,17 @@ class RegistryClient:
             what = f"{answer.status} {_reason(answer.status)}".rstrip()
             raise kind(f"login attempt to {url} failed with status: {what}")
         return asking.identity_token
+
+
+async def _over_tls_first(ask: Callable[[str], Awaitable[T]], place: str, plain: bool) -> T:
+    """``ask`` at ``place`` by TLS; where that may be left out, and nobody answers it, without:
+    in dockerd's order."""
+    try:
+        return await ask(f"https://{place}")
+    except Unavailable:
+        if not plain:
+            raise
+        return await ask(f"http://{place}")
 
 
 class _Asking:
