@@ -58,6 +58,7 @@ SWARM_DRIVERS = ("overlay",)
 IPAM_DRIVERS = ("", "default", "null")
 DONE = Response(200, content_type="")
 GONE = Response(204, content_type="")
+BAD_DANGLING = 'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
 
 
 @attrs.frozen
@@ -79,7 +80,7 @@ class Shown:
 def list_networks(request: HttpRequest) -> Conversation:
     """The networks of the swarm and of this node."""
     filters = filters_of(request, FILTERS)
-    _check_filters(filters)
+    _check_filters(filters, as_recorded(request.version))
     networks = yield from _all(request.version)
     return Response(200, array(one.json for one in networks if _is_wanted(one, filters)))
 
@@ -187,13 +188,20 @@ def _local(name: str, driver: str, node_id: str, version: ApiVersion) -> Shown:
     return Shown(id, name, driver, "local", (), True, fragment(shown))
 
 
-def _check_filters(filters: Filters) -> None:
+def _check_filters(filters: Filters, recorded: bool) -> None:
     for word in filters.get("type", ()):
         if word not in ("custom", "builtin"):
-            raise Refused(400, f"invalid filter 'type=[{word}]'")
-    for word in filters.get("dangling", ()):
+            raise (
+                Refused(500, f"invalid filter: 'type'='{word}'")
+                if recorded
+                else Refused(400, f"invalid filter 'type=[{word}]'")
+            )
+    words = filters.get("dangling", ())
+    if recorded and len(words) > 1:
+        raise Refused(400, 'got more than one value for filter key "dangling"')
+    for word in words:
         if strict_bool(word) is None:
-            raise Refused(400, f"invalid filter 'dangling=[{word}]'")
+            raise Refused(400, BAD_DANGLING if recorded else f"invalid filter 'dangling=[{word}]'")
 
 
 def _is_wanted(one: Shown, filters: Filters) -> bool:
@@ -271,8 +279,8 @@ def _check_create(request: HttpRequest, body: Said, spec: NetworkSpec) -> None:
             if recorded
             else Refused(400, "invalid name: name is empty")
         )
-    if spec.name == "none":
-        raise Refused(403, "operation is not permitted on predefined none network ")
+    if spec.name in ("none", "default"):
+        raise Refused(403, f"operation is not permitted on predefined {spec.name} network ")
     if body.flag("ConfigOnly"):
         raise Refused(501, "config-only networks: this node has no networks of its own")
     scope, driver = body.text("Scope"), spec.driver or "bridge"
@@ -285,16 +293,27 @@ def _check_create(request: HttpRequest, body: Said, spec: NetworkSpec) -> None:
         )
     if driver not in (*SWARM_DRIVERS, *LOCAL_DRIVERS):
         raise Refused(404, f'plugin "{driver}" not found')
-    if spec.ipam.driver not in IPAM_DRIVERS:
-        text = f"error during lookup of plugin {spec.ipam.driver}"
-        raise Refused(400, f"rpc error: code = InvalidArgument desc = {text}")
+    problem = _why_no_driver(spec)
+    if problem:
+        raise Refused(400, f"rpc error: code = InvalidArgument desc = {problem}")
     _check_subnets(request, spec, recorded)
+
+
+def _why_no_driver(spec: NetworkSpec) -> str:
+    """What the managers have against the drivers of a network; "" for nothing."""
+    if not spec.driver:
+        return "driver name: if driver is specified name is required"
+    if spec.driver == "null":
+        return "error during lookup of plugin null"
+    if spec.ipam.driver not in IPAM_DRIVERS:
+        return f"error during lookup of plugin {spec.ipam.driver}"
+    return ""
 
 
 def _check_subnets(request: HttpRequest, spec: NetworkSpec, recorded: bool) -> None:
     """What is no subnet at all is refused by the engine; the managers look at the rest."""
     for config in spec.ipam.configs:
-        if recorded and config.subnet and not _is_cidr(config.subnet):
+        if recorded and not _is_cidr(config.subnet):
             text = f"invalid CIDR address: {config.subnet}"
             raise Refused(500, f"Invalid subnet {config.subnet} : {text}")
         if config.subnet and "/" not in config.subnet:
@@ -340,7 +359,9 @@ def prune(request: HttpRequest) -> Conversation:
     """Remove the swarm's networks that nothing uses; ``ingress`` stays."""
     filters = filters_of(request, PRUNE_FILTERS)
     facts: Facts = yield Host("facts")
-    until = min((_until(word, facts.now) for word in filters.get("until", ())), default=inf)
+    recorded = as_recorded(request.version)
+    moments = (_until(word, facts.now, recorded) for word in filters.get("until", ()))
+    until = min(moments, default=inf)
     try:
         networks: list[Network] = yield Read(lambda reader, _: in_order(reader.networks()))
     except HostRefusal:
@@ -357,7 +378,7 @@ def prune(request: HttpRequest) -> Conversation:
     return answer({"NetworksDeleted": gone or None})
 
 
-def _until(text: str, now: float) -> float:
+def _until(text: str, now: float, recorded: bool) -> float:
     """A moment: seconds since the epoch, a date, or how long ago."""
     try:
         if text.replace(".", "", 1).isdigit():
@@ -367,7 +388,11 @@ def _until(text: str, now: float) -> float:
             return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
         return now - parse_duration(text)
     except (ValueError, InvalidArgument):
-        raise Refused(400, f"invalid filter 'until=[{text}]'") from None
+        raise (
+            Refused(500, f'failed to parse value as time or duration: "{text}"')
+            if recorded
+            else Refused(400, f"invalid filter 'until=[{text}]'")
+        ) from None
 
 
 def _is_prunable(network: Network, filters: Filters) -> bool:
@@ -398,8 +423,9 @@ NO_DISCONNECT = "operation is not permitted on swarm scoped networks"
 
 def _refuse_container(request: HttpRequest, reference: str, status: int, text: str) -> Conversation:
     wanted = Said(decode(request, NETWORK_CONNECT)).text("Container")
+    if not wanted and as_recorded(request.version):
+        raise Refused(400, 'invalid name or ID supplied: ""')
     _unique((yield from _all(request.version)), reference)
-
     here: Containers = yield Local("containers")
     is_task = any(wanted and wanted in (one.id, one.task.name) for one in here.all)
     raise Refused(status, text) if is_task else Refused(404, f"No such container: {wanted}")
@@ -407,6 +433,7 @@ def _refuse_container(request: HttpRequest, reference: str, status: int, text: s
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/networks", list_networks),
+    Route("GET", "/networks/", list_networks),
     Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{id}", inspect),

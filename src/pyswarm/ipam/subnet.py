@@ -1,9 +1,10 @@
 """Which address does a task get?
 
-The gateway has the lowest host address (or the one given), and from there addresses are handed out
-serially (see ``serial``). The network's own address and IPv4's broadcast address are reserved,
-except where a subnet is too small to have them (/31, /32, /127, /128; RFC 3021, RFC 6164). A range
-limits what is handed out by turn; an address asked for by name may lie outside it.
+The gateway has the lowest host address (of the range, where one is given), or the one that is said;
+from there addresses are handed out serially (see ``serial``). The network's own address and IPv4's
+broadcast address are reserved, except where a subnet is too small to have them (/31, /32, /127,
+/128; RFC 3021, RFC 6164). A range limits what is handed out by turn; an address asked for by name
+may lie outside it.
 
 The cursor is not stored anywhere: whoever rebuilds a subnet gives the addresses in use in the order
 in which their holders were created, and the search goes on after the last of them.
@@ -49,7 +50,9 @@ class Subnet:
         if gateway:
             offset = self._offset(gateway)
         else:
-            offset = 1 if self._size > 2 else 0
+            least = 1 if self._size > 2 else 0
+            begin = (one for one in (low, low + 1) if one < high and one not in self._fixed)
+            offset = next(begin, least)
         if offset in self._fixed:
             raise AddressInUse(gateway or "", self.cidr)
         self._fixed = (*self._fixed, offset)

@@ -258,10 +258,8 @@ def test_remove_and_prune(door: Door) -> None:
 def test_prune_spares_what_is_younger(door: Door, until: str, gone: Any) -> None:
     query = f'/networks/prune?filters={{"until":["{until}"]}}'
     assert door.post(query) == {"NetworksDeleted": gone}
-    assert door.told("POST", query.replace(until, "soon")) == (
-        400,
-        "invalid filter 'until=[soon]'",
-    )
+    told = door.told("POST", query.replace(until, "soon"), version="1.44")
+    assert told == (400, "invalid filter 'until=[soon]'")
 
 
 def test_containers_are_tasks_and_stay_where_they_are(door: Door) -> None:

@@ -144,3 +144,74 @@ def test_an_empty_reference_is_the_beginning_of_every_id(door: Door) -> None:
 def test_words_of_filters_are_looked_at_by_managers_alone(target: str) -> None:
     assert Door().told("GET", target)[0] == 500
     assert Door(refusal=NoManager(NEVER_JOINED)).told("GET", target)[0] == 503
+
+
+# -- networks
+
+
+BAD_DANGLING = 'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
+
+
+@pytest.mark.parametrize(
+    ("filters", "status", "text", "newer"),
+    [
+        ('{"type":["x"]}', 500, "invalid filter: 'type'='x'", "invalid filter 'type=[x]'"),
+        ('{"dangling":["x"]}', 400, BAD_DANGLING, "invalid filter 'dangling=[x]'"),
+        (
+            '{"dangling":["true","false"]}',
+            400,
+            'got more than one value for filter key "dangling"',
+            "",
+        ),
+    ],
+)
+def test_filters_of_networks(door: Door, filters: str, status: int, text: str, newer: str) -> None:
+    target = filtered("/networks", filters)
+    assert door.told("GET", target) == (status, text)
+    assert door.told("GET", target, version="1.44") == (400 if newer else 200, newer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "text"),
+    [
+        ({"Name": "default"}, 403, "operation is not permitted on predefined default network "),
+        (
+            {"Driver": "", "Scope": "swarm"},
+            400,
+            "rpc error: code = InvalidArgument desc = driver name: if driver is specified name is "
+            "required",
+        ),
+        (
+            {"Driver": "null", "Scope": "swarm"},
+            400,
+            "rpc error: code = InvalidArgument desc = error during lookup of plugin null",
+        ),
+        ({"IPAM": {"Config": [{}]}}, 500, "Invalid subnet  : invalid CIDR address: "),
+        (
+            {"IPAM": {"Config": [{"Gateway": "10.9.0.1"}]}},
+            500,
+            "Invalid subnet  : invalid CIDR address: ",
+        ),
+    ],
+)
+def test_networks_that_are_refused(
+    door: Door, changes: dict[str, Any], status: int, text: str
+) -> None:
+    network = {"Name": "net", "Driver": "overlay", **changes}
+    assert door.told("POST", "/networks/create", network) == (status, text)
+
+
+def test_networks_are_listed_behind_a_slash_too(door: Door) -> None:
+    assert door.get("/networks/") == door.get("/networks")
+
+
+def test_what_is_connected_to_a_network_has_a_name(door: Door) -> None:
+    for verb in ("connect", "disconnect"):
+        told = door.told("POST", f"/networks/nope/{verb}", {})
+        assert told == (400, 'invalid name or ID supplied: ""')
+
+
+def test_networks_are_pruned_before_a_time(door: Door) -> None:
+    target = filtered("/networks/prune", '{"until":["x"]}')
+    text = 'failed to parse value as time or duration: "x"'
+    assert door.told("POST", target) == (500, text)

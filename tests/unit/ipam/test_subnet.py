@@ -59,10 +59,18 @@ def test_a_range_limits_what_is_handed_out() -> None:
 
 def test_a_range_at_the_end_keeps_the_broadcast_address() -> None:
     subnet = Subnet("10.77.0.0/24", range="10.77.0.252/30")
-    assert subnet.gateway == "10.77.0.1"
-    assert take(subnet, 3) == ["10.77.0.252", "10.77.0.253", "10.77.0.254"]
+    assert take(subnet, 2) == ["10.77.0.253", "10.77.0.254"]
     with pytest.raises(AddressesExhausted):
         subnet.allocate()
+
+
+@pytest.mark.parametrize(
+    ("range", "gateway"),
+    [("128/25", "128"), ("64/26", "64"), ("0/25", "1"), ("252/30", "252"), ("255/32", "1")],
+)
+def test_the_gateway_begins_the_range(range: str, gateway: str) -> None:
+    subnet = Subnet("10.77.0.0/24", range=f"10.77.0.{range}")
+    assert subnet.gateway == f"10.77.0.{gateway}"
 
 
 @pytest.mark.parametrize(
