@@ -376,3 +376,18 @@ async def test_a_cluster_begun_anew_by_force(tmp_path: Path) -> None:
         assert [web.name for web in await front.Services(one.member()).list()] == ["web"]
     async with hosted(tmp_path / "a", network) as one:
         assert one.state().state is HostState.LOCKED
+
+
+async def test_begun_anew_under_the_key_of_the_disk(tmp_path: Path) -> None:
+    """A manager without a quorum knows an older state of the swarm than its disk follows."""
+    network = MemoryNetwork()
+    async with hosted(tmp_path / "a", network) as one, hosted(tmp_path / "b", network) as other:
+        await one.init(attrs.evolve(INIT, spec=SwarmSpec(autolock=True)))
+        await other.join(join(one, await token_of(one, "manager")))
+        key = await front.rotate_unlock_key(one.member())
+    async with hosted(tmp_path / "a", network) as one:
+        await one.unlock(key)
+        await one.init(attrs.evolve(INIT, force_new_cluster=True))
+        assert await front.unlock_key(one.member()) == key
+    async with hosted(tmp_path / "a", network) as one:
+        await one.unlock(key)

@@ -140,6 +140,13 @@ class Host:
 
     def member(self) -> front.Member:
         """The node as a manager of its swarm; raises why the swarm cannot be asked here."""
+        member = self._manager()
+        if not member.node.store.has_swarm:
+            raise NoManager(STARTING)
+        return member
+
+    def _manager(self) -> front.Member:
+        """The node as a manager, whatever it knows of its swarm so far."""
         member = self._life.member if self._life is not None else None
         if member is None:
             if self._state is HostState.LOCKED:
@@ -153,8 +160,6 @@ class Host:
             raise CertificatesExpired
         if not member.is_manager:
             raise NoManager(WORKER)
-        if not member.node.store.has_swarm:
-            raise NoManager(STARTING)
         return member
 
     def node(self) -> front.Member | None:
@@ -336,19 +341,19 @@ class Host:
         return await self._life.wait_began()
 
     async def _begin_anew(self, wish: InitSwarm) -> str:
-        """A manager that lost its quorum goes on alone, with all that it has."""
-        member = self.member()
+        """A manager that lost its quorum goes on alone, with all that it has. One that started
+        without a quorum does not know what of its log counts, maybe not even its swarm."""
+        member = self._manager()
         found = self._checked(wish)
         if wish.listen_addr == addresses.DEFAULT_LISTEN:  # nothing was asked for: as before
             found = attrs.evolve(found, listen=self._addresses.listen)
             found = attrs.evolve(found, advertise=found.advertise or self._addresses.advertise)
         settings = self._settings(found, wish.availability)
-        raw = member.node.store.swarm.unlock_key
-        how = Resuming(UnlockKey(raw) if raw else None, force_new_cluster=True)
         before, life = self._addresses, self._life
         assert life is not None
         with trio.CancelScope(shield=True):  # a caller that goes away leaves no node stopped
             await life.end()
+            how = Resuming(member.directory.unlock_key, force_new_cluster=True)
             try:
                 member = await self._begin(settings, front.reopen(settings, how), found)
             except SwarmError:

@@ -59,6 +59,12 @@ class StateDirectory(Protocol):
         manager any more."""
         ...
 
+    @property
+    def unlock_key(self) -> UnlockKey | None:
+        """What the data keys are wrapped by now, and were at the end of a directory that was let
+        go of; None: they lie in clear."""
+        ...
+
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """Wrap the data keys by ``unlock_key`` (None: not at all) from now on; see
         :meth:`.keys.KeyRing.rewrap`. True if the node should take a snapshot soon, so that an old
@@ -194,6 +200,11 @@ class FileDirectory:
                     self._files.sync_directory(raft)
 
         self.disk.run(remove, done)
+
+    @property
+    def unlock_key(self) -> UnlockKey | None:
+        """See :class:`StateDirectory`."""
+        return self.ring.kek
 
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """See :class:`StateDirectory`."""

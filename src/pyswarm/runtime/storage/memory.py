@@ -201,6 +201,11 @@ class MemoryDirectory:
         if done is not None:
             done(None)
 
+    @property
+    def unlock_key(self) -> UnlockKey | None:
+        """Nothing is on disk, so nothing is wrapped."""
+        return None
+
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """Nothing is on disk, so nothing is wrapped."""
         await trio.lowlevel.checkpoint()
