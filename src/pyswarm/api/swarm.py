@@ -28,11 +28,14 @@ from pyswarm.api.hosting import (
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route
 from pyswarm.api.rendering import answer, time_text
 from pyswarm.api.swarmspec import SPEC, spec_from, spec_json
-from pyswarm.model import Swarm, TLSInfo
+from pyswarm.errors import InvalidArgument
+from pyswarm.model import Swarm, SwarmSpec, TLSInfo
+from pyswarm.model.validate import validate_swarm_spec
 from pyswarm.store import Reader
 
 DEFAULT_POOLS = ("10.0.0.0/8",)
 SUBNET_SIZE = 24
+ANYWHERE = "0.0.0.0"
 AVAILABILITIES = ("", "active", "pause", "drain")
 
 NO_ROOT_AT_INIT = (
@@ -75,7 +78,7 @@ def init(request: HttpRequest) -> Conversation:
     body = decode(request, INIT)
     if not body.get("ForceNewCluster"):
         yield from _outside()
-    _check_listen_addr(body)
+    listen = _listen_addr(body)
     pools = tuple(body.get("DefaultAddrPool", ()))
     size = body.get("SubnetSize", 0) or SUBNET_SIZE
     spec = body.get("Spec", {})
@@ -84,21 +87,33 @@ def init(request: HttpRequest) -> Conversation:
         spec = {**spec, "EncryptionConfig": encryption}
     if spec.get("CAConfig", {}).get("SigningCACert"):
         raise Refused(400, NO_ROOT_AT_INIT)
+    settings = spec_from(spec)
+    availability = _availability(body)
+    _check_settings(settings)
     node_id = yield Host(
         "init",
         InitSwarm(
-            listen_addr=body["ListenAddr"],
+            listen_addr=listen,
             advertise_addr=body.get("AdvertiseAddr", ""),
             data_path_addr=body.get("DataPathAddr", ""),
             data_path_port=body.get("DataPathPort", 0),
             default_addr_pools=pools or DEFAULT_POOLS,
             subnet_size=size,
             force_new_cluster=body.get("ForceNewCluster", False),
-            availability=_availability(body),
-            spec=spec_from(spec),
+            availability=availability,
+            spec=settings,
         ),
     )
     return answer(node_id)
+
+
+def _check_settings(spec: SwarmSpec) -> None:
+    """Refuse settings that make no sense in Docker's words, which founds the swarm first."""
+    try:
+        validate_swarm_spec(spec)
+    except InvalidArgument as error:
+        text = f"rpc error: code = InvalidArgument desc = {error.message}"
+        raise Refused(500, f"error updating cluster settings: {text}") from None
 
 
 def _outside() -> Any:
@@ -108,9 +123,12 @@ def _outside() -> Any:
         raise AlreadyInSwarm()
 
 
-def _check_listen_addr(body: dict[str, Any]) -> None:
-    if not body.get("ListenAddr"):
+def _listen_addr(body: dict[str, Any]) -> str:
+    """Where to listen; ``:2377`` is anywhere."""
+    said: str = body.get("ListenAddr", "")
+    if not said:
         raise Refused(400, 'invalid ListenAddr "": invalid empty address')
+    return f"{ANYWHERE}{said}" if said.startswith(":") else said
 
 
 def _availability(body: dict[str, Any]) -> str:
@@ -124,14 +142,16 @@ def join(request: HttpRequest) -> Conversation:
     """Become a node of a swarm; the token decides in which role."""
     body = decode(request, JOIN)
     yield from _outside()
-    _check_listen_addr(body)
-    remotes = tuple(one for one in body.get("RemoteAddrs", ()) if one is not None)
+    listen = _listen_addr(body)
+    remotes = tuple(one or "" for one in body.get("RemoteAddrs", ()))
     if not remotes:
         raise Refused(400, "at least 1 RemoteAddr is required to join")
+    if "" in remotes:
+        raise Refused(400, 'invalid remoteAddr "": invalid empty address')
     yield Host(
         "join",
         JoinSwarm(
-            listen_addr=body["ListenAddr"],
+            listen_addr=listen,
             remote_addrs=remotes,
             token=body.get("JoinToken", ""),
             advertise_addr=body.get("AdvertiseAddr", ""),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyswarm.api.bodies import BOOL, DURATION, INT, INT64, STRING, UINT64, List, Map, Struct
+from pyswarm.api.convert.parts import omitempty
 from pyswarm.api.errors import Refused
 from pyswarm.api.rendering import nanoseconds
 from pyswarm.model import CAConfig, ExternalCA, LogDriver, RaftSettings, SwarmSpec
@@ -54,13 +55,15 @@ _NOTHING = SwarmSpec()
 
 
 def spec_from(body: dict[str, Any]) -> SwarmSpec:
-    """The settings that a decoded body means."""
+    """The settings that a decoded body means; ``Refused`` for those of no swarm."""
     limit = body.get("Orchestration", {}).get("TaskHistoryRetentionLimit")
     period = body.get("Dispatcher", {}).get("HeartbeatPeriod", 0)
     driver = body.get("TaskDefaults", {}).get("LogDriver")
     log = LogDriver(driver.get("Name", ""), driver.get("Options", {})) if driver else None
+    if body.get("Name") not in (None, "", _NOTHING.name):
+        raise Refused(400, f'swarm spec must be named "{_NOTHING.name}"')
     return SwarmSpec(
-        name=body.get("Name") or _NOTHING.name,
+        name=_NOTHING.name,
         labels=body.get("Labels", {}),
         task_history_retention_limit=(
             _NOTHING.task_history_retention_limit if limit is None else limit
@@ -90,7 +93,7 @@ def _ca(body: dict[str, Any]) -> CAConfig:
     expiry = body.get("NodeCertExpiry", 0)
     return CAConfig(
         node_cert_expiry=expiry / 1e9 if expiry else _NOTHING.ca.node_cert_expiry,
-        external_cas=tuple(_external(one) for one in body.get("ExternalCAs", ()) if one),
+        external_cas=tuple(_external(one or {}) for one in body.get("ExternalCAs", ())),
         signing_ca_cert=body.get("SigningCACert", "").encode(),
         signing_ca_key=body.get("SigningCAKey", "").encode(),
         force_rotate=body.get("ForceRotate", 0),
@@ -137,7 +140,7 @@ def _ca_json(ca: CAConfig) -> dict[str, Any]:
             {
                 "Protocol": one.protocol,
                 "URL": one.url,
-                "Options": dict(one.options) or None,
+                **omitempty(Options=dict(one.options)),
                 "CACert": one.ca_cert.decode("ascii", "replace"),
             }
             for one in ca.external_cas

@@ -259,11 +259,42 @@ def test_init_passes_everything_on() -> None:
             400,
             'invalid protocol: "bogus"',
         ),
+        (
+            "init",
+            {"ListenAddr": "x", "Spec": {"CAConfig": {"ExternalCAs": [{}]}}},
+            400,
+            'invalid protocol: ""',
+        ),
+        (
+            "init",
+            {"ListenAddr": "x", "Spec": {"Name": "mine"}},
+            400,
+            'swarm spec must be named "default"',
+        ),
+        (
+            "init",
+            {"ListenAddr": "x", "Spec": {"Dispatcher": {"HeartbeatPeriod": -1}}},
+            500,
+            "error updating cluster settings: rpc error: code = InvalidArgument desc = heartbeat "
+            "time period cannot be a negative duration",
+        ),
+        (
+            "join",
+            {"ListenAddr": "x", "RemoteAddrs": ["r", ""]},
+            400,
+            'invalid remoteAddr "": invalid empty address',
+        ),
     ],
 )
 def test_what_init_and_join_refuse(path: str, body: Any, status: int, text: str) -> None:
     answer, _ = talk("POST", f"/v1.41/swarm/{path}", body, {"status": INACTIVE})
     assert told(answer) == (status, text)
+
+
+def test_a_port_alone_is_anywhere() -> None:
+    answers = {"status": INACTIVE, "init": "n1"}
+    _, asked = talk("POST", "/v1.41/swarm/init", {"ListenAddr": ":2377"}, answers)
+    assert asked[-1].arguments.listen_addr == "0.0.0.0:2377"
 
 
 @pytest.mark.parametrize("path", ["init", "join"])
