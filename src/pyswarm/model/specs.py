@@ -504,9 +504,9 @@ class CAConfig:
 class RaftSettings:
     """Settings of the managers' log. Ticks are stored for Docker's sake."""
 
-    snapshot_interval: int = 10_000
-    keep_old_snapshots: int = 0
-    log_entries_for_slow_followers: int = 500
+    snapshot_interval: int = attrs.field(default=10_000, metadata=at_least(0))
+    keep_old_snapshots: int = attrs.field(default=0, metadata=at_least(0))
+    log_entries_for_slow_followers: int = attrs.field(default=500, metadata=at_least(0))
     heartbeat_tick: int = 1
     election_tick: int = 10
 

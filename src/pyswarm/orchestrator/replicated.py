@@ -13,6 +13,7 @@ is not given away while it may still be in use.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from pyswarm.env import Rng
@@ -110,11 +111,14 @@ def _reconcile(tx: Transaction, service: Service, rng: Rng) -> bool:
         else:
             dead[slot] = slots[slot]
     done = True
-    if len(alive) < need:
-        missing = _free_slots(alive, need - len(alive))
-        done = _create(tx, service, missing, rng)
-        for slot in missing:
-            dead.pop(slot, None)  # its history stays with the slot
+    if (missing := need - len(alive)) > 0:
+        allowed = max(tx.room // WRITES_PER_TASK, 1)
+        _create(tx, service, _free_slots(alive, min(missing, allowed)), rng)
+        done = missing <= allowed
+        numbers = list(alive)  # in order, so this is how many free ones come before a slot:
+        free_before = {slot: slot - 1 - bisect_left(numbers, slot) for slot in dead}
+        # The history of a slot that is to be filled stays with it.
+        dead = {slot: tasks for slot, tasks in dead.items() if free_before[slot] >= missing}
     elif len(alive) > need:
         victims = {slot: slots[slot] for slot in victim_slots(alive, need)}
         done = _remove(tx, victims, "scale-down", need)
@@ -131,11 +135,9 @@ def _free_slots(alive: dict[int, list[Task]], count: int) -> list[int]:
     return free
 
 
-def _create(tx: Transaction, service: Service, slots: list[int], rng: Rng) -> bool:
-    allowed = max(tx.room // WRITES_PER_TASK, 1)
-    for slot in slots[:allowed]:
+def _create(tx: Transaction, service: Service, slots: list[int], rng: Rng) -> None:
+    for slot in slots:
         tx.create(new_task(tx, service, rng, slot=slot), because("replica-missing", slot))
-    return len(slots) <= allowed
 
 
 def _remove(

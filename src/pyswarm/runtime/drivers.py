@@ -174,7 +174,7 @@ class Drivers:
             answer = await trio.to_thread.run_sync(function, request, abandon_on_cancel=True)
             if inspect.isawaitable(answer):
                 answer = await answer
-        data = answer.encode() if isinstance(answer, str) else bytes(answer)
+        data = answer.encode() if isinstance(answer, str) else bytes(memoryview(answer))
         check_payload_size("secret" if dependency.kind == "secret" else "config", len(data))
         return data
 

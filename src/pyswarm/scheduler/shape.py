@@ -82,7 +82,8 @@ def needs_of(task: Task, drivers: Mapping[str, str]) -> Needs:
         _plugins_of(task, drivers),
         reserved.nano_cpus,
         reserved.memory_bytes,
-        reserved.generic,
+        # Docker takes what asks for less than nothing; it must not add to what a node has.
+        tuple(need for need in reserved.generic if need.count > 0 or need.names),
         host_ports(task),
     )
     return NO_NEEDS if needs == NO_NEEDS else needs

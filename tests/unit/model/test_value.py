@@ -28,6 +28,7 @@ from pyswarm.model import (
     Placement,
     PortConfig,
     Protocol,
+    RaftSettings,
     Replicated,
     ReplicatedJob,
     Request,
@@ -76,6 +77,10 @@ NAN, INF = float("nan"), float("inf")
         ),
         (lambda: RestartPolicy("sometimes"), 'invalid RestartCondition: "sometimes"'),
         (lambda: RestartPolicy(max_attempts=-1), "RestartPolicy.max_attempts must be at least 0"),
+        (
+            lambda: RaftSettings(snapshot_interval=-1),
+            "RaftSettings.snapshot_interval must be at least 0, not -1",
+        ),
         (lambda: NodeSpec(desired_role="boss"), 'invalid Role: "boss"'),
         (lambda: NodeSpec(availability='a"b'), 'invalid Availability: "a\\"b"'),
         (lambda: NodeSpec(availability=7), "NodeSpec.availability must be one of active, pause"),

@@ -88,3 +88,18 @@ def test_a_slot_that_was_spent_lives_again_when_an_attempt_is_forgotten() -> Non
     world.turn(lambda tx: tx.delete("task", last.id, WHY))
     world.run(30)
     assert slots(world, service_id) == [1]
+
+
+def test_a_slip_of_the_pen_costs_a_turn_no_more_than_its_room() -> None:
+    world = World(twins=False, changes_max=30)
+    service_id = world.create(a_spec(replicas=2**62))
+    assert slots_made(world, service_id) == list(range(1, 11))
+    world.turn()
+    assert slots_made(world, service_id) == list(range(1, 21))
+    world.change(service_id, replicas=3)
+    world.run(5)
+    assert slots(world, service_id) == [1, 2, 3]
+
+
+def slots_made(world: World, service_id: str) -> list[int]:
+    return sorted(task.slot for task in world.tasks(service_id))

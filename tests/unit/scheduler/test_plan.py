@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pyswarm.errors import InvalidArgument, NotFound
+from pyswarm.model import service_spec
 from pyswarm.scheduler import (
     Explainer,
     NodeInfo,
@@ -198,3 +199,14 @@ def test_importing_it_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_who_asks_for_less_than_nothing_gives_nothing() -> None:
+    """Docker takes such a service; its tasks must not add to what a node has."""
+    services = [
+        service_spec("giver", image="x", replicas=3, generic={"gpu": -5}),
+        service_spec("taker", image="x", replicas=2, generic={"gpu": 1}),
+    ]
+    nodes = parse_plan({"nodes": [{"name": "one", "generic": {"gpu": 1}}], "services": []}).nodes
+    answer = plan(nodes, services)
+    assert (answer.counts("giver"), answer.counts("taker")) == ({"one": 3}, {"one": 1})
