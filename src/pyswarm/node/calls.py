@@ -84,7 +84,8 @@ class Calls:
 
     def expire(self, now: float) -> None:
         """Give up on what took too long."""
-        self._give_up("the leader did not answer in time", lambda call: now >= call.deadline)
+        if self._forwarded:
+            self._give_up("the leader did not answer in time", lambda call: now >= call.deadline)
 
     def broken(self, addr: str) -> None:
         """The line to ``addr`` broke: nothing forwarded there will be answered."""
@@ -103,7 +104,9 @@ class Calls:
 
     def wake_at(self) -> float | None:
         """The next deadline."""
-        return min((call.deadline for call in self._forwarded.values()), default=None)
+        if not self._forwarded:
+            return None
+        return min(call.deadline for call in self._forwarded.values())
 
     def close(self) -> None:
         """The node stops: nobody will answer."""

@@ -515,10 +515,11 @@ class NodeMachine:
         reached it, or they have all left the swarm since. One that follows a leader of its own log
         has a seat there, whatever a swarm that was begun anew by force says.
         """
-        if self.manager is None or self.manager.leader is not None:
+        if self.manager is None:
             return False
         replica = self.manager.replica
-        return seat is None or (seat.member_id != replica.id and seat.epoch == replica.epoch)
+        has = seat is not None and (seat.member_id == replica.id or seat.epoch != replica.epoch)
+        return not has and self.manager.leader is None
 
     def _leave_seat(self) -> None:
         manager, self.manager = self.manager, None

@@ -264,13 +264,15 @@ class Manager:
         if store is not None:
             self.store, self._restorer = store, None
             self.out.add(Published(None, restored=True))
+            self._wrap_keys()
             self._apply_waiting()
             self._follow_role()
 
     def _apply_now(self, ready: Ready) -> None:
-        for entry in ready.committed:
-            self._apply_entry(entry)
-        self._wrap_keys()
+        if ready.committed:
+            for entry in ready.committed:
+                self._apply_entry(entry)
+            self._wrap_keys()
         for number, _ in ready.reads:
             self._end_read(number, None)
         for number in ready.aborted_reads:

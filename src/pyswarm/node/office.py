@@ -252,7 +252,7 @@ class Office:
             if works and size > TURN_BYTES_MAX:
                 break
             works.append(self._queue.popleft())
-        if self.dispatcher is not None:
+        if self.dispatcher is not None and self.dispatcher.has_reports:
             works.extend(self._reports(self.dispatcher))
         return works
 
@@ -299,9 +299,10 @@ class Office:
         assert turn is not None and turn.version == commit.version
         if not self._reconcilers and self._store.has_swarm:
             self._furnish(now)
-        self._note(commit.changes)
-        if self.dispatcher is not None:
-            self.dispatcher.committed(commit.changes, self._store, self.managers(), now)
+        if turn.asked:  # else no node is concerned either
+            self._note(commit.changes)
+            if self.dispatcher is not None:
+                self.dispatcher.committed(commit.changes, self._store, self.managers(), now)
         self._answer(turn)
 
     def membership_applied(self, index: int) -> None:

@@ -6,7 +6,7 @@ uses are checked here.
 
 from __future__ import annotations
 
-from pyswarm.errors import InvalidArgument, NotFound
+from pyswarm.errors import AlreadyExists, InvalidArgument, NotFound
 from pyswarm.machine import Because
 from pyswarm.model import Config, Secret, replace
 from pyswarm.model.requests import (
@@ -51,10 +51,11 @@ def _create(
     driver = getattr(spec, "driver", None)
     if driver is None:
         check_payload_size(kind, request.payload.length if request.payload else 0)
-    if tx.by_name(kind, spec.name) is not None:
-        raise already_exists_error(kind, spec.name)
     made = _made(free_id(tx, kind, context.rng), request)
-    written: Secret | Config = tx.create(made, Because(f"create-{kind}", (spec.name,)))
+    try:
+        written: Secret | Config = tx.create(made, Because(f"create-{kind}", (spec.name,)))
+    except AlreadyExists:  # the name: the id is free
+        raise already_exists_error(kind, spec.name) from None
     return written
 
 

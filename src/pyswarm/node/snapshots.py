@@ -76,6 +76,7 @@ class Snapshots:
         self._saving: Snapshot | None = None
         self._needed: int | None = None
         self._not_before = float("-inf")
+        self._looked_at = -1
         self._keep_entries = 0
 
     @property
@@ -86,6 +87,7 @@ class Snapshots:
     def need(self, index: int) -> None:
         """A snapshot that covers ``index`` is needed as soon as that is applied."""
         self._needed = max(index, self._needed or 0)
+        self._looked_at = -1
 
     def work(self, store: Store, now: float) -> None:
         """Begin one if it is due, or encode the next slice of the one under way."""
@@ -103,7 +105,10 @@ class Snapshots:
 
     def _is_due(self, store: Store, now: float) -> bool:
         applied = self._replica.applied_index
-        if applied <= self.index or now < self._not_before or not store.has_swarm:
+        if applied == self._looked_at or now < self._not_before or not store.has_swarm:
+            return False
+        self._looked_at = applied  # what makes one due comes with an entry
+        if applied <= self.index:
             return False
         if self._needed is not None and applied >= self._needed:
             return True
@@ -118,6 +123,7 @@ class Snapshots:
         self._saving = None
         if error is not None:
             self._not_before = now + SAVE_RETRY_S
+            self._looked_at = -1
             self._out.observe("snapshot.failed", "error", index=index, error=error)
             return
         self._replica.compact(snapshot, self._keep_entries)

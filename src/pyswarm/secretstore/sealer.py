@@ -48,7 +48,7 @@ class Sealer:
         self._entropy = entropy
         self._keys: dict[int, SealingKey] = {}
         self._ciphers: dict[int, AESGCM] = {}
-        self._digest_keys: dict[int, bytes] = {}
+        self._digests: dict[int, hmac.HMAC] = {}
         for key in sorted(keys or (new_sealing_key(entropy),), key=lambda key: key.id):
             self._add(key)
 
@@ -104,11 +104,14 @@ class Sealer:
 
     def digest(self, data: bytes, key_id: int | None = None) -> bytes:
         """The keyed digest (HMAC-SHA256) that ``Sealed.digest`` holds."""
-        key = self._key(self.key_id if key_id is None else key_id)
-        own = self._digest_keys.get(key.id)
-        if own is None:
-            own = self._digest_keys[key.id] = hmac.digest(key.key, _DIGEST_PURPOSE, "sha256")
-        return hmac.digest(own, data, "sha256")
+        key_id = self.key_id if key_id is None else key_id
+        begun = self._digests.get(key_id)
+        if begun is None:
+            own = hmac.digest(self._key(key_id).key, _DIGEST_PURPOSE, "sha256")
+            begun = self._digests[key_id] = hmac.new(own, digestmod="sha256")
+        digest = begun.copy()  # a third of the time that beginning anew takes
+        digest.update(data)
+        return digest.digest()
 
     def holds(self, sealed: Sealed, data: bytes) -> bool:
         """True if ``sealed`` is ``data``, without opening it. Raises ``UnknownSealingKey``."""
@@ -131,7 +134,7 @@ class Sealer:
         if self._keys.pop(key_id, None) is None:
             raise UnknownSealingKey(key_id)
         self._ciphers.pop(key_id, None)
-        self._digest_keys.pop(key_id, None)
+        self._digests.pop(key_id, None)
 
     def _key(self, key_id: int) -> SealingKey:
         key = self._keys.get(key_id)

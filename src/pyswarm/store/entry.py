@@ -52,6 +52,8 @@ def encode_entry(overlays: Overlays, stamp: float, get: Get) -> bytes:
     reasons = _Reasons()
     groups = []
     for kind, overlay in overlays.items():
+        if not overlay:
+            continue
         items = [
             _task_item(change, writer, reasons) if kind == "task" else _item(change, reasons)
             for change in overlay.values()

@@ -8,9 +8,9 @@ leader installs its own overlay (:meth:`Store.install`); everybody else applies 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
-from pyswarm.model.objects import KINDS
+from pyswarm.model.objects import KINDS, Swarm
 from pyswarm.store.change import Change, Commit
 from pyswarm.store.entry import decode_entry, encode_entry
 from pyswarm.store.reader import Reader
@@ -145,6 +145,14 @@ class Store(Reader):
     def has_swarm(self) -> bool:
         """As every reader's; looked at several times in each step of a node."""
         return bool(self._tables["swarm"].rows)
+
+    @property
+    def swarm(self) -> Swarm:
+        """The same."""
+        rows = self._tables["swarm"].rows
+        assert rows, "no swarm object yet"
+        (found,) = rows.values()
+        return cast("Swarm", found)
 
     def ids_with_prefix(self, kind: str, prefix: str) -> list[str]:
         return self._tables[kind].ids_with_prefix(prefix)
