@@ -1,7 +1,8 @@
 """Where we answer a recorded request of the Engine API otherwise than Docker did, and why.
 
 Each entry names recorded cases (of errors.jsonl; a pattern is matched in full), what is answered
-here (status, and the text where it is a refusal), and the reason. docs/docker-cli.md shows it.
+here (status, and the text where it is a refusal), and the reason. docs/docker-cli.md shows the
+reasons.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ class Difference(NamedTuple):
     status: int
     text: str
     reason: str
+    body: str = ""
+    """Part of what was sent, where other requests have the same name."""
 
 
 CONFIG_SIZE = (
@@ -43,7 +46,22 @@ DIFFERENCES: tuple[Difference, ...] = (
         "containers, images or plugins",
         "containers are made by services alone",
     ),
+    Difference(
+        "inactive POST /swarm/init",
+        500,
+        "subnet size is out of range: 31",
+        "in subnets of this size no network could ever give an address to a task",
+        body='"SubnetSize": 31',
+    ),
 )
+
+
+NOT_REPLAYED = {
+    "GET /distribution/busybox/json ": (
+        "whether Docker Hub can be asked, and what for a reason it gives, is the network's affair"
+    ),
+}
+"""Recorded cases that are not made again."""
 
 
 class ShapeDifference(NamedTuple):

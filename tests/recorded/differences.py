@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from golden import differences as requests
+
 EVERYWHERE: Mapping[str, str] = {
     "ids, times, tokens, keys, digests, certificates": "they are drawn anew in every swarm",
     "addresses": (
@@ -156,6 +158,14 @@ def table() -> str:
     lines += [f"| {what} | {why} |" for what, why in EVERYWHERE.items()]
     lines += ["", "| recorded calls | why they differ |", "| --- | --- |"]
     lines += [f"| {_shown(one.numbers)} | {one.reason} |" for one in DIFFERENCES]
+    lines += ["", "| recorded requests | status here | why they differ |", "| --- | --- | --- |"]
+    for one in requests.DIFFERENCES:
+        case = one.case.replace("|", "\\|") + (f" with `{one.body}`" if one.body else "")
+        lines.append(f"| {case} | {one.status} | {one.reason} |")
+    lines += [
+        f"| {case.strip()} | not replayed | {reason} |"
+        for case, reason in requests.NOT_REPLAYED.items()
+    ]
     return "\n".join(lines)
 
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 import ssl
 from base64 import b64encode, urlsafe_b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from re import compile as pattern
@@ -152,7 +153,8 @@ class RegistryClient:
     ) -> Answer:
         scope = f"repository:{image.path}:pull"
         asking = _Asking(credentials, self._context(plain), plain, scope=scope)
-        return await asking.ask(url, {"Accept": ", ".join(MANIFESTS)})
+        with _about("Head", url):
+            return await asking.ask(url, {"Accept": ", ".join(MANIFESTS)})
 
     def _is_insecure(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or host
@@ -193,12 +195,8 @@ class RegistryClient:
 
     async def _login(self, url: str, credentials: Credentials, plain: bool) -> str:
         asking = _Asking(credentials, self._context(plain), plain, offline=True)
-        try:
+        with _about("Get", url):
             answer = await asking.ask(url, {})
-        except SwarmError as error:
-            if error.message.startswith(f'Get "{url}"'):
-                raise
-            raise type(error)(f'Get "{url}": {error.message}') from error
         if answer.status != 200:
             kind = Unauthenticated if answer.status == 401 else Unavailable
             what = f"{answer.status} {_reason(answer.status)}".rstrip()
@@ -215,6 +213,18 @@ async def _over_tls_first(ask: Callable[[str], Awaitable[T]], place: str, plain:
         if not plain:
             raise
         return await ask(f"http://{place}")
+
+
+@contextmanager
+def _about(method: str, url: str) -> Iterator[None]:
+    """Name the address in errors that do not, worded as clients of dockerd know them. (It asks for
+    the head of a manifest where this client fetches it.)"""
+    try:
+        yield
+    except SwarmError as error:
+        if error.message.startswith(f'Get "{url}"'):
+            raise
+        raise type(error)(f'{method} "{url}": {error.message}') from error
 
 
 class _Asking:
