@@ -89,6 +89,11 @@ SHAPES: tuple[ShapeDifference, ...] = (
         "a network that no pool can serve is refused here instead of never being addressed",
     ),
     ShapeDifference(
+        "info_leader, swarm, swarm_autolock, swarm_init_all_options",
+        "DefaultAddrPool",
+        "the default pool is shown as any other; Docker shows it once another manager has led",
+    ),
+    ShapeDifference(
         "networks_worker",
         "Peers",
         "a worker is told of the networks that it is on, not of its peers there",

@@ -40,6 +40,8 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     175: _availability(active=(3, 4), pause=(1, 2, 5)),
     176: _availability(active=(1, 2, 5), pause=(3, 4)),
     177: _availability(active=(3, 4)),
+    188: _availability(pause=(4,)),
+    189: _availability(active=(4,)),
     601: (
         *(
             f"n1 docker node update --label-add region={r} node-{n}"

@@ -196,7 +196,6 @@ def _with_tokens(swarm: Swarm) -> dict[str, Any]:
 
 def swarm_json(swarm: Swarm) -> dict[str, Any]:
     """The swarm's object as ``info`` shows it, without tokens."""
-    pools = swarm.default_addr_pools
     return {
         "ID": swarm.id,
         "Version": {"Index": swarm.version},
@@ -205,7 +204,7 @@ def swarm_json(swarm: Swarm) -> dict[str, Any]:
         "Spec": spec_json(swarm.spec),
         "TLSInfo": tls_info_json(swarm.root_ca.tls),
         "RootRotationInProgress": swarm.root_ca.rotation is not None,
-        "DefaultAddrPool": None if pools == DEFAULT_POOLS else list(pools),
+        "DefaultAddrPool": list(swarm.default_addr_pools),
         "SubnetSize": swarm.subnet_size,
         "DataPathPort": swarm.data_path_port,
     }
