@@ -7,7 +7,9 @@ import trio
 
 from pyswarm.errors import FailedPrecondition, InvalidArgument
 from pyswarm.raft import AddMember, PromoteMember, RaftConfig, UpdateMember
+from pyswarm.runtime.raftgreeting import FRAME_VERSION
 from pyswarm.runtime.raftnode import RaftNode, run_raft
+from pyswarm.runtime.raftpeers import Frame
 from pyswarm.runtime.rafttransport import MemoryTransport
 from pyswarm.runtime.storage import DiskFull, MemoryStorage
 
@@ -97,14 +99,16 @@ async def test_addresses_that_peers_claim_are_few(monkeypatch: pytest.MonkeyPatc
     import msgpack
 
     from pyswarm.raft.message import VoteRequest
-    from pyswarm.raft.wire import encode
+    from pyswarm.raft.wire import to_form
 
     async with group() as swarm:
         node = await swarm.leader()
         for id in range(100, 200):
-            message = encode(VoteRequest(node.replica.id, id, 1, 0, 0, 0, True, False))
-            node.receive([msgpack.packb((f"claimed {id}", 0, message))])
-            node.receive([msgpack.packb((["no address"], 0, message))])
+            message = to_form(VoteRequest(node.replica.id, id, 1, 0, 0, 0, True, False))
+            greeting = FRAME_VERSION, False, id, b""
+            for frame in ((Frame.GREETING, greeting), (Frame.MESSAGE, message)):
+                node.receive([msgpack.packb((f"claimed {id}", *frame))])
+                node.receive([msgpack.packb((["no address"], *frame))])
         assert len(node._addresses) <= 4
         assert await node.propose(b"1") == 1
 
@@ -132,7 +136,9 @@ async def test_what_is_no_command_is_refused_and_stops_nobody() -> None:
                 with pytest.raises(InvalidArgument):
                     await node.propose(command)
         leader = await swarm.leader()
-        leader.receive([msgpack.packb(("a", 1, (1, "text")))])  # a peer that checks nothing
+        greeting = FRAME_VERSION, False, 9, b""
+        leader.receive([msgpack.packb(("nine", Frame.GREETING, greeting))])
+        leader.receive([msgpack.packb(("nine", 1, (1, "text")))])  # a peer that checks nothing
         assert await leader.propose(b"1") == 1
 
 

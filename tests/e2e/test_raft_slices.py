@@ -192,13 +192,14 @@ async def crash_in_the_middle(tmp_path: Path, clock: MockClock) -> None:
     async with group(machine=Slices, snapshot_entries=100, tick_seconds=TICK) as swarm:
         _, _, id = await lagging(swarm)
         directory = FileDirectory.open(tmp_path)
-        found = swarm.disks[id].load()
+        found, instance = swarm.disks[id].load(), swarm.disks[id].instance
         log = swarm.disks[id] = directory.log(Identity("group", str(id)))
         log.load()
         written = trio.Event()
         batch = Batch(found.hard_state, found.entries, found.snapshot)
         log.submit(batch, lambda error: written.set())
         await written.wait()
+        (tmp_path / "raft" / "instance").write_bytes(instance)  # it is moved
         await directory.aclose()
         for held in (True, False):
             swarm.machine = (

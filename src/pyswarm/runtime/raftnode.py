@@ -49,6 +49,7 @@ from pyswarm.raft.status import Status
 from pyswarm.raft.wire import from_form
 from pyswarm.runtime.raftaddresses import Addresses, check_address
 from pyswarm.runtime.raftclock import TickClock
+from pyswarm.runtime.raftgreeting import DiskLost
 from pyswarm.runtime.raftmetrics import RaftMetrics, histogram_of
 from pyswarm.runtime.raftpeers import LONE_WAITERS, PUMP_ENTRIES, Frame, Peers
 from pyswarm.runtime.raftsnapshots import Snapshots
@@ -108,7 +109,7 @@ class RaftNode:
         self.machine = machine
         self.storage = storage
         self.transport = transport
-        self.failure: DiskFull | WriteFailed | None = None
+        self.failure: DiskFull | WriteFailed | DiskLost | None = None
         """Why this member has stopped by itself."""
         beginning = begin(
             machine,
@@ -124,7 +125,7 @@ class RaftNode:
         """What was cut or cleared away on the disk when this member was started."""
         self._unwritten = beginning.unwritten
         self._addresses = Addresses(founders or {})
-        self._peers = Peers(self.replica, transport, self._addresses)
+        self._peers = Peers(replica, transport, self._addresses, storage)
         self._bell = Bell()
         self._problem: Exception | None = None  # for drive to raise
         self._is_driven = self._is_pumping = False
@@ -156,6 +157,11 @@ class RaftNode:
     def leader(self) -> MemberID | None:
         """Who leads, as far as this member knows."""
         return self.replica.leader
+
+    @property
+    def refused(self) -> Mapping[str, SwarmError]:
+        """Why peers are not heard, by address: ``IncompatiblePeer``, ``DiskLost``."""
+        return self._peers.refused
 
     def status(self) -> Status:
         """Term, role, commit, applied, followers and their lag."""
@@ -312,14 +318,22 @@ class RaftNode:
     def _take(self, frame: bytes) -> None:
         try:
             address, kind, content = msgpack.unpackb(frame, use_list=False)
+            speaker = self._peers.speaker(address, kind, content)
+            if speaker is None:
+                return
             if kind == Frame.MESSAGE:
                 message = from_form(content)
-                self._addresses.note(message.from_, address)
-                self.replica.step(message)
+                if message.from_ == speaker:
+                    self._addresses.note(message.from_, address)
+                    self.replica.step(message)
             elif kind == Frame.FORWARD:
                 self._on_forward(address, *content)
             elif kind == Frame.ANSWER:
                 self._on_answer(*content)
+        except DiskLost as lost:  # nobody here knows what this member promised: it says no more
+            self.failure, self._is_driven = lost, False
+            self._stopped.set()
+            self._bell.wake()
         except (InvalidArgument, ValueError, TypeError, msgpack.UnpackException):
             return
 
@@ -563,8 +577,8 @@ async def run_raft(node: RaftNode) -> AsyncIterator[RaftNode]:
     """Run a member while the block is open. The storage stays open: its owner closes it.
 
     Raises ``WriteFailed`` when the disk has failed (cancelling the block; a full one is waited for,
-    but to begin a new group by force: ``DiskFull``) and ``OSError`` if the transport's address
-    cannot be listened on.
+    but to begin a new group by force: ``DiskFull``), ``DiskLost`` when it is not the one by which
+    the others know this member, and ``OSError`` if the transport's address cannot be listened on.
     """
     try:
         async with trio.open_nursery() as nursery:
@@ -576,7 +590,7 @@ async def run_raft(node: RaftNode) -> AsyncIterator[RaftNode]:
                 node.end()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        only_disk, others = group.split((DiskFull, WriteFailed))
+        only_disk, others = group.split((DiskFull, WriteFailed, DiskLost))
         if others is None and node.failure is not None and only_disk is not None:
             raise node.failure from None
         raise

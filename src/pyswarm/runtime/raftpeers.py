@@ -7,16 +7,22 @@ may propose at once; only if nobody does, the news go by themselves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 import msgpack
+import trio
 
+from pyswarm.errors import SwarmError
 from pyswarm.raft import MemberID, Replica
 from pyswarm.raft.message import AppendEntries, Heartbeat, Message
 from pyswarm.raft.wire import to_form
 from pyswarm.runtime.raftaddresses import Addresses
+from pyswarm.runtime.raftgreeting import DiskLost, Greeting, Greetings
 from pyswarm.runtime.rafttransport import RaftTransport
+from pyswarm.runtime.storage.protocol import Lasting, LogStorage
 
 LONE_WAITERS = 4
 """Proposals under way with which peers are answered at once; with more it is worth a round of the
@@ -36,15 +42,27 @@ class Frame(IntEnum):
     """A proposal, to the leader."""
     ANSWER = 2
     """What became of it."""
+    GREETING = 3
+    """Who speaks: see :mod:`~pyswarm.runtime.raftgreeting`."""
+    REFUSAL = 4
+    """To a member that greets by another disk than before: it is not heard."""
 
 
 class Peers:
     """The others, as one member speaks to them."""
 
-    __slots__ = ("_addresses", "_news", "_replica", "_transport")
+    __slots__ = ("_addresses", "_greetings", "_news", "_replica", "_transport")
 
-    def __init__(self, replica: Replica, transport: RaftTransport, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        transport: RaftTransport,
+        addresses: Addresses,
+        storage: LogStorage,
+    ) -> None:
         self._replica = replica
+        disk = storage.instance if isinstance(storage, Lasting) else b""
+        self._greetings = Greetings(replica.id, disk)
         self._transport = transport
         self._addresses = addresses
         self._news: dict[MemberID, Heartbeat] = {}
@@ -55,8 +73,57 @@ class Peers:
         return bool(self._news)
 
     def send(self, address: str, kind: Frame, content: Any) -> None:
-        """One frame, which leaves with the next ``flush``."""
+        """One frame, which leaves with the next ``flush``; to a peer that has not greeted, when it
+        has."""
+        frame = msgpack.packb((self._transport.address, kind, content))
+        if self._greetings.at(address) is not None:
+            self._transport.send(address, frame)
+        else:
+            self._greetings.hold(address, frame)
+            self._greet(address)
+
+    def _greet(self, address: str) -> None:
+        if self._greetings.should_ask(address, trio.current_time()):
+            self._introduce(address, Frame.GREETING, self._greetings.greeting(asks=True))
+
+    def _introduce(self, address: str, kind: Frame, content: Any) -> None:
         self._transport.send(address, msgpack.packb((self._transport.address, kind, content)))
+
+    @property
+    def refused(self) -> Mapping[str, SwarmError]:
+        """Why peers are not heard, by address."""
+        return MappingProxyType(self._greetings.refused)
+
+    def speaker(self, address: str, kind: object, content: Any) -> MemberID | None:
+        """Which member says this; None if it is no more than greetings, or if the peer is to greet
+        first. Raises ``DiskLost`` where this member is refused by its disk, and
+        ``InvalidArgument``."""
+        if kind == Frame.GREETING:
+            self._greeted(address, content)
+            return None
+        if kind == Frame.REFUSAL:
+            if self._greetings.is_ours(content):
+                raise DiskLost(self._replica.id)
+            return None
+        id = self._greetings.at(address)
+        if id is None and address not in self._greetings.refused:
+            self._greet(address)
+        return id
+
+    def _greeted(self, address: str, greeting: Greeting) -> None:
+        """The peer is greeted back if it asked, and told what waits for it, or why it is not
+        heard."""
+        greetings = self._greetings
+        try:
+            is_heard = greetings.take(address, greeting)
+        except DiskLost:
+            self._introduce(address, Frame.REFUSAL, greeting[3])
+            return
+        if greeting[1]:
+            self._introduce(address, Frame.GREETING, greetings.greeting(asks=False))
+        if is_heard:
+            for frame in greetings.release(address):
+                self._transport.send(address, frame)
 
     def post(self, messages: tuple[Message, ...]) -> None:
         """A replica's messages, which leave with the next ``flush``; the news later."""

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from pyswarm.env import system_entropy
 from pyswarm.errors import SwarmError
 from pyswarm.raft.records import HEADER_BYTES, damaged
 from pyswarm.raft.snapshot import Snapshot
 from pyswarm.runtime.storage.disk import DiskThread, SyncTimes
-from pyswarm.runtime.storage.errors import WriteFailed, read_errors
-from pyswarm.runtime.storage.files import Files, SystemFiles
+from pyswarm.runtime.storage.errors import WriteFailed, disk_errors, read_errors
+from pyswarm.runtime.storage.files import Files, SystemFiles, replace_file
 from pyswarm.runtime.storage.keys import KeyRing
-from pyswarm.runtime.storage.protocol import Batch, Done, Identity, Recovered
+from pyswarm.runtime.storage.protocol import INSTANCE_BYTES, Batch, Done, Identity, Recovered
 from pyswarm.runtime.storage.snapshots import SnapshotFiles
 from pyswarm.runtime.storage.wal import SEGMENT_BYTES, WriteAheadLog, segment_name
+
+INSTANCE = "instance"
+"""The file that tells this log from another one of the same member."""
 
 PROMPT_ENTRIES_MAX = 4
 PROMPT_BYTES_MAX = 16 * 1024
@@ -68,6 +72,19 @@ class FileStorage:
     def sync_times(self) -> SyncTimes:
         """How long the disk took, for all that is written through it."""
         return self.disk.times
+
+    @property
+    def instance(self) -> bytes:
+        """See :class:`~.protocol.Lasting`. Blocking: drawn, and put beside the log, when it is
+        asked for the first time. Raises ``ReadFailed``, ``DiskFull`` and ``WriteFailed``."""
+        with read_errors():
+            if INSTANCE in self._files.list(self.directory):
+                return self._files.read(self.directory / INSTANCE)
+        drawn = system_entropy(INSTANCE_BYTES)
+        with disk_errors("the log"):
+            self._files.make_directory(self.directory)
+            replace_file(self._files, self.directory / INSTANCE, drawn)
+        return drawn
 
     def load(self) -> Recovered:
         """Everything that was written, and nothing is changed.

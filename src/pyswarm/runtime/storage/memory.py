@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 import attrs
 import trio
 
+from pyswarm.env import system_entropy
 from pyswarm.raft.entry import Entry, HardState
 from pyswarm.raft.snapshot import Snapshot
 from pyswarm.runtime.storage.disk import Deliver
-from pyswarm.runtime.storage.protocol import Batch, Done, Identity, Recovered
+from pyswarm.runtime.storage.protocol import INSTANCE_BYTES, Batch, Done, Identity, Recovered
 from pyswarm.secretstore import UnlockKey
 
 
@@ -50,6 +51,7 @@ class MemoryStorage:
     """A :class:`~.protocol.LogStorage` that survives as long as this object."""
 
     def __init__(self, deliver: Deliver | None = None) -> None:
+        self.instance = system_entropy(INSTANCE_BYTES)
         self._flusher = Flusher(deliver)
         self._hard_state = HardState()
         self._snapshot: Snapshot | None = None

@@ -103,6 +103,20 @@ class Timed(Protocol):
         ...
 
 
+INSTANCE_BYTES = 16
+"""So many drawn at random are never drawn again."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A storage that can be told from another one of the same member."""
+
+    @property
+    def instance(self) -> bytes:
+        """Random bytes that were drawn for this storage, and are kept as long as what is in it."""
+        ...
+
+
 class BlobStorage(Protocol):
     """A node's small state by name: its identity, its agent's tasks.
 
