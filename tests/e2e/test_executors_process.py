@@ -276,6 +276,16 @@ async def test_what_is_refused(container: ContainerSpec, why: str) -> None:
     assert await refusal(container) == why
 
 
+async def test_a_task_that_has_no_room_is_refused(tmp_path: Path) -> None:
+    """With what the disk says. Any error of it will do; this one can be had for nothing."""
+    async with open_bench(state_dir=tmp_path) as bench:
+        (tmp_path / "tasks").write_bytes(b"")
+        with pytest.raises(TaskRejected, match="cannot make the task's files: File exists"):
+            await bench.start(SHELL.runs("x"))
+        (tmp_path / "tasks").unlink()
+        await bench.start(SHELL.runs("x"))
+
+
 # -- how it runs -----------------------------------------------------------------------------------
 
 

@@ -157,7 +157,11 @@ class ProcessExecutor:
             argv = command_line(image, task)
             refuse(task.container, PROCESSES, confined=self._confined)
             check_directory(task.container.dir)
-            self._tasks[task.id] = await self._files.run(self._make, task, image, argv)
+            try:
+                self._tasks[task.id] = await self._files.run(self._make, task, image, argv)
+            except OSError as error:  # a full disk, say: it may fit elsewhere
+                reason = error.strerror or str(error)
+                raise TaskRejected(f"cannot make the task's files: {reason}") from error
         else:
             await trio.lowlevel.checkpoint()
 
