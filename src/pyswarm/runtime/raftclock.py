@@ -19,7 +19,7 @@ SLACK = 0.01
 class TickClock:
     """Gives ``replica`` a tick every ``tick_seconds``."""
 
-    __slots__ = ("_given_until", "_nap", "_nap_ticks", "_replica", "_tick_seconds", "now")
+    __slots__ = ("_given_until", "_nap", "_nap_ticks", "_replica", "_tick_seconds", "_time", "now")
 
     def __init__(self, replica: Replica, tick_seconds: float) -> None:
         if not tick_seconds > 0:
@@ -29,12 +29,14 @@ class TickClock:
         self._given_until = 0.0
         self._nap: trio.CancelScope | None = None
         self._nap_ticks = 1
+        self._time = trio.current_time
         self.now = 0.0
         """trio's time when it was looked at last: no longer ago than a nap."""
 
     def start(self) -> None:
         """Time begins."""
-        self._given_until = self.now = trio.current_time()
+        self._time = trio.lowlevel.current_clock().current_time
+        self._given_until = self.now = self._time()
 
     async def nap(self, *, watchful: bool) -> None:
         """Until the next tick that may do something, and give it; the very next if ``watchful``."""
@@ -72,7 +74,7 @@ class TickClock:
     def _catch_up(self) -> None:
         """A loop that was kept busy does not make up for the ticks it lost: its peers would look
         silent to it for a time in which it did not listen."""
-        now = self.now = trio.current_time()
+        now = self.now = self._time()
         due = int((now - self._given_until) / self._tick_seconds + SLACK)
         if due > self._nap_ticks:
             due, self._given_until = self._nap_ticks, now

@@ -438,8 +438,9 @@ class RaftNode:
         self._proposed = 0
         self._is_pumping = True
         try:
-            while self._pump_once():
-                pass
+            while (ready := self.replica.ready()) is not None:
+                self._do(ready)
+            self._peers.flush()
         finally:
             self._is_pumping = False
         before, self._led_by = self._led_by, self.replica.leader
@@ -449,28 +450,26 @@ class RaftNode:
             self._snapshots.take_if_due(self._applied)
         self._clock.hurry(watchful=self._is_watchful())
 
-    def _pump_once(self) -> bool:
-        """True if something was written: perhaps it is on disk already, and more can be done."""
-        to_write: list[Ready] = []
-        while (ready := self.replica.ready()) is not None:
-            self._peers.post(ready.messages)
-            self._unsynced.append(ready)
-            if ready.must_sync:
-                to_write.append(ready)
-            else:
-                self._advance()
-            if self._late or ready.restore is not None:
-                self._late.append(ready)
-            else:
-                self._carry_out(ready)
-            if ready.removed:
-                self._stopped.set()
-        # The followers first: their work takes longer than that of the disk here, and the disk's
-        # thread competes for the interpreter from now on.
-        self._peers.flush()
-        for ready in to_write:
+    def _do(self, ready: Ready) -> None:
+        """The followers first: their work takes longer than that of the disk here. Then whoever
+        waits here, then the disk: it may be written to at once, and the loop waits for it. What
+        nobody waits for, as with a follower's state machine, comes after the acknowledgement."""
+        self._peers.post(ready.messages)
+        self._unsynced.append(ready)
+        if not ready.must_sync:
+            self._advance()
+            self._carry_out(ready)
+        elif self._waiting or self._reading:
+            self._peers.flush()
+            self._carry_out(ready)
             self._write(ready)
-        return bool(to_write)
+        else:
+            self._peers.flush()
+            self._write(ready)
+            self._peers.flush()
+            self._carry_out(ready)
+        if ready.removed:
+            self._stopped.set()
 
     def _write(self, ready: Ready) -> None:
         batch = Batch(ready.hard_state, ready.entries, ready.snapshot)
@@ -515,13 +514,19 @@ class RaftNode:
             snapshots.restore(snapshot)
             late[0] = attrs.evolve(late[0], restore=None)
         elif not snapshots.is_at_work:
-            self._carry_out(late.popleft())
+            self._carry_out_now(late.popleft())
         elif (index := snapshots.step()) is not None:
             self._applied = index
             for covered in [one for one in self._waiting if one <= index]:
                 self._waiting.pop(covered).answer(None, lost())
 
     def _carry_out(self, ready: Ready) -> None:
+        if self._late or ready.restore is not None:
+            self._late.append(ready)
+        else:
+            self._carry_out_now(ready)
+
+    def _carry_out_now(self, ready: Ready) -> None:
         if ready.committed:
             self._apply(ready.committed)
         tell_readers(self._reading, ready)

@@ -29,7 +29,6 @@ class Channel:
         "incoming",
         "outgoing",
         "pending",
-        "plain",
         "sock",
         "tls",
         "wire",
@@ -45,7 +44,6 @@ class Channel:
         """The peer has said over TLS that nothing more will come."""
         self.tls: ssl.SSLObject | None = None
         self.wire = memoryview(bytearray(READ_BYTES))
-        self.plain = memoryview(bytearray(RECORD_BYTES))
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
 
@@ -82,9 +80,9 @@ class Channel:
         """Send ``data``; False if a part of it waits for ``drain``. Raises ``OSError``."""
         if self.tls is None:
             return self._write(data)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self.tls.write(rest) :]
+        taken = self.tls.write(data)
+        while taken < len(data):  # it takes a record at a time
+            taken += self.tls.write(memoryview(data)[taken:])
         return self._write(self.outgoing.read())
 
     def _write(self, data: bytes) -> bool:
@@ -94,8 +92,11 @@ class Channel:
             taken = self.sock.send(data)
         except BlockingIOError:
             taken = 0
+        if taken == len(data):
+            self.pending = b""
+            return True
         self.pending = data[taken:]
-        return not self.pending
+        return False
 
     async def drain(self) -> None:
         """Until the kernel has taken everything. Raises ``OSError`` if it does not."""
@@ -110,26 +111,32 @@ class Channel:
 
     async def receive(self) -> bytes:
         """What has arrived; nothing once the peer has closed. Raises ``OSError``."""
-        tls = self.tls
-        if tls is None:
+        if self.tls is None:
             return bytes(self.wire[: await self._take()])
+        while True:
+            if data := self._decrypted():
+                return data
+            if self.ended or not await self._take_in():
+                return b""
+
+    def _decrypted(self) -> bytes:
+        """What there is in whole records."""
+        tls, incoming = self.tls, self.incoming
+        assert tls is not None
         parts: list[bytes] = []
-        while not self.ended:
-            try:
-                while self.incoming.pending or tls.pending():  # to ask in vain costs an exception
-                    size = int(tls.read(RECORD_BYTES, self.plain))
-                    if not size:
-                        self.ended = True
-                        break
-                    parts.append(bytes(self.plain[:size]))
-            except ssl.SSLWantReadError:
-                pass  # a part of a record, or TLS's own business
-            except ssl.SSLZeroReturnError:
-                self.ended = True
-            if self.outgoing.pending:  # keys are changed
-                self._write(self.outgoing.read())
-            if parts or not await self._take_in():
-                break
+        try:
+            while incoming.pending or tls.pending():  # to ask in vain costs an exception
+                part = tls.read(RECORD_BYTES)
+                if not part:
+                    self.ended = True
+                    break
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass  # a part of a record, or TLS's own business
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        if self.outgoing.pending:  # keys are changed
+            self._write(self.outgoing.read())
         return b"".join(parts)
 
     async def _take_in(self) -> bool:

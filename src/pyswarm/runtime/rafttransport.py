@@ -278,13 +278,13 @@ def take_frames(buffer: bytearray) -> list[bytes]:
     """The whole frames at the head of ``buffer``, which are removed there. Raises
     ``InvalidArgument``."""
     frames: list[bytes] = []
-    offset = 0
-    while len(buffer) - offset >= _LENGTH_BYTES:
+    offset, size = 0, len(buffer)
+    while size - offset >= _LENGTH_BYTES:
         length = int.from_bytes(buffer[offset : offset + _LENGTH_BYTES], "big")
         if length > FRAME_BYTES_MAX:
             raise InvalidArgument(f"a frame of {length} bytes")
         end = offset + _LENGTH_BYTES + length
-        if end > len(buffer):
+        if end > size:
             break
         frames.append(bytes(buffer[offset + _LENGTH_BYTES : end]))
         offset = end

@@ -131,10 +131,12 @@ class DiskThread:
         started = perf_counter()
         if not (self._is_idle() and self.pace.is_quick(started)):
             return False
-        error = self._write(writer, [item], started)
+        error = self._attempt(writer, [item])
         ended = perf_counter()
+        self.pace.add(ended - started)
         self.pace.felt(ended - started, ended)
-        done(error)
+        done(error)  # before the statistics: somebody waits for it
+        self.times.add(ended - started, 1)
         return True
 
     def _is_idle(self) -> bool:
@@ -186,7 +188,12 @@ class DiskThread:
         while open:
             groups, open = self._take()
             for writer, items, dones in groups:
-                error = self._write(writer, items, perf_counter())
+                started = perf_counter()
+                error = self._attempt(writer, items)
+                if writer is not _JOBS:
+                    seconds = perf_counter() - started
+                    self.times.add(seconds, len(items))
+                    self.pace.add(seconds)
                 if error is not None and len(dones) < len(items):
                     _log.error("cannot write: %s", error)  # somebody did not ask to be told
                 self._answer(dones, error)
@@ -200,17 +207,12 @@ class DiskThread:
             slices.close()
             self._answer([done], Cancelled("the storage was closed"))
 
-    def _write(self, writer: Writer, items: list[Any], started: float) -> BaseException | None:
+    def _attempt(self, writer: Writer, items: list[Any]) -> BaseException | None:
         """One group, on whatever thread."""
         try:
-            error = writer.write(items)
+            return writer.write(items)
         except BaseException as unexpected:
-            error = unexpected
-        if writer is not _JOBS:
-            seconds = perf_counter() - started
-            self.times.add(seconds, len(items))
-            self.pace.add(seconds)
-        return error
+            return unexpected
 
     def _take(self) -> tuple[list[tuple[Writer, list[Any], list[Done]]], bool]:
         """All that waits, by writer, in order of the writers' first items; False at the end."""

@@ -128,7 +128,9 @@ class FileStorage:
         """True if it is one short write, into the segment as it is."""
         if batch.snapshot is not None or len(batch.entries) > PROMPT_ENTRIES_MAX:
             return False
-        size = sum([len(entry.data) for entry in batch.entries])
+        size = 0
+        for entry in batch.entries:
+            size += len(entry.data)
         return size <= PROMPT_BYTES_MAX and self._wal.has_room(size + RECORDS_BYTES)
 
     def save_snapshot(self, snapshot: Snapshot, done: Done, *, keep_old: int = 0) -> None:
@@ -168,10 +170,12 @@ class FileStorage:
             first, error = self._refused
             if isinstance(error, WriteFailed) or items[0] != first:
                 return error
+        newest = self._newest
         try:
             for batch in items:
                 if batch.snapshot is not None:
                     self._save(batch.snapshot)
+                    newest = batch.snapshot
             self._wal.write(items)
         except Exception as error:
             if not isinstance(error, SwarmError):
@@ -181,8 +185,7 @@ class FileStorage:
             self._refused = (items[0], error)
             return error
         self._refused = None
-        newest = next((b.snapshot for b in reversed(items) if b.snapshot is not None), None)
-        self._newest = newest or self._newest
+        self._newest = newest
         return None
 
     def tidy(self) -> None:

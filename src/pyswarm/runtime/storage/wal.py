@@ -63,9 +63,10 @@ class Segment(NamedTuple):
 
 
 class Terms:
-    """The term of each index from ``first`` to ``last``, as runs: terms never decrease."""
+    """The term of each index from ``first`` to ``last``, as runs: terms never decrease. The runs
+    are replaced and never changed: each commit takes a copy, and few begin a term."""
 
-    __slots__ = ("first", "last", "starts", "terms")
+    __slots__ = ("first", "last", "last_term", "starts", "terms")
 
     def __init__(self, last: int = 0, term: int = 0) -> None:
         self.reset(last, term)
@@ -73,13 +74,14 @@ class Terms:
     def reset(self, last: int, term: int) -> None:
         """Nothing is known but the term at ``last``."""
         self.first = self.last = last
-        self.starts = [last]
-        self.terms = [term]
+        self.last_term = term
+        self.starts: tuple[int, ...] = (last,)
+        self.terms: tuple[int, ...] = (term,)
 
     def copy(self) -> Terms:
-        twin = Terms()
-        twin.first, twin.last = self.first, self.last
-        twin.starts, twin.terms = self.starts[:], self.terms[:]
+        twin = Terms.__new__(Terms)
+        twin.first, twin.last, twin.last_term = self.first, self.last, self.last_term
+        twin.starts, twin.terms = self.starts, self.terms
         return twin
 
     def at(self, index: int) -> int | None:
@@ -87,31 +89,26 @@ class Terms:
             return None
         return self.terms[bisect_right(self.starts, index) - 1]
 
-    @property
-    def last_term(self) -> int:
-        return self.terms[-1]
-
     def cut(self, last: int) -> None:
         """Forget what lies behind ``last``."""
         if last < self.first:
             self.reset(last, 0)
         elif last < self.last:
             keep = bisect_right(self.starts, last)
-            del self.starts[keep:], self.terms[keep:]
-            self.last = last
+            self.starts, self.terms = self.starts[:keep], self.terms[:keep]
+            self.last, self.last_term = last, self.terms[-1]
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """``entries`` replace whatever is known from the first one's index."""
-        self.cut(entries[0].index - 1)
-        if entries[0].term == entries[-1].term:
-            if entries[0].term != self.terms[-1]:
-                self.starts.append(entries[0].index)
-                self.terms.append(entries[0].term)
-        else:
+        index = entries[0].index
+        if index <= self.last:
+            self.cut(index - 1)
+        if entries[-1].term != self.last_term:
             for entry in entries:
-                if entry.term != self.terms[-1]:
-                    self.starts.append(entry.index)
-                    self.terms.append(entry.term)
+                if entry.term != self.last_term:
+                    self.last_term = entry.term
+                    self.starts += (entry.index,)
+                    self.terms += (entry.term,)
         self.last = entries[-1].index
 
 
