@@ -127,7 +127,7 @@ def show_service_status(service: Service, tasks: Sequence[Task]) -> dict[str, An
     counted = [one for one in tasks if iteration is None or one.job_iteration == iteration]
     running = sum(one.state is TaskState.RUNNING for one in counted)
     completed = sum(one.state is TaskState.COMPLETE for one in counted)
-    wanted = sum(one.desired_state <= TaskState.RUNNING for one in counted)
+    wanted = sum(one.desired_state is TaskState.RUNNING for one in counted)
     match service.spec.mode:
         case Replicated(replicas=replicas):
             desired, completed = replicas, 0
@@ -135,7 +135,7 @@ def show_service_status(service: Service, tasks: Sequence[Task]) -> dict[str, An
             desired = at_once  # as Docker counts, when all is done too
         case GlobalJob():
             desired = sum(
-                one.desired_state is TaskState.COMPLETE and one.state < TaskState.COMPLETE
+                one.desired_state is TaskState.COMPLETE and one.state is not TaskState.COMPLETE
                 for one in counted
             )
         case _:
