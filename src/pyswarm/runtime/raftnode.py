@@ -213,9 +213,8 @@ class RaftNode:
 
     def _is_behind(self, id: MemberID) -> bool:
         """A leader's learner may have applied everything, and the leader not have heard of it."""
-        replica = self.replica
-        learning = self.is_leader and id in replica.configuration.learners
-        return learning and id not in replica.caught_up()
+        learning = self.is_leader and id in self.replica.configuration.learners
+        return learning and id not in self.replica.caught_up()
 
     async def promote(self, id: MemberID, *, timeout: float = PROPOSE_SECONDS) -> Any:
         """``change(PromoteMember(id))``: when it returns, a newcomer has joined."""
@@ -318,8 +317,7 @@ class RaftNode:
     def _take(self, frame: bytes) -> None:
         try:
             address, kind, content = msgpack.unpackb(frame, use_list=False)
-            speaker = self._peers.speaker(address, kind, content)
-            if speaker is None:
+            if (speaker := self._peers.speaker(address, kind, content)) is None:
                 return
             if kind == Frame.MESSAGE:
                 message = from_form(content)
