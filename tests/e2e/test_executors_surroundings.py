@@ -6,7 +6,9 @@ may be there. What an ordinary user's node does is tried in a process of such a 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,18 +32,21 @@ from pyswarm.model.specs import (
     VolumeOptions,
 )
 from pyswarm.model.states import MountType
-from pyswarm.runtime.executors import Image, ProcessExecutor
+from pyswarm.runtime.executors import Image, ProcessExecutor, sandbox
 from pyswarm.runtime.executors.capabilities import can_make_namespaces
 from pyswarm.runtime.executors.cgroups import PARENT, Cgroups
+from pyswarm.runtime.executors.execution import Command, CommandFailed
 from pyswarm.runtime.executors.health import HealthWatch
 from pyswarm.testing.executors import EXECUTOR_CHECKS, ShellBehaviours, check_executor
 from pyswarm.testing.programs import PROGRAM_CHECKS
+from swarms import until
 
 AS_ROOT = pytest.mark.skipif(not can_make_namespaces(), reason="this is not root on its own host")
 LIMITED = pytest.mark.skipif(
     not can_make_namespaces() or not Cgroups.find().version, reason="no control groups here"
 )
 NOBODY = 65534
+OF_ENGINES = re.compile(r"/(netns|docker|containerd|containers|moby|overlay2|buildkit)(/|$)")
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +54,15 @@ def nothing_left() -> Iterator[None]:
     """No mount and no control group of a task outlives a test."""
     before = mounts()
     yield
-    assert mounts() == before
+    assert [line for line in mounts() if line not in before] == []
     assert not list(Path("/sys/fs/cgroup").glob(f"*/{PARENT}/{os.getpid()}.*"))
 
 
 def mounts() -> list[str]:
+    """Those of this host, but for what engines beside us mount while we look (of their containers,
+    and network namespaces)."""
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if "/run/netns" not in line]  # other tests' namespaces
+    return [line for line in lines if not OF_ENGINES.search(line.split()[1])]
 
 
 def sh(script: str, **fields: object) -> ContainerSpec:
@@ -260,7 +267,8 @@ BAD_MOUNTS = [
     ),
     (
         Mount("/d", "/tmp", type=MountType.BIND, bind=BindOptions(propagation="rshared")),
-        "mounts.bind.propagation is asked for, and tasks of this node cannot have it",
+        'invalid mount config for type "bind": propagation rshared is not possible here: what a '
+        "task mounts would stay on its host",
     ),
     (
         Mount("/d", type=MountType.TMPFS, tmpfs=TmpfsOptions(options="huge")),
@@ -279,6 +287,77 @@ async def test_mounts_that_cannot_be(mount: Mount, why: str) -> None:
 async def test_a_variable_without_a_name() -> None:
     with pytest.raises(TaskRejected, match=r"^invalid environment variable: =x$"):
         await run(sh("true", env=("A=1", "=x")))
+
+
+def following(target: str, source: Path, propagation: str = "rslave") -> Mount:
+    options = BindOptions(propagation=propagation)
+    return Mount(target, str(source), type=MountType.BIND, bind=options)
+
+
+@contextlib.contextmanager
+def in_memory(path: Path, propagation: int) -> Iterator[None]:
+    """A directory of this host that something is mounted on."""
+    path.mkdir(exist_ok=True)
+    sandbox.mount("tmpfs", str(path), "tmpfs", 0, "size=64k")
+    try:
+        sandbox.mount("", str(path), "", propagation)
+        yield
+    finally:
+        sandbox.libc.umount2(os.fsencode(path), sandbox.MNT_DETACH)
+
+
+MS_SHARED = 1 << 20
+
+
+@AS_ROOT
+async def test_a_bind_may_follow_what_its_host_mounts(tmp_path: Path) -> None:
+    """And only this one, and nothing that the task mounts comes back."""
+    top, later, below = tmp_path / "top", tmp_path / "top/later", tmp_path / "top/below"
+    with in_memory(top, MS_SHARED), in_memory(below, MS_SHARED):
+        later.mkdir()
+        (below / "deep").mkdir()
+        mounts = (
+            following("/all", top),
+            following("/one", top, "slave"),
+            following("/none", top, "rprivate"),
+        )
+        script = (
+            "touch /all/up;"
+            "until test -e /all/below/deep/f -a -e /all/later/f; do sleep 0.02; done;"
+            "for i in all one none; do for j in later below/deep; do echo $i $j $(ls /$i/$j); done;"
+            " done; mkdir /all/own && mount -t tmpfs tmpfs /all/own && touch /all/own/f"
+        )
+        found: list[str] = []
+        async with trio.open_nursery() as nursery:
+
+            async def task() -> None:
+                found.extend(await lines(sh(script, mounts=mounts)))
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(task)
+            await until((top / "up").exists)
+            with in_memory(later, MS_SHARED), in_memory(below / "deep", MS_SHARED):
+                (later / "f").touch()
+                (below / "deep" / "f").touch()
+                await trio.sleep_forever()
+        assert found == [
+            "all later f",
+            "all below/deep f",
+            "one later f",
+            "one below/deep",
+            "none later",
+            "none below/deep",
+        ]
+        assert not (top / "own/f").exists()
+
+
+@AS_ROOT
+async def test_a_bind_cannot_follow_what_nobody_is_told(tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    with in_memory(alone, sandbox.MS_PRIVATE), pytest.raises(TaskFailed) as caught:
+        await run(sh("true", mounts=(following("/d", alone),)))
+    why = f"path {alone} is mounted on {alone} but it is not a shared or slave mount"
+    assert str(caught.value).endswith(why)
 
 
 # -- as root: names, terminal, capabilities, kernel
@@ -518,6 +597,7 @@ async def as_ordinary_user(python: str) -> None:
         "dns": {"dns": DNSConfig(("9.9.9.9",))},
         "capability_add": {"capability_add": ("CHOWN",)},
         "mounts.read_only": {"mounts": (Mount("/r", "vv", read_only=True),)},
+        "mounts.bind.propagation": {"mounts": (following("/b", Path("/tmp")),)},
         "mounts.tmpfs.size_bytes": {
             "mounts": (Mount("/m", type=MountType.TMPFS, tmpfs=TmpfsOptions(1 << 20)),)
         },
@@ -537,8 +617,40 @@ async def as_ordinary_user(python: str) -> None:
     assert await tried("ulimit -v", limited(memory_bytes=256 << 20)) == str(256 << 10)
     assert await tried("echo $HOSTNAME", hostname="h", capability_drop=("ALL",)) == "h"
     assert await tried("tty -s && echo terminal", tty=True) == "terminal\r"
+    await commands_of_an_ordinary_user(python)
     checks = (*EXECUTOR_CHECKS, *PROGRAM_CHECKS)
     await check_executor(lambda: ProcessExecutor(python=python), ShellBehaviours(), checks=checks)
+
+
+async def commands_of_an_ordinary_user(python: str) -> None:
+    """``docker exec`` where the node's daemon is not root."""
+    spec = TaskSpec(sh("while :; do sleep 1000; done", env=("A=1",)))
+    async with ProcessExecutor(python=python) as executor:
+        await executor.prepare(task_context(Task("t1", "s1", spec), hostname="here"))
+        await executor.start("t1")
+
+        async def told(script: str, said: bytes = b"", **more: object) -> tuple[int, str]:
+            command = Command(
+                argv=("sh", "-c", script), stdin=True, stdout=True, stderr=True, **more
+            )  # type: ignore[arg-type]
+            execution = await executor.execute("t1", command)
+            await execution.feed(said)
+            if said:
+                await execution.feed(b"")
+            found = b""
+            while (output := await execution.read()) is not None:
+                found += output[1]
+            execution.close()
+            return await execution.wait(), found.decode()
+
+        own = os.geteuid()
+        script = "id -u; echo $A $B; cat; exit 3"
+        assert await told(script, b"more\n", env=("B=2",)) == (3, f"{own}\n1 2\nmore\n")
+        assert await told("tty -s && echo terminal", tty=True) == (0, "terminal\r\n")
+        assert (await told("id -u", user=str(own)))[1] == f"{own}\n"
+        with pytest.raises(CommandFailed) as caught:
+            await told("id -u", user="0" if own else "1")
+        assert "this node does not run as root" in str(caught.value)
 
 
 PYTHONS = (

@@ -112,8 +112,11 @@ SAMPLES: Mapping[str, dict[str, object]] = {
 }
 """Field → what asks for it. Limits are no part of a container."""
 
-LOOKED_AT_ELSEWHERE = ("image", "command", "args", "healthcheck", "user", "groups")
-"""What the samples of the others are built on, or what depends on who is asked."""
+LOOKED_AT_ELSEWHERE = (
+    *("image", "command", "args", "healthcheck", "user", "groups"),
+    "mounts.bind.propagation",
+)
+"""What the samples of the others are built on, or what depends on who is asked, and where."""
 
 
 async def treats_fields_as_declared(bench: Bench) -> None:

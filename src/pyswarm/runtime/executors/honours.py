@@ -80,7 +80,7 @@ PROCESSES = _table(
         Honour.AS_ROOT: """
             read_only hosts dns sysctls capability_add mounts.read_only
             mounts.bind.non_recursive mounts.bind.read_only_force_recursive
-            mounts.tmpfs.size_bytes mounts.tmpfs.mode mounts.tmpfs.options
+            mounts.bind.propagation mounts.tmpfs.size_bytes mounts.tmpfs.mode mounts.tmpfs.options
             mounts.volume.driver_options
             resources.limits.nano_cpus resources.swap_bytes
             resources.memory_swappiness
@@ -89,7 +89,7 @@ PROCESSES = _table(
             labels open_stdin isolation mounts.consistency privileges.apparmor_mode
         """,
         Honour.REFUSED: """
-            mounts.bind.propagation privileges.credential_spec
+            privileges.credential_spec
             privileges.selinux_context privileges.seccomp_mode privileges.seccomp_profile
         """,
     }

@@ -16,7 +16,8 @@ The plan is JSON: ``hostname``, ``ipc`` (whether System V and POSIX queues are i
 directory), ``mounts`` (``kind`` bind, file or tmpfs, ``source``, ``subpath`` (what of it, where
 nothing can lead out of it) or ``given`` (the number of a descriptor), ``target``, ``read_only``,
 ``recursive``: read-only also what is mounted below: "", "try" or "must"; ``flat``: without what is
-mounted below; ``options``), ``drop`` (capabilities by number).
+mounted below; ``follows``: what the host mounts there later comes too: "", "slave", or "rslave":
+also further below; ``options``), ``drop`` (capabilities by number).
 """
 
 import ctypes
@@ -172,6 +173,12 @@ def enter(text: str, given: "list[int]") -> None:
     flags |= CLONE_NEWUTS if plan["hostname"] else 0
     flags |= CLONE_NEWIPC if plan["ipc"] else 0
     call("unshare", libc.unshare(flags))
+    mount("", "/", "", MS_REC | MS_SLAVE)
+    following = {
+        number: followed(str(one["source"]), flat=one["flat"])
+        for number, one in enumerate(plan["mounts"])
+        if one["follows"]
+    }
     mount("", "/", "", MS_REC | MS_PRIVATE)
     if plan["hostname"]:
         name = os.fsencode(plan["hostname"])
@@ -179,7 +186,10 @@ def enter(text: str, given: "list[int]") -> None:
     for name, value in plan["sysctls"].items():
         set_sysctl("/proc/sys/" + name.replace(".", "/"), value)
     tree = _Tree(plan["staging"])
-    sources = [opened(one, given) for one in plan["mounts"]]
+    sources = [
+        following[number] if number in following else opened(one, given)
+        for number, one in enumerate(plan["mounts"])
+    ]
     if plan["read_only"]:
         for path in plan["writable"]:
             mount(path, path, "", MS_BIND | MS_REC)
@@ -221,6 +231,36 @@ def opened(one: "dict[str, object]", given: "list[int]") -> int:
     if isinstance(number, int) and number >= 0:
         return given[number]
     return clone(str(one["source"]), str(one["subpath"]), flat=bool(one["flat"]))
+
+
+def followed(source: str, *, flat: bool) -> int:
+    """A copy of what is mounted at a path, to which comes what is mounted there later."""
+    path, point, hears = os.path.realpath(source), "", False
+    for place, tags in mounted():
+        if inside(path, place) and len(place) >= len(point):
+            point, hears = place, any(tag.startswith("master:") for tag in tags)
+    if not hears:
+        what = "it is not a shared or slave mount"
+        raise Problem(f"path {source} is mounted on {point} but {what}")
+    return clone(source, flat=flat)
+
+
+def mounted() -> "list[tuple[str, list[str]]]":
+    """What is mounted where, oldest first, and how it propagates."""
+    found = []
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file:
+            fields = [os.fsdecode(field) for field in line.split()]
+            point = fields[4]
+            for code, character in (
+                ("\\040", " "),
+                ("\\011", "\t"),
+                ("\\012", "\n"),
+                ("\\134", "\\"),
+            ):
+                point = point.replace(code, character)
+            found.append((point, fields[6 : fields.index("-")]))
+    return found
 
 
 def clone(source: str, subpath: str = "", *, flat: bool = False) -> int:
@@ -269,6 +309,9 @@ def put(tree: _Tree, one: "dict[str, object]", source: int) -> None:
             SYS_MOVE_MOUNT, source, b"", AT_FDCWD, os.fsencode(path), MOVE_FROM_DESCRIPTOR
         )
         call(f"mount {path}", done)
+        if one["follows"] == "slave":
+            for point in {place for place, _ in mounted() if inside(place, path)} - {path}:
+                mount("", point, "", MS_PRIVATE)
         if is_directory and not one["read_only"]:
             tree.own.append(path)
     if one["read_only"]:

@@ -34,6 +34,7 @@ IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 """What a namespace of its own makes a task's own; anything else would change the host."""
 
 PRIVATE = ("", "rprivate", "private")
+FOLLOWING = ("slave", "rslave")
 
 MOUNTED_MAX = 200
 """Volumes of one task that have something mounted there: a thread and a descriptor each."""
@@ -138,6 +139,7 @@ def _bind(source: str, target: str, *, read_only: bool = False) -> Planned:
         "read_only": read_only,
         "recursive": "try",
         "flat": False,
+        "follows": "",
         "options": "",
         "volume": "",
     }
@@ -212,8 +214,10 @@ def _problem(mount: Mount) -> str:
 
 def _bound(mount: Mount) -> Planned:
     options, problem = mount.bind, _problem(mount)
-    if options is not None and options.propagation not in PRIVATE:
-        raise TaskRejected(f"{problem}: propagation {options.propagation} is not possible here")
+    follows = options.propagation if options is not None else ""
+    if follows not in (*PRIVATE, *FOLLOWING):
+        why = "what a task mounts would stay on its host"
+        raise TaskRejected(f"{problem}: propagation {follows} is not possible here: {why}")
     if not os.path.exists(mount.source):
         if options is None or not options.create_mountpoint:
             raise TaskRejected(f"{problem}: bind source path does not exist: {mount.source}")
@@ -223,7 +227,8 @@ def _bound(mount: Mount) -> Planned:
     recursive = "must" if options.read_only_force_recursive else "try"
     if options.read_only_non_recursive:
         recursive = ""
-    return {"flat": options.non_recursive, "recursive": recursive}
+    follows = follows if follows in FOLLOWING else ""
+    return {"flat": options.non_recursive, "recursive": recursive, "follows": follows}
 
 
 def _tmpfs(mount: Mount) -> str:
