@@ -103,3 +103,18 @@ def test_paused_node_is_brought_up_to_date_when_it_comes_back() -> None:
     world.run(10)
     images = {t.node_id: t.spec.container.image for t in world.live(service_id)}
     assert images == {"n1": "app:2", "n2": "app:2", "n3": "app:2"}
+
+
+def test_changed_constraints_move_no_task_that_still_fits() -> None:
+    world = World(3)
+    spec = a_spec(mode=Global(), placement=Placement(constraints=("node.id!=n3",)))
+    service_id = world.create(spec)
+    world.run(2)
+    before = {task.node_id: task.id for task in world.live(service_id)}
+    world.change(service_id, placement=Placement(constraints=("node.id!=n1",)))
+    world.run(10)
+    after = {task.node_id: task.id for task in world.live(service_id)}
+    assert (sorted(before), sorted(after)) == (["n1", "n2"], ["n2", "n3"])
+    assert after["n2"] == before["n2"]
+    (gone,) = [task for task in world.tasks(service_id) if task.node_id == "n1"]
+    assert gone.state is TaskState.SHUTDOWN

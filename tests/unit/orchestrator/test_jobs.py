@@ -193,3 +193,23 @@ def test_the_only_slot_of_a_job_leaves_a_node_on_which_it_fails() -> None:
     service_id = job(world, ReplicatedJob(1, 1), restart=RestartPolicy(delay=1.0))
     world.run(15)
     assert "n2" in {task.node_id for task in world.tasks(service_id)}
+
+
+def test_attempts_of_a_job_are_counted_by_slot_and_within_their_window() -> None:
+    """With a window, restarts long ago count no more, so a slow crash loop has no end."""
+    world = World()
+    world.programs["app:1"] = Program(ends_after=1.0, exit_code=1)
+    policy = RestartPolicy(delay=1.0, max_attempts=2)
+    service_id = job(world, ReplicatedJob(2, 2), restart=policy)
+    world.run(60)
+    tried = sorted((task.slot, str(task.state)) for task in world.tasks(service_id))
+    assert tried == [(0, "failed")] * 3 + [(1, "failed")] * 3
+    world = World()
+    world.programs["app:1"] = Program(ends_after=4.0, exit_code=1)
+    policy = RestartPolicy(delay=1.0, max_attempts=2, window=3.0)
+    service_id = job(world, ReplicatedJob(1, 1), restart=policy)
+    world.run(60)
+    assert any(task.state < TaskState.COMPLETE for task in world.tasks(service_id))
+    world.programs["app:1"] = DONE
+    world.run(20)
+    assert completed(world, service_id) == [0]

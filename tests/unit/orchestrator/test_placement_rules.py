@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pyswarm.model.specs import Global, Placement, Preference
+from pyswarm.model.specs import Global, Placement, Preference, UpdateConfig
 from pyswarm.model.states import Availability, NodeState, TaskState
 
 from .harness import World, a_spec
@@ -154,3 +154,25 @@ def test_a_global_service_ignores_preferences_and_follows_eligibility() -> None:
     assert on(world, service_id) == dict.fromkeys("acdef", 1)
     ended = [task for task in world.tasks(service_id) if task.node_id == "b"]
     assert ended and all(task.state > TaskState.RUNNING for task in ended)
+
+
+def test_a_limit_of_replicas_holds_while_a_node_is_drained() -> None:
+    world = World(3)
+    service_id = world.create(a_spec(replicas=3, placement=Placement(max_replicas=1)))
+    world.run(2)
+    world.node("n2", availability=Availability.DRAIN)
+    world.run(20)
+    assert on(world, service_id) == {"n1": 1, "n3": 1}
+    (waiting,) = [task for task in world.tasks(service_id) if task.state is TaskState.PENDING]
+    assert waiting.err == (
+        "no suitable node (max replicas per node limit exceed; 1 node not available for new tasks)"
+    )
+    world.change(service_id, image="app:2", update=UpdateConfig(monitor=1.0))
+    world.run(20)  # stop-first, the new one takes the place of the old one
+    assert on(world, service_id) == {"n1": 1, "n3": 1}
+    world.node("n2", availability=Availability.ACTIVE)
+    world.run(20)
+    assert on(world, service_id) == {"n1": 1, "n2": 1, "n3": 1}
+    assert {task.spec_version for task in world.live(service_id)} == {
+        world.service(service_id).spec_version
+    }

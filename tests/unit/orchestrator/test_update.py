@@ -218,6 +218,22 @@ def test_rollback_that_fails_is_paused() -> None:
     assert status.message.startswith("update paused due to failure"), "as recorded"
 
 
+def test_an_update_interrupts_a_rollback() -> None:
+    fails = UpdateConfig(monitor=2.0, failure_action=FailureAction.ROLLBACK)
+    slow = UpdateConfig(monitor=1.0, delay=1.0)
+    world = begin(4, fails, rollback=slow, restart=RestartPolicy(delay=1.0))
+    world.programs["app:2"] = CRASHING
+    world.change(WEB, image="app:2")
+    while state(world) is not UpdateState.ROLLBACK_STARTED:
+        world.run(0.2)
+    world.change(WEB, image="app:3", update=UpdateConfig(monitor=1.0))
+    assert state(world) is UpdateState.UPDATING
+    assert world.service(WEB).previous_spec.task.container.image == "app:1"  # type: ignore[union-attr]
+    world.run(40)
+    assert state(world) is UpdateState.COMPLETED
+    assert images(world) == ["app:3"] * 4
+
+
 def test_second_rollback_goes_forward_again() -> None:
     world = begin(2, UpdateConfig(monitor=0.5), rollback=UpdateConfig(monitor=0.5))
     world.change(WEB, image="app:2", replicas=3)
