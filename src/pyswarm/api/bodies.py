@@ -15,9 +15,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from base64 import b64decode
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import attrs
@@ -108,10 +106,12 @@ class _Bytes(Shape):
         if type(value) is not str:
             self.refuse(value, where)
         plain = value.replace("\r", "").replace("\n", "")
-        with suppress(binascii.Error, ValueError):
-            data = b64decode(plain, validate=True)
+        try:
+            data = binascii.a2b_base64(plain, strict_mode=True)
             if len(plain) % 4 == 0:  # Python lets surplus padding pass
                 return data
+        except ValueError:
+            pass
         place = gojson.wrong_base64_at(plain)
         raise WrongType(f"illegal base64 data at input byte {place}")
 

@@ -17,7 +17,7 @@ from pyswarm.api.errors import Refused
 from pyswarm.api.filters import Filters, filters_of, version_of
 from pyswarm.api.lookup import find, found, in_order, labels_match
 from pyswarm.api.messages import Conversation, Handler, HttpRequest, Response, Route
-from pyswarm.api.rendering import answer, array, fragment
+from pyswarm.api.rendering import array, created, fragment
 from pyswarm.errors import NotFound
 from pyswarm.model import Config, Driver, Sealed, Secret
 from pyswarm.model.requests import (
@@ -49,7 +49,7 @@ def create_secret(request: HttpRequest) -> Conversation:
     if spec.driver is not None:
         yield from _check_driver(spec.driver)
     secret: Secret = yield Do(CreateSecret(spec, payload))
-    return answer({"ID": secret.id}, 201)
+    return created(secret.id)
 
 
 def _check_driver(driver: Driver) -> Generator[Any, Any, None]:
@@ -88,7 +88,7 @@ def create_config(request: HttpRequest) -> Conversation:
     body = Said(decode(request, CONFIG_SPEC))
     payload = yield from _sealed(body.data("Data"))
     config: Config = yield Do(CreateConfig(config_spec_of(body), payload))
-    return answer({"ID": config.id}, 201)
+    return created(config.id)
 
 
 def list_configs(request: HttpRequest) -> Conversation:

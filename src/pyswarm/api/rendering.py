@@ -46,6 +46,11 @@ def answer(value: Any, status: int = 200) -> Response:
     return Response(status, document(value))
 
 
+def created(id: str) -> Response:
+    """The answer to who had an object made; nothing in an id needs an escape."""
+    return Response(201, b'{"ID":"%b"}\n' % id.encode())
+
+
 def time_text(seconds: float) -> str:
     """Cluster time as Go writes it (RFC 3339, UTC, no zeros at the end); 0 is Go's zero time."""
     if not seconds:

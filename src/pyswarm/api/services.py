@@ -29,7 +29,7 @@ from pyswarm.api.lookup import common, find, flag, found, in_order
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route
 from pyswarm.api.names import free_name
 from pyswarm.api.networks import LOCAL_ONLY
-from pyswarm.api.rendering import answer, array, fragment
+from pyswarm.api.rendering import answer, array, created, fragment
 from pyswarm.api.tasks import runtime_of
 from pyswarm.api.versions import as_recorded
 from pyswarm.errors import AlreadyExists
@@ -62,7 +62,7 @@ def create(request: HttpRequest) -> Conversation:
     service: Service = yield from _created(spec)
     if warnings or not as_recorded(request.version):
         return answer({"ID": service.id, "Warnings": list(warnings) or None}, 201)
-    return answer({"ID": service.id}, 201)
+    return created(service.id)
 
 
 def _created(spec: ServiceSpec) -> Generator[Any, Any, Service]:

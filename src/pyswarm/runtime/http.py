@@ -278,7 +278,7 @@ class _Connection:
     async def _head(self) -> h11.Request | None:
         """The next request; None at the end of the connection."""
         if not self._is_fed:
-            await self._receive()
+            self._h11.receive_data(await self._stream.receive_some(CHUNK_BYTES))
         while True:
             event = self._h11.next_event()
             if type(event) is h11.Request:

@@ -223,15 +223,15 @@ class RunningNode:
 
     async def _insist(self, body: Any, timeout_s: float) -> Any:
         deadline = self.clock.monotonic() + timeout_s
-        pause = RETRY_FIRST_S
+        left, pause = timeout_s, RETRY_FIRST_S
         while True:
-            left = deadline - self.clock.monotonic()
             try:
-                return await self.call(body, timeout_s=max(left, 0.001))
+                return await self.call(body, timeout_s=left)
             except Unavailable as error:
                 if self.halted is not None or _is_hopeless(error) or left <= pause:
                     raise
             await trio.sleep(pause * (0.5 + self._rng.random()))
+            left = max(deadline - self.clock.monotonic(), 0.001)
             pause = min(2 * pause, RETRY_MAX_S)
 
     async def watch(
