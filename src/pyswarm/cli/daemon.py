@@ -95,6 +95,8 @@ def run(options: dict[str, Any]) -> None:
     logging.basicConfig(level=level, format=LOG_FORMAT)
     state_dir: Path = options["state_dir"].absolute()
     generic = resources(options["generic_resource"])
+    if options["hostname"] == "":
+        raise click.BadParameter("it must not be empty", param_hint="--hostname")
     host = HostConfig(
         state_dir=state_dir,
         executor=executor_maker(options["executor"], state_dir, generic, images(options["image"])),

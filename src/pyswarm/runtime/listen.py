@@ -152,7 +152,7 @@ async def listening(addresses: Sequence[Address]) -> AsyncIterator[list[socket.s
             try:
                 sock = _open(address)
             except OSError as problem:
-                why = f"cannot listen at {address}: {problem.strerror}"
+                why = f"cannot listen at {address}: {problem.strerror or problem}"
                 if problem.errno == errno.EADDRINUSE:
                     raise AlreadyExists(why) from None
                 raise Unavailable(why) from None

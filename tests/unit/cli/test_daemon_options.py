@@ -46,6 +46,9 @@ def test_the_executor_says_what_the_node_has(tmp_path: Path) -> None:
         (["--host", "nothing"], "cannot listen at 'nothing'"),
         (["--label", "=x"], "has no key"),
         (["--executor", "nothing"], "'nothing' is not"),
+        (["--hostname", ""], "must not be empty"),
+        (["--control", "x" * 200], "AF_UNIX path too long"),
+        (["--state-dir", f"{__file__}/a"], f"cannot write the state directory {__file__}/a: Not"),
     ],
 )
 def test_options_that_are_refused(tmp_path: Path, options: list[str], words: str) -> None:

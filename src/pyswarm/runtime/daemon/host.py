@@ -62,6 +62,7 @@ from pyswarm.runtime.network import Network
 from pyswarm.runtime.observe import Observer, log_event
 from pyswarm.runtime.storage import DirectoryInUse, FileDirectory, WrongUnlockKey
 from pyswarm.runtime.storage.directory import hold
+from pyswarm.runtime.storage.errors import disk_errors
 from pyswarm.runtime.storage.files import SystemFiles, checked_path
 from pyswarm.runtime.tls import TlsNetwork, addresses
 from pyswarm.runtime.tls.endpoint import TlsEndpoint
@@ -494,9 +495,12 @@ def _managers(member: front.Member) -> tuple[RemoteManager, ...]:
 @asynccontextmanager
 async def open_host(config: HostConfig) -> AsyncIterator[Host]:
     """The host of a state directory, as long as the block lasts; then its node is stopped, its
-    tasks ended within their grace periods. Raises ``DirectoryInUse`` and ``InvalidArgument``."""
-    checked_path(config.state_dir, "state_dir").mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = hold(config.state_dir / LOCK)
+    tasks ended within their grace periods. Raises ``DirectoryInUse``, ``InvalidArgument``,
+    ``DiskFull`` and ``WriteFailed``."""
+    state_dir = checked_path(config.state_dir, "state_dir")
+    with disk_errors(f"the state directory {state_dir}"):
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = hold(state_dir / LOCK)
     try:
         with plain_errors():
             async with trio.open_nursery() as nursery:

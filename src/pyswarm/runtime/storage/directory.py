@@ -108,7 +108,7 @@ class FileDirectory:
         """
         path = checked_path(path, "state_dir")
         files = files or SystemFiles()
-        with disk_errors("the state directory"):
+        with disk_errors(f"the state directory {path}"):
             files.make_directory(path)
             lock = hold(path / "lock")
         try:
