@@ -9,15 +9,15 @@ client that attaches sends is read by nobody.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from pyswarm.api.asks import AwaitEnd, Host, Live, Local, Read, ReadLocalLogs, WatchUsage
 from pyswarm.api.containerstats import shown_usage
-from pyswarm.api.containerview import Names, inspected, labels_of, listed, state_of
+from pyswarm.api.containerview import Names, image_of, inspected, labels_of, listed, state_of
 from pyswarm.api.errors import TASKS_ONLY, Refused
 from pyswarm.api.facts import Facts
-from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
+from pyswarm.api.filters import Filters, filters_of, has_labels, is_true, strict_bool
 from pyswarm.api.local import Container, Containers, LogWish, OnNetworks, Processes, Sample, Volume
 from pyswarm.api.logs import attached, check_streams, streamed, wish_of
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route, Streamed
@@ -25,6 +25,7 @@ from pyswarm.api.patterns import matches
 from pyswarm.api.rendering import answer, document
 from pyswarm.api.versions import as_recorded
 from pyswarm.errors import SwarmError
+from pyswarm.model import Protocol
 from pyswarm.model.objects import NO_READING
 from pyswarm.store import Reader
 
@@ -84,8 +85,7 @@ def _networks() -> Generator[Any, Any, Names]:
 def list_containers(request: HttpRequest) -> Conversation:
     """The running ones, or with ``all`` those that ended too."""
     filters = filters_of(request, FILTERS)
-    _check(filters, "status", STATUSES)
-    _check(filters, "health", HEALTHS)
+    _check_filters(request, filters)
     found: Containers = yield Local("containers")
     networks = yield from _networks()
     asked = {"status", "exited", "before", "since"}.intersection(filters)
@@ -101,10 +101,40 @@ def list_containers(request: HttpRequest) -> Conversation:
     return answer([listed(one, networks, found.now) for one in chosen])
 
 
-def _check(filters: Filters, name: str, words: Sequence[str]) -> None:
-    for word in filters.get(name, ()):
-        if word not in words:
-            raise Refused(400, f"Unrecognised filter value for {name}: {word}")
+def _check_filters(request: HttpRequest, filters: Filters) -> None:
+    """Refuse words that a filter does not know; numbers that are none, as Go's parser does."""
+    recorded = as_recorded(request.version)
+    invalid = "Invalid" if recorded else "invalid"
+    for word in filters.get("status", ()):
+        if word not in STATUSES:
+            raise Refused(400, f"{invalid} filter 'status={word}'")
+    for word in filters.get("health", ()):
+        if word not in HEALTHS:
+            raise Refused(400, f"Unrecognised filter value for health: {word}")
+    for word in filters.get("is-task", ()):
+        if strict_bool(word) is None:
+            raise Refused(400, f"{invalid} filter 'is-task=[{word}]'")
+    for word in (*filters.get("exited", ()), request.param("limit") or "0"):
+        if not _INTEGER.fullmatch(word):
+            why = f'strconv.Atoi: parsing "{word}": invalid syntax'
+            raise Refused(500 if recorded else 400, why)
+    for name in ("publish", "expose"):
+        for word in filters.get(name, ()):
+            if not _PORTS.fullmatch(word):
+                raise Refused(500 if recorded else 400, f"error while looking up for {name} {word}")
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-z]+))?")
+
+
+def _has_port(ports: Iterable[tuple[int, Protocol]], wanted: str) -> bool:
+    """Whether one of them is in ``first[-last][/protocol]``."""
+    found = _PORTS.fullmatch(wanted)
+    assert found is not None  # checked
+    first, last = int(found[1]), int(found[2] or found[1])
+    protocol = found[3] or str(Protocol.TCP)
+    return any(first <= number <= last and str(kind) == protocol for number, kind in ports)
 
 
 def _between(containers: Sequence[Container], filters: Filters) -> Sequence[Container]:
@@ -129,9 +159,15 @@ _TESTS: Mapping[str, Callable[[Container, str], bool]] = {
     "status": lambda one, value: value == state_of(one),
     "exited": lambda one, value: state_of(one) == "exited" and value == str(one.task.exit_code),
     "health": lambda one, value: value == (one.health or "none"),
-    "ancestor": lambda one, value: value in (_image(one), _image(one).partition(":")[0]),
+    "ancestor": lambda one, value: value in (_image(one), _image(one).rpartition(":")[0]),
     "volume": lambda one, value: any(value in (m.source, m.target) for m in _mounts(one)),
     "is-task": lambda one, value: is_true(value),
+    "publish": lambda one, value: _has_port(
+        [(port.published_port, port.protocol) for port in one.task.port_status], value
+    ),
+    "expose": lambda one, value: _has_port(
+        [(port.target_port, port.protocol) for port in one.task.port_status], value
+    ),
 }
 
 
@@ -149,7 +185,7 @@ def _is_wanted(one: Container, filters: Filters, networks: Names) -> bool:
 
 def _image(one: Container) -> str:
     container = one.task.spec.container
-    return container.image if container is not None else ""
+    return image_of(container) if container is not None else ""
 
 
 def _mounts(one: Container) -> Sequence[Any]:
@@ -261,7 +297,10 @@ def remove(request: HttpRequest, reference: str) -> Conversation:
     if state_of(one) == "running" and not is_true(request.param("force")):
         raise Refused(
             409,
-            f"cannot remove container {reference!r}: container is running: stop the container "
+            f"You cannot remove a running container {one.id}. Stop the container before attempting "
+            "removal or force remove"
+            if as_recorded(request.version)
+            else f"cannot remove container {reference!r}: container is running: stop the container "
             "before removing or force remove",
         )
     yield Local("remove", (one.task.id,))

@@ -11,7 +11,9 @@ from pyswarm.api.convert.mounts import show_mount
 from pyswarm.api.convert.parts import nonnull, omitempty
 from pyswarm.api.local import Container
 from pyswarm.api.rendering import time_text
+from pyswarm.errors import InvalidArgument
 from pyswarm.model import ContainerSpec, Mount, MountType, NetworkAttachment, PortConfig, TaskState
+from pyswarm.model.images import ImageReference
 
 Names: TypeAlias = Mapping[str, str]
 """Names of networks by their ids."""
@@ -53,6 +55,14 @@ def image_id(name: str) -> str:
     return "sha256:" + hashlib.sha256(f"image {name}".encode()).hexdigest()
 
 
+def image_of(spec: ContainerSpec) -> str:
+    """The name of a container's image with its tag, as images are listed."""
+    try:
+        return str(ImageReference.parse(spec.image).tagged)
+    except InvalidArgument:
+        return spec.image
+
+
 def endpoint_id(*parts: str) -> str:
     """An id of what only has one in Docker."""
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
@@ -67,8 +77,8 @@ def listed(one: Container, networks: Names, now: float) -> dict[str, Any]:
     return {
         "Id": one.id,
         "Names": ["/" + task.name],
-        "Image": spec.image,
-        "ImageID": image_id(spec.image),
+        "Image": image_of(spec),
+        "ImageID": image_id(image_of(spec)),
         "Command": " ".join(_argv(one, spec)),
         "Created": int(one.created_at),
         "Ports": [_row_port(port) for port in task.port_status],
@@ -147,7 +157,7 @@ def inspected(one: Container, networks: Names, volumes: Paths) -> dict[str, Any]
         "Path": argv[0],
         "Args": list(argv[1:]),
         "State": _state(one),
-        "Image": image_id(spec.image),
+        "Image": image_id(image_of(spec)),
         "ResolvConfPath": "",
         "HostnamePath": "",
         "HostsPath": "",
@@ -225,7 +235,7 @@ def _config(one: Container, spec: ContainerSpec) -> dict[str, Any]:
         "Env": list(spec.env),
         "Cmd": list(spec.args) or None,
         **nonnull(Healthcheck=shown.get("Healthcheck")),
-        "Image": spec.image,
+        "Image": image_of(spec),
         "Volumes": None,
         "WorkingDir": spec.dir,
         "Entrypoint": list(spec.command) or None,
@@ -280,7 +290,7 @@ def _host_config(one: Container, spec: ContainerSpec) -> dict[str, Any]:
         "MemorySwap": 2 * limits.memory_bytes,
         "OomKillDisable": False,
         "PidsLimit": limits.pids or spec.pids_limit or None,
-        "Ulimits": shown.get("Ulimits"),
+        "Ulimits": shown.get("Ulimits", []),
         "Mounts": [show_mount(mount) for mount in spec.mounts],
         **nonnull(Init=spec.init),
         **omitempty(Sysctls=dict(spec.sysctls)),

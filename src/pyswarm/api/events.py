@@ -17,6 +17,7 @@ from pyswarm.api.errors import Refused
 from pyswarm.api.filters import Filters, filters_of, has_labels
 from pyswarm.api.messages import Conversation, HttpRequest, Streamed
 from pyswarm.api.rendering import document, nanoseconds
+from pyswarm.api.versions import as_recorded
 from pyswarm.model import Node, Service
 from pyswarm.store import Change, Commit
 
@@ -54,7 +55,8 @@ def _time_of(request: HttpRequest, name: str) -> float | None:
         return None
     found = _TIME.fullmatch(text)
     if found is None:
-        raise Refused(400, f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        status = 500 if as_recorded(request.version) else 400
+        raise Refused(status, f'strconv.ParseInt: parsing "{text}": invalid syntax')
     return float(text)
 
 

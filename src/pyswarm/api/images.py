@@ -17,6 +17,7 @@ from pyswarm.api.filters import filters_of
 from pyswarm.api.local import Image
 from pyswarm.api.messages import Conversation, HttpRequest, Response, Route
 from pyswarm.api.rendering import ZERO_TIME, answer, document
+from pyswarm.api.versions import as_recorded
 from pyswarm.errors import InvalidArgument
 from pyswarm.model.images import ImageReference
 
@@ -35,8 +36,9 @@ def tagged(name: str) -> str:
     return str(ImageReference.parse(name).tagged)
 
 
-def _find(reference: str) -> Generator[Any, Any, tuple[str, Image]]:
-    """An image by id, or by name: any tag and digest of a known name will do."""
+def _find(reference: str, problem: str = "") -> Generator[Any, Any, tuple[str, Image]]:
+    """An image by id, or by name: any tag and digest of a known name will do. ``problem`` is what
+    stands before the reason where it is refused."""
     found = yield from images()
     for name, image in found.items():
         id = image_id(name)
@@ -44,13 +46,13 @@ def _find(reference: str) -> Generator[Any, Any, tuple[str, Image]]:
             return name, image
     try:
         wanted = ImageReference.parse(reference)
-    except InvalidArgument as problem:
-        raise Refused(400, problem.message) from None
+    except InvalidArgument as error:
+        raise Refused(400, f"{problem}{error.message}") from None
     shown = str(wanted.tagged)
     for name in (shown, tagged(wanted.familiar_name)):
         if name in found:
             return shown, found[name]
-    raise Refused(404, f"No such image: {reference}")
+    raise Refused(404, f"{problem}No such image: {shown}")
 
 
 def list_images(request: HttpRequest) -> Conversation:
@@ -87,7 +89,8 @@ def listed(name: str) -> dict[str, Any]:
 
 def inspect(request: HttpRequest, reference: str) -> Conversation:
     """One image: what a task of it runs by itself."""
-    name, image = yield from _find(reference)
+    problem = f"no such image: {reference}: " if as_recorded(request.version) else ""
+    name, image = yield from _find(reference, problem)
     config = {
         "User": image.user,
         "Env": [f"{key}={text}" for key, text in image.env.items()] or None,

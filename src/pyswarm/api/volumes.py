@@ -8,11 +8,12 @@ from typing import Any
 from pyswarm.api.asks import Local
 from pyswarm.api.bodies import STRING, Map, Struct, decode
 from pyswarm.api.errors import Refused
-from pyswarm.api.filters import Filters, filters_of, has_labels, is_true
+from pyswarm.api.filters import Filters, filters_of, has_labels, is_true, strict_bool
 from pyswarm.api.local import Volume
 from pyswarm.api.messages import ApiVersion, Conversation, HttpRequest, Response, Route
 from pyswarm.api.patterns import matches
 from pyswarm.api.rendering import answer, time_text
+from pyswarm.api.versions import as_recorded
 from pyswarm.errors import FailedPrecondition
 
 FILTERS = ("dangling", "driver", "label", "name")
@@ -55,6 +56,10 @@ def volumes() -> Generator[Any, Any, tuple[Volume, ...]]:
 def list_volumes(request: HttpRequest) -> Conversation:
     """Those of this node, by name."""
     filters = filters_of(request, FILTERS)
+    for word in filters.get("dangling", ()):
+        if strict_bool(word) is None:
+            invalid = "Invalid" if as_recorded(request.version) else "invalid"
+            raise Refused(400, f"{invalid} filter 'dangling=[{word}]'")
     found = yield from volumes()
     chosen = [show_volume(one) for one in found if _is_wanted(one, filters)]
     return answer({"Volumes": chosen, "Warnings": None})
@@ -86,9 +91,10 @@ def create(request: HttpRequest) -> Conversation:
     """Make a volume; one that is there is answered as it is, one without a name gets one."""
     body = decode(request, CREATE)
     driver = body.get("Driver") or DRIVER
-    if driver != DRIVER:
-        raise Refused(404, f'error looking up volume plugin {driver}: plugin "{driver}" not found')
     name, labels = body.get("Name", ""), dict(body.get("Labels", {}))
+    if driver != DRIVER:
+        why = f'error looking up volume plugin {driver}: plugin "{driver}" not found'
+        raise Refused(404, f"create {name}: {why}")
     if not name:
         labels[ANONYMOUS] = ""
     volume: Volume = yield Local("create_volume", (name, labels, body.get("DriverOpts", {})))

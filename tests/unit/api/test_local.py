@@ -21,6 +21,7 @@ from pyswarm.model import (
     ContainerSpec,
     Mount,
     NetworkAttachment,
+    PortConfig,
     Task,
     TaskSpec,
     TaskState,
@@ -49,6 +50,7 @@ def container(id: str, state: TaskState = TaskState.RUNNING, **more: Any) -> Con
         state=state,
         networks=(NetworkAttachment("net1", ("10.0.1.4/24",)),),
         exit_code=137 if state is TaskState.FAILED else 0,
+        port_status=(PortConfig(80, 30000),) if state is TaskState.RUNNING else (),
     )
     times = {"created_at": NOW - 70, "started_at": NOW - 65, "ended_at": 0.0}
     if state is TaskState.FAILED:
@@ -154,6 +156,10 @@ def test_a_row(node: Node) -> None:
         (filters(network=["other"]), []),
         (filters(volume=["vol1"]), ["t1"]),
         (filters(health=["none"]), ["t1"]),
+        (filters(publish=["8080"]), []),
+        (filters(publish=["30000-30010", "1"]), ["t1"]),
+        (filters(publish=["30000/udp"]), []),
+        (filters(expose=["80/tcp"]), ["t1"]),
         (filters(before=[RUNNING.task.name]), ["t2"]),
         (filters(since=[ENDED.task.name]), ["t1"]),
     ],
@@ -168,7 +174,11 @@ def test_filters(node: Node, query: str, expected: list[str]) -> None:
     ("query", "text"),
     [
         (filters(bogus=["x"]), "invalid filter 'bogus'"),
-        (filters(status=["x"]), "Unrecognised filter value for status: x"),
+        (filters(status=["x"]), "invalid filter 'status=x'"),
+        (filters(**{"is-task": ["x"]}), "invalid filter 'is-task=[x]'"),
+        (filters(exited=["x"]), 'strconv.Atoi: parsing "x": invalid syntax'),
+        ("limit=x", 'strconv.Atoi: parsing "x": invalid syntax'),
+        (filters(publish=["x"]), "error while looking up for publish x"),
         (filters(name=["(a+)+$"]), "the pattern is too complex: (a+)+$"),
         (filters(name=["["]), "error parsing regexp: unterminated character set: `[`"),
     ],
@@ -288,7 +298,7 @@ def test_images(node: Node) -> None:
     assert (shown["RepoTags"], shown["Config"]["Cmd"]) == (["busybox:1.36"], ["sh"])
     assert node.told("GET", f"/images/{rows[0]['Id']}/json")[1]["Id"] == rows[0]["Id"]
     assert node.told("GET", "/images/h:5000/x/json")[0] == 200
-    assert node.told("GET", "/images/nosuch/json") == (404, "No such image: nosuch")
+    assert node.told("GET", "/images/nosuch/json") == (404, "No such image: nosuch:latest")
 
 
 def test_pulling(node: Node) -> None:
