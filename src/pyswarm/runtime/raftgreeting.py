@@ -64,21 +64,18 @@ class DiskLost(FailedPrecondition):
 class Greetings:
     """Whom one member has met in its life."""
 
-    __slots__ = ("_asked", "_disk", "_disks", "_id", "_met", "_waiting", "refused")
+    __slots__ = ("_asked", "_disk", "_disks", "_id", "_waiting", "met", "refused")
 
     def __init__(self, id: MemberID, disk: bytes) -> None:
         self.refused: dict[str, SwarmError] = {}
         """Address → why that peer is not heard."""
+        self.met: dict[str, MemberID] = {}
+        """Address → which member has greeted from there."""
         self._id = id
         self._disk = disk
-        self._met: dict[str, MemberID] = {}
         self._disks: dict[MemberID, bytes] = {}
         self._waiting: dict[str, deque[bytes]] = {}
         self._asked: dict[str, float] = {}
-
-    def at(self, address: str) -> MemberID | None:
-        """Which member has greeted from there; None if none has."""
-        return self._met.get(address)
 
     def greeting(self, *, asks: bool) -> Greeting:
         """Ours; who is asked greets back."""
@@ -120,8 +117,8 @@ class Greetings:
             self._refuse(address, lost)
             raise lost
         self.refused.pop(address, None)
-        self._met[address] = id
-        _bound(self._met)
+        self.met[address] = id
+        _bound(self.met)
         _bound(self._disks)
         return True
 
@@ -130,7 +127,7 @@ class Greetings:
         return bool(self._disk) and disk == self._disk
 
     def _refuse(self, address: str, error: SwarmError) -> None:
-        self._met.pop(address, None)
+        self.met.pop(address, None)
         self._waiting.pop(address, None)
         known = self.refused.get(address)
         self.refused[address] = error

@@ -48,6 +48,9 @@ class Frame(IntEnum):
     """To a member that greets by another disk than before: it is not heard."""
 
 
+_GREETING, _REFUSAL = int(Frame.GREETING), int(Frame.REFUSAL)  # quick to compare, for each frame
+
+
 class Peers:
     """The others, as one member speaks to them."""
 
@@ -76,7 +79,7 @@ class Peers:
         """One frame, which leaves with the next ``flush``; to a peer that has not greeted, when it
         has."""
         frame = msgpack.packb((self._transport.address, kind, content))
-        if self._greetings.at(address) is not None:
+        if address in self._greetings.met:
             self._transport.send(address, frame)
         else:
             self._greetings.hold(address, frame)
@@ -98,17 +101,17 @@ class Peers:
         """Which member says this; None if it is no more than greetings, or if the peer is to greet
         first. Raises ``DiskLost`` where this member is refused by its disk, and
         ``InvalidArgument``."""
-        if kind == Frame.GREETING:
+        id = self._greetings.met.get(address)
+        if kind == _GREETING:
             self._greeted(address, content)
-            return None
-        if kind == Frame.REFUSAL:
+        elif kind == _REFUSAL:
             if self._greetings.is_ours(content):
                 raise DiskLost(self._replica.id)
-            return None
-        id = self._greetings.at(address)
-        if id is None and address not in self._greetings.refused:
+        elif id is not None:
+            return id
+        elif type(address) is str and address not in self._greetings.refused:
             self._greet(address)
-        return id
+        return None
 
     def _greeted(self, address: str, greeting: Greeting) -> None:
         """The peer is greeted back if it asked, and told what waits for it, or why it is not

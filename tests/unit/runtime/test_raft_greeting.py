@@ -82,7 +82,7 @@ def heard(node: RaftNode, address: str, kind: Frame, content: Any) -> None:
 
 def member(id: int, wire: Any, storage: MemoryStorage | None = None) -> RaftNode:
     storage = storage or MemoryStorage()
-    return RaftNode(Nothing(), storage, wire, id=id, founders=FOUNDERS)
+    return RaftNode(Nothing(), storage, wire, id=id, founders=FOUNDERS, tick_seconds=0.01)
 
 
 @in_virtual_time
@@ -110,6 +110,10 @@ async def test_a_stranger_is_asked_and_not_heard() -> None:
         heard(node, "x", Frame.FORWARD, (2, b"command"))
         said = [(kind, content[1]) for to, kind, content in wire.take() if to == "x"]
         assert said == [(Frame.GREETING, True)], "once"
+        for nothing in (None, 5, ["x"], {}):
+            heard(node, nothing, Frame.FORWARD, (1, b"command"))  # type: ignore[arg-type]
+            heard(node, nothing, Frame.GREETING, (FRAME_VERSION, True, 9, b""))  # type: ignore[arg-type]
+        assert {to for to, _, _ in wire.take()} <= {"b", "c"}
         heard(node, "x", Frame.GREETING, (FRAME_VERSION, True, 9, b""))
         heard(node, "x", Frame.FORWARD, (3, b"command"))
         said = [(kind, content[0]) for to, kind, content in wire.take() if to == "x"]
@@ -190,7 +194,7 @@ def test_what_is_no_greeting(greeting: tuple[Any, ...]) -> None:
     greetings = Greetings(1, b"disk")
     with pytest.raises((InvalidArgument, ValueError)):
         greetings.take("b", greeting)
-    assert greetings.at("b") is None
+    assert greetings.met == {}
 
 
 def test_strangers_do_not_fill_the_memory() -> None:
@@ -201,6 +205,6 @@ def test_strangers_do_not_fill_the_memory() -> None:
         greetings.hold(f"r{number}", b"frame")
         greetings.should_ask(f"r{number}", 0.0)
     assert len(greetings.refused) == PEERS_MAX
-    assert greetings.at("p0") is None
-    assert greetings.at(f"p{PEERS_MAX}") == PEERS_MAX
+    assert "p0" not in greetings.met
+    assert greetings.met[f"p{PEERS_MAX}"] == PEERS_MAX
     assert not list(greetings.release("r0"))
