@@ -87,7 +87,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         (267, 364, 365),
     ),
     Difference("the order of a service's secrets is the client's, and random", (589,)),
-    Difference("where equal nodes ran the tasks that are asked for", (401, 1324)),
+    Difference("where equal nodes ran the tasks that are asked for", (1324,)),
     Difference("finished tasks of a job that was removed go with it", (1124,)),
     Difference(
         "a job that is rolled back runs anew, as after any change of it; Docker leaves it in a "
@@ -134,7 +134,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         "quorum; in Docker it looks alive for a while, and its vote is missed",
         (1403, 1408, 1411, 1412, (1414, 1418), 1424),
     ),
-    Difference("secrets that the recording made and removed by other means", (1363,)),
     Difference("the recorded daemon was not running", (1389,)),
     Difference(
         "slots are replaced in an order of their own (random in Docker), so addresses differ",

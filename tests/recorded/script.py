@@ -25,6 +25,9 @@ OLD_NODE_1, NEW_NODE_1 = "h7x8vzgl1229e6lmu406qc7km", "bjk0suf9cru8ib0uvny83gi4o
 OLD_NODE_3 = "wcvdjqf0dq9yfxzfcucqjntmc"
 """Recorded nodes of hosts that left and joined again; the player knows ours."""
 
+SECRETS = ("a" * 64, "ql", "qmax", "qt")
+"""What other recordings left in the swarm for a while."""
+
 
 def _availability(**numbers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(
@@ -42,6 +45,8 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     177: _availability(active=(3, 4)),
     188: _availability(pause=(4,)),
     189: _availability(active=(4,)),
+    285: _availability(pause=(1,)),
+    288: _availability(active=(1,)),
     601: (
         *(
             f"n1 docker node update --label-add region={r} node-{n}"
@@ -70,6 +75,8 @@ BEFORE: Mapping[int, tuple[str, ...]] = {
     1296: ("n1 kill", "n3 kill"),
     1340: ("n1 start", "n2 leads"),
     1346: ("n1 kill",),
+    1363: tuple(f"n2 docker secret create {name} files/site.conf" for name in SECRETS),
+    1364: (f"n2 docker secret rm {' '.join(SECRETS)}",),
     1375: ("n2 docker node promote node-3", "n3 docker node ls"),
     1381: (f"n2 docker node demote {OLD_NODE_3}", f"n2 docker node rm {OLD_NODE_3}"),
     1390: (
