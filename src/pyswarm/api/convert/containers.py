@@ -67,13 +67,13 @@ def container_of(data: Said, pids: int) -> ContainerSpec:
     isolation = data.text("Isolation").lower()
     return ContainerSpec(
         **{"image": "", **data.plain(PLAIN)},
+        privileges=_privileges_of(data.pointer("Privileges")),  # what is first wrong is told
+        configs=tuple(_config_of(one) for one in data.each("Configs")),
         mounts=tuple(mount_of(one) for one in data.each("Mounts")),
         secrets=tuple(_secret_of(one) for one in data.each("Secrets")),
-        configs=tuple(_config_of(one) for one in data.each("Configs")),
         stop_grace_period=seconds_or_none(data.given("StopGracePeriod")),
         healthcheck=_health_of(data.pointer("Healthcheck")),
         dns=_dns_of(data.pointer("DNSConfig")),
-        privileges=_privileges_of(data.pointer("Privileges")),
         isolation=isolation if isolation in ISOLATIONS else "",
         pids_limit=pids,
         ulimits=tuple(
