@@ -20,6 +20,7 @@ from pyswarm.model import TaskState
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.backup import DamagedBackup, NotABackup, verify
 from pyswarm.runtime.daemon.host import HostConfig, open_host
+from pyswarm.runtime.executors import ProcessExecutor
 from pyswarm.runtime.front.backup import restore
 from pyswarm.runtime.front.sources import read_payload
 from pyswarm.runtime.parts import MARK
@@ -237,6 +238,8 @@ async def test_what_can_be_no_path(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="path"):
             async with open_host(HostConfig(state_dir=wrong)):  # type: ignore[arg-type]
                 pass
+    with pytest.raises(InvalidArgument, match="NUL byte"):
+        ProcessExecutor("a\0b")
     with pytest.raises(InvalidArgument, match="NUL byte"):
         async with Cluster.connect("unix:///tmp/a\0b"):
             pass

@@ -67,6 +67,7 @@ from pyswarm.runtime.executors.usage import below, usage_below
 from pyswarm.runtime.executors.volumemounts import Hold, VolumeMounts, VolumeUse
 from pyswarm.runtime.executors.volumeoptions import needs_mount, problem_of
 from pyswarm.runtime.executors.volumes import Volume
+from pyswarm.runtime.storage.files import checked_path
 
 CLOSE_SECONDS = 5.0
 """How long a supervisor may take to kill everything below it, before it is killed itself."""
@@ -118,7 +119,8 @@ class ProcessExecutor:
         generic: Sequence[GenericResource] = (),
         python: str | None = None,
     ) -> None:
-        self._directories = Directories(Path(state_dir).absolute() if state_dir else None)
+        place = checked_path(state_dir, "state_dir").absolute() if state_dir else None
+        self._directories = Directories(place)
         self._images = {**HOST_IMAGES, **(images or {})}
         self._hostname = hostname or socket.gethostname()
         self._labels = dict(labels or {})
