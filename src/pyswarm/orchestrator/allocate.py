@@ -265,11 +265,12 @@ class Allocator:
             self._saw_network(network, tx.update(served, because("network-allocated")))
 
     def _serve_services(self, tx: Transaction) -> None:
-        for service in sorted(self._take("service", tx), key=_age):
-            if tx.room <= 0:
-                self._dirty["service"][service.id] = None
-            else:
-                self._serve_service(tx, service)
+        while tx.room > 0 and self._dirty["service"]:  # serving one may free what another needs
+            for service in sorted(self._take("service", tx), key=_age):
+                if tx.room <= 0:
+                    self._dirty["service"][service.id] = None
+                else:
+                    self._serve_service(tx, service)
 
     def _serve_service(self, tx: Transaction, service: Service) -> None:
         """Bring the service's endpoint in line with its spec, if everything can be had."""
@@ -336,11 +337,12 @@ class Allocator:
         return wanted
 
     def _serve_nodes(self, tx: Transaction) -> None:
-        for node in sorted(self._take("node", tx), key=_age):
-            if tx.room <= 0:
-                self._dirty["node"][node.id] = None
-            else:
-                self._serve_node(tx, node)
+        while tx.room > 0 and self._dirty["node"]:  # serving one may free what another needs
+            for node in sorted(self._take("node", tx), key=_age):
+                if tx.room <= 0:
+                    self._dirty["node"][node.id] = None
+                else:
+                    self._serve_node(tx, node)
 
     def _serve_node(self, tx: Transaction, node: Node) -> None:
         """Bring the addresses of the node's load balancers in line with its tasks."""

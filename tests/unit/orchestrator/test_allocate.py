@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from pyswarm.ipam import PoolExhausted, PoolOverlap, PortInUse
@@ -113,6 +114,21 @@ def test_exhausted_network_serves_who_waits_when_something_is_freed() -> None:
     world.remove(first)
     world.run(5)
     assert len(world.live(second)) == 1
+
+
+def test_of_those_who_wait_for_an_address_services_come_first() -> None:
+    """Whoever leads: the harness lets a new leader decide each turn as well."""
+    world = World(3)
+    network = world.network("small", ipam=IPAMOptions(configs=(IPAMConfig("192.168.0.0/29"),)))
+    attached = (NetworkAttachmentConfig(network.id),)
+    first = world.create(a_spec("first", replicas=3, networks=attached))
+    second = world.create(a_spec("second", replicas=1, networks=attached))
+    assert world.service(second).endpoint is None
+    spec = world.service(first).spec
+    task = attrs.evolve(spec.task, networks=())
+    world.update(first, attrs.evolve(spec, task=task))
+    freed = world.service(second).endpoint
+    assert freed is not None and [vip.address for vip in freed.virtual_ips] == ["192.168.0.2/29"]
 
 
 def test_dnsrr_has_no_virtual_address_and_comes_back_with_a_new_one() -> None:
