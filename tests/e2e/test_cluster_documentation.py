@@ -30,7 +30,8 @@ def test_the_list_of_events_is_whole() -> None:
         text = path.read_text()
         named |= set(re.findall(r"\b(?:out|_out)\.observe\(\s*\"([a-z.]+)\"", text))
         named |= set(re.findall(r"Observed\(\"([a-z.]+)\"", text))
-    for path in (*source.glob("runtime/daemon/*.py"), *source.glob("runtime/front/*.py")):
+    where = ("runtime/*.py", "runtime/daemon/*.py", "runtime/front/*.py")
+    for path in (path for pattern in where for path in source.glob(pattern)):
         said = r"(?:log_event\(\s*[a-z._\"]+,|say\()\s*\"([a-z._]+)\""
         named |= set(re.findall(said, path.read_text()))
     page = (DOCS / "logging.md").read_text()
