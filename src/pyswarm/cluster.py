@@ -33,6 +33,7 @@ from pyswarm.runtime.front import Scale as Scale
 from pyswarm.runtime.front import Status as Status
 from pyswarm.runtime.front import WhatIf as WhatIf
 from pyswarm.runtime.front import authority
+from pyswarm.runtime.front.ways import Way
 from pyswarm.scheduler import Filter, Strategy
 
 T = TypeVar("T")
@@ -165,14 +166,18 @@ class Cluster:
         return cls._enter(settings, front.reopen_or_found(settings, swarm, how), front.at_once)
 
     @classmethod
-    @asynccontextmanager
-    async def connect(cls, url: str | os.PathLike[str]) -> AsyncIterator[Cluster]:
+    def connect(cls, url: str | os.PathLike[str]) -> AbstractAsyncContextManager[Cluster]:
         """A handle on the swarm of the daemon whose control socket is ``unix:///path``.
 
         This process is no member: every verb and stream is called over there. Leaving the block
         hangs up. Raises ``Unavailable`` where no daemon answers, and ``FailedPrecondition`` or
         ``Locked`` if it is in no swarm (:class:`Daemon` changes that). See docs/daemon.md.
         """
+        return Way("Cluster", cls._connected(url))
+
+    @classmethod
+    @asynccontextmanager
+    async def _connected(cls, url: str | os.PathLike[str]) -> AsyncIterator[Cluster]:
         async with remote.dialed(url) as line:
             cluster = remote.cluster_over(cls, line)
             if not line.is_in_swarm:
@@ -180,8 +185,14 @@ class Cluster:
             yield cluster
 
     @classmethod
+    def _enter(
+        cls, settings: front.Settings, prepare: front.Prepare, wait: front.Wait
+    ) -> AbstractAsyncContextManager[Cluster]:
+        return Way("Cluster", cls._entered(settings, prepare, wait))
+
+    @classmethod
     @asynccontextmanager
-    async def _enter(
+    async def _entered(
         cls, settings: front.Settings, prepare: front.Prepare, wait: front.Wait
     ) -> AsyncIterator[Cluster]:
         async with front.entered(settings, prepare, wait) as member:
@@ -337,9 +348,13 @@ class Daemon(HostVerbs):
     cluster: Cluster
 
     @classmethod
-    @asynccontextmanager
-    async def connect(cls, url: str | os.PathLike[str]) -> AsyncIterator[Daemon]:
+    def connect(cls, url: str | os.PathLike[str]) -> AbstractAsyncContextManager[Daemon]:
         """The daemon whose control socket is ``unix:///path``. Raises ``Unavailable``."""
+        return Way("Daemon", cls._connected(url))
+
+    @classmethod
+    @asynccontextmanager
+    async def _connected(cls, url: str | os.PathLike[str]) -> AsyncIterator[Daemon]:
         async with remote.dialed(url) as line:
             daemon = remote.daemon_over(cls, line)
             daemon.cluster = remote.cluster_over(Cluster, line)
