@@ -99,6 +99,8 @@ def _shown(content: Any) -> str:
 # -- the generated constructor
 
 _QUICK = {str: "str", int: "int", float: "float", bool: "bool", bytes: "bytes"}
+_BEYOND = {int: f" or not {-INT_MAX} <= {{0}} <= {INT_MAX}", float: " or {0} - {0}"}
+"""What else a number of the right class may be that is refused: too large, infinite, none."""
 
 
 def _constructor(cls: Any, checked: bool) -> Callable[..., None]:
@@ -137,12 +139,26 @@ def _check_line(cls: type, field: Any, hint: Any, scope: dict[str, Any]) -> str:
     convert = _field_converter(cls, field, hint)
     scope[f"convert_{name}"] = convert
     call = f"{name} = convert_{name}({name})"
-    if hint in _QUICK and hint is not int and not field.metadata:
+    if hint in _QUICK and not field.metadata:
         test = f"{name}.__class__ is not {_QUICK[hint]}"
-        return f"    if {test}{f' or {name} - {name}' if hint is float else ''}: {call}"
-    if field.default is attrs.NOTHING:
-        return f"    {call}"
-    return f"    if {name} is not default_{name}: {call}"
+        return f"    if {test}{_BEYOND.get(hint, '').format(name)}: {call}"
+    tests = [] if field.default is attrs.NOTHING else [f"{name} is not default_{name}"]
+    exact = None if field.metadata else _exact_class(hint)
+    if exact is not None:
+        scope[f"exact_{name}"] = exact
+        tests.append(f"{name}.__class__ is not exact_{name}")
+    return f"    if {' and '.join(tests)}: {call}" if tests else f"    {call}"
+
+
+def _exact_class(hint: Any) -> type | None:
+    """The class whose own objects pass for ``hint`` as they are, if there is one."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        others = [argument for argument in arguments if argument is not type(None)]
+        return _exact_class(others[0]) if len(others) == 1 else None
+    if origin is not None:
+        return FrozenDict if _is_mapping(hint) else None
+    return hint if isinstance(hint, type) and hint not in _SIMPLE else None
 
 
 def _field_converter(cls: type, field: Any, hint: Any) -> Convert:
