@@ -111,12 +111,13 @@ class _Reading:
             for task in tasks:
                 if task.id in self._seen:
                     continue
+                unplaced = f"task {task.id} has not been scheduled"
                 if not task.node_id or task.state < TaskState.STARTING:
                     pending = True
                     if self._is_one and not task.node_id:
-                        self._missing[f"task {task.id} has not been scheduled"] = None
+                        self._missing[unplaced] = None
                     continue
-                self._missing.pop(f"task {task.id} has not been scheduled", None)
+                self._missing.pop(unplaced, None)
                 self._seen[task.id] = None
                 nursery.start_soon(self._read, task)
             if not self._wish.follow or (self._is_one and not pending):
