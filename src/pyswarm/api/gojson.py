@@ -137,6 +137,8 @@ class _Words(Exception):
 
 def _wrong(char: str, where: str) -> str:
     shown = {"'": "\\'", '"': '"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char)
+    if shown is None and char > "\x7f":  # Go looks at bytes, and shows each as a character
+        char = chr(char.encode()[0])
     if shown is None:
         shown = char if char.isprintable() else f"\\x{ord(char):02x}"
     return f"invalid character '{shown}' {where}"

@@ -230,7 +230,12 @@ def update(request: HttpRequest) -> Conversation:
     body = decode(request, SPEC)
     version = version_of(request, "swarm")
     worker, manager, key = (_rotation(request, name) for name in ROTATIONS)
-    yield ChangeSwarm(version, spec_from(body), worker, manager, key)
+    try:
+        spec = spec_from(body)
+    except Refused:
+        yield Read(lambda *_: None)  # who cannot be asked about the swarm is told that first
+        raise
+    yield ChangeSwarm(version, spec, worker, manager, key)
     return DONE
 
 

@@ -51,6 +51,8 @@ def refused(body: bytes, version: tuple[int, int] = (1, 41), headers: Any = JSON
         (b'{"Name', "unexpected EOF"),
         (b"{bad json", "invalid character 'b' looking for beginning of object key string"),
         (b"hello", "invalid character 'h' looking for beginning of value"),
+        (b"\xef\xbb\xbf{}", "invalid character '\u00ef' looking for beginning of value"),
+        ("ä".encode(), "invalid character '\u00c3' looking for beginning of value"),
         (b'{"Name" 1}', "invalid character '1' after object key"),
         (b'{"Name":"a" "b"}', "invalid character '\"' after object key:value pair"),
         (b'{"Args":["a" 1]}', "invalid character '1' after array element"),

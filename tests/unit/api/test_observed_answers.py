@@ -215,3 +215,14 @@ def test_networks_are_pruned_before_a_time(door: Door) -> None:
     target = filtered("/networks/prune", '{"until":["x"]}')
     text = 'failed to parse value as time or duration: "x"'
     assert door.told("POST", target) == (500, text)
+
+
+# -- the swarm
+
+
+def test_settings_of_no_swarm_are_refused_by_managers_alone(door: Door) -> None:
+    settings = {"Name": "mine"}
+    told = door.told("POST", "/swarm/update?version=1", settings)
+    assert told == (400, 'swarm spec must be named "default"')
+    outside = Door(refusal=NoManager(NEVER_JOINED))
+    assert outside.told("POST", "/swarm/update?version=1", settings) == (503, NEVER_JOINED)
