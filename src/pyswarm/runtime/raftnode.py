@@ -247,14 +247,15 @@ class RaftNode:
         raise refusal
 
     async def _propose_once(self, command: bytes) -> Any:
-        if self.replica.leader == self.replica.id:
+        leader = self.replica.leader
+        if leader == self.replica.id:
             return await self._committed(self.replica.propose(command), self.replica.term)
-        address = self._addresses.of(self.replica.leader, self.replica.configuration)
+        address = self._addresses.of(leader, self.replica.configuration)
         if address is None:
             raise Unavailable("raft: there is no leader")
         number, waiter = self._new_waiter(self._forwarded)
         try:
-            self._peers.send(address, Frame.FORWARD, (number, command))
+            self._peers.send(address, Frame.FORWARD, (number, command), to=leader)
             self._bell.ring()
             index, term = await waiter.wait()
         finally:

@@ -75,11 +75,12 @@ class Peers:
         """True while somebody has to be told of a commit."""
         return bool(self._news)
 
-    def send(self, address: str, kind: Frame, content: Any) -> None:
+    def send(self, address: str, kind: Frame, content: Any, *, to: MemberID | None = None) -> None:
         """One frame, which leaves with the next ``flush``; to a peer that has not greeted, when it
-        has."""
+        has. ``to``: which member is there, that may say its address otherwise."""
         frame = msgpack.packb((self._transport.address, kind, content))
-        if address in self._greetings.met:
+        met = self._greetings.met
+        if address in met or (to is not None and to in met.values()):
             self._transport.send(address, frame)
         else:
             self._greetings.hold(address, frame)
@@ -153,4 +154,4 @@ class Peers:
     def _transmit(self, message: Message) -> None:
         address = self._addresses.of(message.to, self._replica.configuration)
         if address is not None:
-            self.send(address, Frame.MESSAGE, to_form(message))
+            self.send(address, Frame.MESSAGE, to_form(message), to=message.to)

@@ -110,9 +110,10 @@ async def test_a_stranger_is_asked_and_not_heard() -> None:
         heard(node, "x", Frame.FORWARD, (2, b"command"))
         said = [(kind, content[1]) for to, kind, content in wire.take() if to == "x"]
         assert said == [(Frame.GREETING, True)], "once"
-        for nothing in (None, 5, ["x"], {}):
-            heard(node, nothing, Frame.FORWARD, (1, b"command"))  # type: ignore[arg-type]
-            heard(node, nothing, Frame.GREETING, (FRAME_VERSION, True, 9, b""))  # type: ignore[arg-type]
+        no_addresses: tuple[Any, ...] = (None, 5, ["x"], {})
+        for nothing in no_addresses:
+            heard(node, nothing, Frame.FORWARD, (1, b"command"))
+            heard(node, nothing, Frame.GREETING, (FRAME_VERSION, True, 9, b""))
         assert {to for to, _, _ in wire.take()} <= {"b", "c"}
         heard(node, "x", Frame.GREETING, (FRAME_VERSION, True, 9, b""))
         heard(node, "x", Frame.FORWARD, (3, b"command"))
@@ -165,6 +166,27 @@ async def test_a_member_that_lost_its_disk_is_refused_and_ends() -> None:
             assert await back.propose(b"x", timeout=60.0) == b"x"
         assert not nodes[1].refused
         assert not nodes[2].refused
+
+
+class Aliases(dict[str, Receive]):
+    """A hub that knows each member by two names."""
+
+    def get(self, address: str, default: Any = None) -> Any:
+        return super().get(address.lower(), default)
+
+
+@in_virtual_time
+async def test_a_member_may_be_written_otherwise_than_it_says_itself() -> None:
+    """``localhost:7001`` among the founders, ``127.0.0.1:7001`` of a transport."""
+    hub, written = Aliases(), {1: "A", 2: "B"}
+    wires = [MemoryTransport(hub, "a"), MemoryTransport(hub, "b")]
+    one, two = [
+        RaftNode(Nothing(), MemoryStorage(), wire, id=id, founders=written)
+        for id, wire in enumerate(wires, 1)
+    ]
+    async with run_raft(one), run_raft(two):
+        for node in (one, two):
+            assert await node.propose(b"x", timeout=60.0) == b"x"
 
 
 def test_a_disk_has_a_name_as_long_as_it_lasts(tmp_path: Path) -> None:
