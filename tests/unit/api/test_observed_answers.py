@@ -55,6 +55,17 @@ def test_empty_parts_of_a_service_keep_their_form(door: Door) -> None:
     assert shown["Resources"]["Reservations"] == named
 
 
+def test_a_driver_of_volumes_that_says_nothing_is_shown_where_it_was_said(door: Door) -> None:
+    said: dict[str, Any] = {"NoCopy": True, "DriverConfig": {}}
+    mounts = [
+        {"Type": "volume", "Source": "v", "Target": "/v", "VolumeOptions": said},
+        {"Type": "volume", "Source": "w", "Target": "/w", "VolumeOptions": {"NoCopy": True}},
+    ]
+    door.post("/services/create", body(Mounts=mounts))
+    shown = door.get("/services/web")["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert shown["Mounts"] == mounts
+
+
 def test_resolution_modes_are_written_in_small_letters(door: Door) -> None:
     spec = {**body(), "EndpointSpec": {"Mode": "DNSRR"}}
     told = door.told("POST", "/services/create", spec)

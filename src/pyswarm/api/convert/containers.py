@@ -8,6 +8,7 @@ a type is a bind mount, bind options that say nothing vanish, an unknown isolati
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from pyswarm.api.convert.mounts import mount_of, show_mount
@@ -83,8 +84,9 @@ def container_of(data: Said, pids: int) -> ContainerSpec:
     )
 
 
-def show_container(spec: ContainerSpec) -> dict[str, Any]:
-    """The container spec in Engine JSON; registry credentials are never shown."""
+def show_container(spec: ContainerSpec, given: Collection[str] = ()) -> dict[str, Any]:
+    """The container spec in Engine JSON; registry credentials are never shown. ``given`` names what
+    was said without content."""
     return {
         **omitempty(
             Image=spec.image,
@@ -103,7 +105,7 @@ def show_container(spec: ContainerSpec) -> dict[str, Any]:
             TTY=spec.tty,
             OpenStdin=spec.open_stdin,
             ReadOnly=spec.read_only,
-            Mounts=[show_mount(mount) for mount in spec.mounts],
+            Mounts=[show_mount(mount, given) for mount in spec.mounts],
         ),
         **nonnull(
             StopGracePeriod=duration_or_none(spec.stop_grace_period),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from pyswarm.api.convert.parts import Said, driver, nonnull, omitempty, quoted
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import BindOptions, Mount, MountType, TmpfsOptions, VolumeOptions
 
+EMPTY_DRIVER = "Mounts.VolumeOptions.DriverConfig"
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 """The first is the default, and shown where bind options say nothing of it."""
 
@@ -36,8 +38,18 @@ def mount_of(data: Said) -> Mount:
     )
 
 
-def show_mount(mount: Mount) -> dict[str, Any]:
-    """The mount in Engine JSON."""
+def empty_driver(data: Said) -> str:
+    """What ``TaskSpec.given`` holds of a mount whose volume has a driver that says nothing, as the
+    CLI writes it; "" of others."""
+    options = data.pointer("VolumeOptions")
+    config = None if options is None else options.pointer("DriverConfig")
+    if config is None or config.text("Name") or config.map("Options"):
+        return ""
+    return f"{EMPTY_DRIVER} {data.text('Target')}"
+
+
+def show_mount(mount: Mount, given: Collection[str] = ()) -> dict[str, Any]:
+    """The mount in Engine JSON; ``given`` is its task's."""
     return {
         **omitempty(
             Type=str(mount.type),
@@ -48,7 +60,7 @@ def show_mount(mount: Mount) -> dict[str, Any]:
         ),
         **nonnull(
             BindOptions=_show_bind(mount.bind),
-            VolumeOptions=_show_volume(mount.volume),
+            VolumeOptions=_show_volume(mount.volume, f"{EMPTY_DRIVER} {mount.target}" in given),
             TmpfsOptions=_show_tmpfs(mount.tmpfs),
         ),
     }
@@ -105,15 +117,14 @@ def _volume_of(data: Said | None) -> VolumeOptions | None:
     )
 
 
-def _show_volume(options: VolumeOptions | None) -> dict[str, Any] | None:
+def _show_volume(options: VolumeOptions | None, has_driver: bool) -> dict[str, Any] | None:
     if options is None:
         return None
-    return omitempty(
-        NoCopy=options.no_copy,
-        Labels=dict(options.labels),
-        Subpath=options.subpath,
-        DriverConfig=driver(options.driver, options.driver_options),
-    )
+    config = driver(options.driver, options.driver_options)
+    return {
+        **omitempty(NoCopy=options.no_copy, Labels=dict(options.labels), Subpath=options.subpath),
+        **nonnull(DriverConfig=config if config or has_driver else None),
+    }
 
 
 def _tmpfs_of(data: Said | None) -> TmpfsOptions | None:

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from pyswarm.api.convert.containers import container_of, show_container
+from pyswarm.api.convert.mounts import empty_driver
 from pyswarm.api.convert.parts import (
     Said,
     driver,
@@ -51,7 +52,7 @@ PLUGIN_PAYLOAD = "types.docker.com/RuntimePlugin"
 
 RESOURCES, LIMITS, RESERVATIONS = "Resources", "Resources.Limits", "Resources.Reservations"
 PLACEMENT, WINDOW = "Placement", "RestartPolicy.Window"
-"""What ``TaskSpec.given`` may hold."""
+"""What ``TaskSpec.given`` may hold, beside mounts whose volume has an empty driver."""
 
 NO_RESOURCES = ResourceRequirements()
 NO_PLACEMENT = Placement()
@@ -71,6 +72,7 @@ def task_spec_of(data: Said, networks: list[Said]) -> TaskSpec:
     given = _empty_resources(said, resources) if said is not None else []
     given += [PLACEMENT] if placing is not None and placement == NO_PLACEMENT else []
     given += [WINDOW] if restart is not None and restart.given("Window") == 0 else []
+    given += filter(None, map(empty_driver, data.struct("ContainerSpec").each("Mounts")))
     return TaskSpec(
         **_runtime_of(data, resources.limits.pids),
         resources=resources,
@@ -88,7 +90,9 @@ def show_task_spec(spec: TaskSpec, *, runtime: bool = True) -> dict[str, Any]:
     kind = "container" if spec.generic is None else spec.generic.kind
     return {
         **nonnull(
-            ContainerSpec=None if spec.container is None else show_container(spec.container),
+            ContainerSpec=None
+            if spec.container is None
+            else show_container(spec.container, spec.given),
             PluginSpec=_show_plugin(spec.generic),
             NetworkAttachmentSpec=None
             if spec.attachment is None
