@@ -456,7 +456,7 @@ class RaftNode:
         self._peers.post(ready.messages)
         self._unsynced.append(ready)
         if not ready.must_sync:
-            self._advance()
+            self._keep_promises(0)
             self._carry_out(ready)
         elif self._waiting or self._reading:
             self._peers.flush()
@@ -465,7 +465,6 @@ class RaftNode:
         else:
             self._peers.flush()
             self._write(ready)
-            self._peers.flush()
             self._carry_out(ready)
         if ready.removed:
             self._stopped.set()
@@ -479,17 +478,15 @@ class RaftNode:
         if isinstance(error, WriteFailed):
             self.failure = error  # what lies there is known when it is read again, in another life
             self._stopped.set()
-        if error is not None:
+        if error is None:
+            self._keep_promises(ready.number)
+            self.replica.may_campaign = True
+            self._retry_at = None  # given again once more, it would undo what follows
+        else:
             # Nothing can be promised any more: no vote, no acknowledgement, no leadership.
             self.replica.may_campaign = False
             self.replica.step_down()
             self._retry_at = self._retry_at or trio.current_time() + DISK_RETRY_SECONDS
-        else:
-            self.replica.may_campaign = True
-            self._retry_at = None  # given again once more, it would undo what follows
-            while self._unsynced and self._unsynced[0].number <= ready.number:
-                self._complete(self._unsynced.popleft())
-            self._advance()
         if self._is_pumping:
             return  # which goes on with what this has brought
         if self._unsynced:
@@ -497,14 +494,17 @@ class RaftNode:
         else:
             self._pump()  # nothing else is coming: whoever waits for this waits for nothing more
 
-    def _advance(self) -> None:
-        """Readys that need no disk, and wait for none before them, are done."""
-        while self._unsynced and not self._unsynced[0].must_sync:
-            self._complete(self._unsynced.popleft())
-
-    def _complete(self, ready: Ready) -> None:
-        self._peers.post(ready.messages_after_sync)
-        self.replica.advance(ready)
+    def _keep_promises(self, number: int) -> None:
+        """Readys up to ``number`` are on disk, and those behind it that need none: their promises
+        leave at once, before any book is kept."""
+        unsynced, kept = self._unsynced, []
+        while unsynced and (unsynced[0].number <= number or not unsynced[0].must_sync):
+            ready = unsynced.popleft()
+            self._peers.post(ready.messages_after_sync)
+            kept.append(ready)
+        self._peers.flush()
+        for ready in kept:
+            self.replica.advance(ready)
 
     def _catch_up(self) -> None:
         """The next slice of a snapshot, or the next of what waited for a leader's."""

@@ -130,8 +130,13 @@ class Peers:
                 self._transport.send(address, frame)
 
     def post(self, messages: tuple[Message, ...]) -> None:
-        """A replica's messages, which leave with the next ``flush``; the news later."""
+        """A replica's messages, which leave with the next ``flush``; the news later. A peer's leave
+        before the next one's are packed: it has the longer way."""
+        before = messages[0].to if messages else 0
         for message in messages:
+            if message.to != before:
+                self._transport.flush()
+                before = message.to
             cls = type(message)
             if cls is Heartbeat and not message.round:  # type: ignore[attr-defined]
                 self._news[message.to] = message  # type: ignore[assignment]
