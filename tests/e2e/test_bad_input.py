@@ -231,6 +231,7 @@ async def test_things_in_use() -> None:
         ({"name": ""}, "must not be empty"),
         ({"advertise_addr": ""}, "must not be empty"),
         ({"executor": object()}, "not an executor"),
+        ({"executor": CallableExecutor}, "not an executor"),
         ({"labels": {"a": 1}}, "strings"),
     ],
 )

@@ -43,6 +43,7 @@ from pyswarm.errors import SwarmError
 from pyswarm.model.objects import NodeDescription, Sealed, Task
 from pyswarm.model.session import Driven, Plain
 from pyswarm.runtime.clock import SystemClock
+from pyswarm.runtime.executors.belonging import belonging
 from pyswarm.runtime.executors.health import HealthWatch
 from pyswarm.runtime.executors.lives import Lives
 from pyswarm.runtime.executors.templates import expand_file
@@ -246,18 +247,20 @@ async def open_bridge(
 ) -> AsyncIterator[ExecutorBridge]:
     """A bridge to ``executor``; leaving the block cancels what is under way and closes it.
 
-    ``post`` is called in the host's loop, never from within ``perform``.
+    ``post`` is called in the host's loop, never from within ``perform``. Raises
+    ``InvalidArgument`` for an executor that belongs to another node.
     """
-    try:
-        async with trio.open_nursery() as nursery:
-            bridge = ExecutorBridge(
-                executor, post, nursery, unseal, expand_task, expand_file, fetch
-            )
-            try:
-                yield bridge
-            finally:
-                nursery.cancel_scope.cancel()
-    finally:
-        if close_executor:
-            with trio.CancelScope(shield=True):
-                await executor.aclose()
+    with belonging(executor):
+        try:
+            async with trio.open_nursery() as nursery:
+                bridge = ExecutorBridge(
+                    executor, post, nursery, unseal, expand_task, expand_file, fetch
+                )
+                try:
+                    yield bridge
+                finally:
+                    nursery.cancel_scope.cancel()
+        finally:
+            if close_executor:
+                with trio.CancelScope(shield=True):
+                    await executor.aclose()

@@ -264,6 +264,11 @@ class CallableExecutor:
         await trio.lowlevel.checkpoint()
         return Usage(processes=int(run.started and not run.ended.is_set()))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, with its node."""
+        return self._closed
+
     async def aclose(self) -> None:
         """Cancel what runs; return when the loop and its thread have ended."""
         if self._closed:

@@ -290,6 +290,11 @@ class ProcessExecutor:
         """Remove every volume that no task here has; their names."""
         return await self._files.run(self._directories.volumes.prune, self.volumes_in_use)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, with its node."""
+        return self._closed
+
     async def aclose(self) -> None:
         """Kill what still runs; return when no process, thread or temporary file is left."""
         if self._closed:

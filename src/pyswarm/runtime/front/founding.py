@@ -38,6 +38,7 @@ from pyswarm.node.record import RECORD, NodeRecord
 from pyswarm.raft import RaftConfig
 from pyswarm.runtime.clock import SystemClock
 from pyswarm.runtime.disk import Disk, Remembered, open_disk
+from pyswarm.runtime.executors.belonging import check_free
 from pyswarm.runtime.front.fips import check_fips, founded_by
 from pyswarm.runtime.front.places import (
     Place,
@@ -115,10 +116,12 @@ class Settings:
         if self.data_path_addr is not None:
             data_path_address(self.data_path_addr)
         NodeDescription(hostname=self.name or "", engine_labels=self.labels)
-        if self.executor is not None and not isinstance(self.executor, Executor):
-            raise InvalidArgument(
-                f"not an executor: {self.executor!r}", hint="see pyswarm.agent.Executor"
-            )
+        if self.executor is not None:
+            if isinstance(self.executor, type) or not isinstance(self.executor, Executor):
+                raise InvalidArgument(
+                    f"not an executor: {self.executor!r}", hint="see pyswarm.agent.Executor"
+                )
+            check_free(self.executor)
 
 
 OPTIONS = (
