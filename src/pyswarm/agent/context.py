@@ -5,7 +5,7 @@ The swarm says of each task, in its environment:
 ======================== ==========================================================================
 ``PYSWARM_TASK_ID``       the task's id
 ``PYSWARM_TASK_NAME``     ``service.slot.id``
-``PYSWARM_TASK_SLOT``     the slot from 1, or 0 for a global service
+``PYSWARM_TASK_SLOT``     the slot from 1, of a job from 0; 0 for a global service
 ``PYSWARM_SERVICE_ID``    the service's id
 ``PYSWARM_SERVICE_NAME``  the service's name
 ``PYSWARM_NODE_ID``       the node's id

@@ -147,11 +147,13 @@ def _remove(
     for slot, tasks in slots.items():
         reason = because(code, slot if count is None else count)
         for task in tasks:
+            if task.desired_state is TaskState.REMOVE:
+                continue  # the reaper's
             if tx.room <= 0:
                 return False
             if code == "slot-dead" and not may_hold_node(task):
                 tx.delete("task", task.id, reason)
-            elif task.desired_state < TaskState.REMOVE:
+            else:
                 tx.update(with_desired(task, TaskState.REMOVE), reason)
     return True
 

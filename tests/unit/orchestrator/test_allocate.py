@@ -131,6 +131,21 @@ def test_of_those_who_wait_for_an_address_services_come_first() -> None:
     assert freed is not None and [vip.address for vip in freed.virtual_ips] == ["192.168.0.2/29"]
 
 
+def test_a_task_that_waits_gets_the_same_address_from_a_new_leader() -> None:
+    """What is to be removed is deleted by one reconciler, after addresses are given."""
+    world = World(3)
+    small = world.network("small", ipam=IPAMOptions(configs=(IPAMConfig("192.168.0.0/29"),)))
+    other = world.network("other")
+    attached = tuple(NetworkAttachmentConfig(network.id) for network in (other, small))
+    service_id = world.create(a_spec(replicas=3, networks=attached))
+    world.change(service_id, image="app:2", replicas=1)
+    (waits,) = [task for task in world.tasks(service_id) if task.state is TaskState.NEW]
+    world.run(10)
+    served = world.store.task(waits.id)
+    assert served is not None and served.state is TaskState.RUNNING
+    assert [one.addresses for one in served.networks] == [("10.0.0.6/24",), ("192.168.0.6/29",)]
+
+
 def test_dnsrr_has_no_virtual_address_and_comes_back_with_a_new_one() -> None:
     world = World()
     world.network("a")
