@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
 import trio
 
@@ -25,6 +26,7 @@ from pyswarm.model.session import (
 from pyswarm.node.messages import Farewell, ForwardReply, ForwardRequest, RaftPacket
 from pyswarm.raft.message import VoteRequest
 from pyswarm.runtime.front.logdesk import LogsEnough, LogsGiven, LogsWanted, Wish
+from pyswarm.runtime.front.places import refusals
 from pyswarm.runtime.tls import connection, wire
 from pyswarm.runtime.tls.credentials import blind_context
 from pyswarm.runtime.tls.exchange import (
@@ -137,6 +139,28 @@ async def test_without_a_certificate_one_may_only_ask_to_join() -> None:
         expected = [_name(one) for one in ANYONE if not isinstance(one, INSIDE)]
         await until(lambda: sorted(heard) == sorted(expected))
         assert not a.door._members
+
+
+async def test_a_member_of_a_newer_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once at a level that is seen; what strangers say is not."""
+    kind = wire.kind_of(Heartbeat).number
+    told: list[tuple[str, str, dict[str, Any]]] = []
+    async with peers(Peer("a"), Peer("w", Role.WORKER)) as (a, member):
+        a.door.on_refused = refusals(lambda *said: told.append(said))
+        newer = msgpack.packb((wire.WIRE_VERSION, kind, {0: "s", 99: "later"}))
+        for count in (1, 2):
+            with monkeypatch.context() as patched:
+                patched.setattr(wire, "encode", lambda said: newer)
+                assert member.say(a, Heartbeat("s"))
+            await until(lambda: a.door.refused["garbage"] == count)  # noqa: B023
+            await until(lambda: not member.door._members)
+    (event, level, fields), (_, later, _) = told
+    assert (event, level, later) == ("peer.refused", "warning", "debug")
+    assert fields["node"] == "w"
+    assert fields["error"] == "malformed Heartbeat: Heartbeat: unknown field 99"
+    assert fields["hint"] == "this was written by a newer version of pyswarm"
+    refusals(lambda *said: told.append(said))("garbage", {"node": "", "error": "noise"})
+    assert told[-1][1] == "debug"
 
 
 async def whisper(port: int, message: Any) -> None:

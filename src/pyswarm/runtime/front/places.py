@@ -6,7 +6,7 @@ it comes with the node's certificate, kept in the node's own state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -204,6 +204,23 @@ async def join_by_certificate(
     return place, reply, credentials
 
 
+def refusals(
+    say: Callable[[str, str, dict[str, Any]], None],
+) -> Callable[[str, dict[str, Any]], None]:
+    """Says what an endpoint refuses: strangers may say what they like, but of a member that is not
+    understood somebody should hear, once."""
+    known: dict[str, str] = {}
+
+    def refused(reason: str, fields: dict[str, Any]) -> None:
+        node, error = fields.get("node", ""), fields.get("error", "")
+        is_news = reason == "garbage" and bool(node) and known.get(node) != error
+        if is_news:
+            known[node] = error
+        say("peer.refused", "warning" if is_news else "debug", {"reason": reason, **fields})
+
+    return refused
+
+
 def start_certificates(
     network: Network, node: RunningNode, disk: Disk, nursery: trio.Nursery
 ) -> None:
@@ -219,13 +236,10 @@ def start_certificates(
         log_event(node.machine.config.description.hostname, event, level, fields)
         node.observer.event(event, fields)
 
-    def refused(reason: str, fields: dict[str, Any]) -> None:
-        say("peer.refused", "debug", {"reason": reason, **fields})
-
     def late(fields: dict[str, Any]) -> None:
         say("certificate.late", "warning", fields)
 
-    endpoint.on_refused = refused
+    endpoint.on_refused = refusals(say)
     registrar = Registrar(node, endpoint, nursery)
     nursery.start_soon(Renewer(node, endpoint, registrar, disk.certificates, late).run)
 

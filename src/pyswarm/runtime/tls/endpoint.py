@@ -447,7 +447,9 @@ class TlsEndpoint:
                 return
             message = wire.decode_content(kind, content)
         except InvalidArgument as problem:
-            self._refuse("garbage", addr=connection.addr, error=str(problem))
+            node = peer.node_id if peer is not None else ""
+            about = {"node": node, "error": str(problem), "hint": problem.hint}
+            self._refuse("garbage", addr=connection.addr, **about)
             raise
         if isinstance(message, RootWanted):
             connection.put(RootGiven(self.present_root()))

@@ -35,6 +35,8 @@ MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 a hundred secrets and configs of the largest size."""
 assert MESSAGE_BYTES_MAX > raft_wire.MESSAGE_BYTES_MAX
 
+NEWER = "the node that says it may be of a newer version of pyswarm"
+
 STRANGER_BYTES_MAX = 64 * 1024
 """And none of a peer without a certificate: a token, a request and a description of the node."""
 
@@ -142,10 +144,10 @@ def open_envelope(data: bytes, limit: int = MESSAGE_BYTES_MAX) -> tuple[Kind, An
         raise InvalidArgument("a message is malformed")
     version, number, content = form
     if version != WIRE_VERSION:
-        raise InvalidArgument(f"a message of version {version!r} is not understood")
+        raise InvalidArgument(f"a message of version {version!r} is not understood", hint=NEWER)
     kind = _by_number.get(number) if type(number) is int else None
     if kind is None:
-        raise InvalidArgument(f"a message of an unknown kind: {str(number)[:20]}")
+        raise InvalidArgument(f"a message of an unknown kind: {str(number)[:20]}", hint=NEWER)
     return kind, content
 
 
@@ -154,7 +156,8 @@ def decode_content(kind: Kind, content: Any) -> Any:
     try:
         return kind.decode(content)
     except SwarmError as error:
-        raise InvalidArgument(f"malformed {kind.cls.__name__}: {error}") from None
+        text = f"malformed {kind.cls.__name__}: {error}"
+        raise InvalidArgument(text, hint=error.hint) from None
     except Exception as error:  # whatever a decoder stumbles over means the same
         raise InvalidArgument(f"malformed {kind.cls.__name__}: {type(error).__name__}") from None
 
