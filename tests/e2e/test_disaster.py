@@ -91,7 +91,7 @@ async def test_a_quorum_lost_for_good(tmp_path: Path) -> None:
 
 async def test_an_old_position_is_refused(tmp_path: Path) -> None:
     """Versions go on from where the disk ends; a position knows which cluster it is of."""
-    options = {"network": MemoryNetwork(), "executor": executor()}
+    network = MemoryNetwork()
     async with one_node(state_dir=tmp_path) as cluster:
         after = (await cluster.status()).version
         await cluster.services.create("web", image="sleeper", replicas=0)
@@ -99,11 +99,13 @@ async def test_an_old_position_is_refused(tmp_path: Path) -> None:
         assert event.name == "web"
         assert Position.parse(str(event.position)) == event.position
         await cluster.services.create("more", image="sleeper", replicas=0)
-    async with Cluster.open(tmp_path, **options) as cluster:
+    async with Cluster.open(tmp_path, network=network, executor=executor()) as cluster:
         await cluster.wait_ready(timeout=WAIT_S)
         following = await anext(cluster.events(after=event.position, kinds=["service"]))
         assert following.name == "more", "the same cluster: nothing is missed"
-    async with Cluster.open(tmp_path, force_new_cluster=True, **options) as cluster:
+    async with Cluster.open(
+        tmp_path, force_new_cluster=True, network=network, executor=executor()
+    ) as cluster:
         await cluster.wait_ready(timeout=WAIT_S)
         for old in (event.position, str(event.position)):
             with pytest.raises(Compacted, match="earlier cluster"):

@@ -158,11 +158,11 @@ async def test_a_torn_end_is_cut_and_said(stopped: tuple[Path, Path], tmp_path: 
     last = sorted((state / "raft").glob("*.wal"))[-1]
     with last.open("ab") as file:
         file.write(last.read_bytes()[-40:-7])  # a write that has not come to its end
-    options = {"network": MemoryNetwork(), "executor": executor()}
-    async with Cluster.open(state, **options) as cluster:
+    network = MemoryNetwork()
+    async with Cluster.open(state, network=network, executor=executor()) as cluster:
         await cluster.wait_ready(timeout=WAIT_S)
         assert (await cluster.status()).counters["events.disk.repaired"] == 1
-    async with Cluster.open(state, **options) as cluster:
+    async with Cluster.open(state, network=network, executor=executor()) as cluster:
         assert "events.disk.repaired" not in (await cluster.status()).counters
 
 
