@@ -144,7 +144,7 @@ def what_if(
         (rebuild(cls, store, tx.now, make_scheduler), rng.child(cls.__name__))
         for cls in RECONCILERS
     ]
-    listed = [changes] if not isinstance(changes, Sequence) else changes
+    listed = [changes] if isinstance(changes, str) or not isinstance(changes, Sequence) else changes
     context = Context.beside((one for one, _ in reconcilers), rng)
     for change in listed:
         _suppose(tx, change, context)
@@ -175,7 +175,10 @@ def _suppose(tx: Transaction, change: Hypothesis, context: Context) -> None:
         case Remove(reference):
             control.run(tx, RemoveService(find(tx, "service", reference).id), context)
         case _:
-            raise InvalidArgument(f"not a change that can be supposed: {change!r}")
+            raise InvalidArgument(
+                f"not a change that can be supposed: {change!r}",
+                hint="Drain, Lose, AddService, ChangeService, Scale, Remove, or a list of them",
+            )
 
 
 def _meant(tx: Transaction, change: Drain | Lose) -> list[Node]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyswarm import CallableExecutor, Cluster, Daemon
+from pyswarm import CallableExecutor, Cluster, Daemon, InvalidArgument
 
 HOW = r"`async with Cluster\.…\(…\) as cluster:`"
 
@@ -40,3 +40,11 @@ async def test_it_is_entered_once() -> None:
     with pytest.raises(RuntimeError, match="a block is entered once: make another Cluster"):
         async with way:
             pass
+
+
+async def test_what_else_is_taken_for_something() -> None:
+    async with Cluster.init(executor=CallableExecutor({})) as cluster:
+        assert repr(cluster.events()) == "<Stream new: read it by `async for`>"
+        with pytest.raises(InvalidArgument, match="supposed: 'drain'") as caught:
+            await cluster.plan("drain")
+        assert caught.value.hint.startswith("Drain, Lose")

@@ -81,6 +81,9 @@ class Stream(Generic[T]):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    def __repr__(self) -> str:
+        return f"<Stream {self._state}: read it by `async for`>"
+
     def __del__(self) -> None:
         if getattr(self, "_state", "closed") != "closed":
             self._loop.soon(self._source.close)
