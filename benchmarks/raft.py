@@ -12,7 +12,8 @@ run:
 - ``pyswarm-long-log``: 64 in flight again and again on one group: does p99 grow with what was
   committed before?
 - ``disk``: append 256 bytes to a preallocated file and ``fdatasync``, again and again;
-- ``round-trip``: 256 bytes to another process and back, over the same TLS;
+  ``disk-x3``: the same while two other processes do so, as three members on one disk do;
+- ``round-trip``: 256 bytes to another process on another core and back, over the same TLS;
 - ``floor``: a replicated log without Raft, which is what a Python process can do with this TLS,
   these seals and these syncs (``benchmarks/raft_floor.py``);
 - ``etcd`` of the Debian package ``etcd-server``, with TLS, driven over gRPC (a process of its
@@ -108,13 +109,18 @@ def disk(directory: Path, inflight: list[int], seconds: float) -> list[dict[str,
     return [raft_measure.disk(directory, min(seconds, 2.0), BYTES)]
 
 
+def shared_disk(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
+    return [raft_measure.disk(directory, min(seconds, 2.0), BYTES, writers=3)]
+
+
 def round_trip(directory: Path, inflight: list[int], seconds: float) -> list[dict[str, Any]]:
     return [raft_measure.round_trip(directory, min(seconds, 1.0), BYTES)]
 
 
-NOT_COMPARED = ("pyswarm-idle", "pyswarm-long-log", "disk", "round-trip")
+NOT_COMPARED = ("pyswarm-idle", "pyswarm-long-log", "disk", "disk-x3", "round-trip")
 SYSTEMS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "disk": disk,
+    "disk-x3": shared_disk,
     "round-trip": round_trip,
     "pyswarm": python_system("raft_pyswarm.py", "pyswarm"),
     "pyswarm-idle": idle,
@@ -183,9 +189,10 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
         half = len(long) // 2
         grown = sum(long[half:]) / (len(long) - half) / (sum(long[:half]) / half)
         found["p99 of a long log/of a short one"] = round(grown, 2)
-    sync, trip, ours = (p50.get((name, 1)) for name in ("disk", "round-trip", "pyswarm"))
-    if sync and trip and ours:
-        found["single/(fdatasync+round-trip)"] = round(ours / (sync + trip), 2)
+    trip, ours = (p50.get((name, 1)) for name in ("round-trip", "pyswarm"))
+    for disk, name in (("disk", "fdatasync"), ("disk-x3", "fdatasync of three at once")):
+        if trip and ours and (sync := p50.get((disk, 1))):
+            found[f"single/({name}+round-trip)"] = round(ours / (sync + trip), 2)
     return found
 
 
