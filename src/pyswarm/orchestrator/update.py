@@ -37,6 +37,7 @@ from pyswarm.orchestrator.rollout import Key, Rollout, is_rollback, living
 from pyswarm.orchestrator.task import (
     Outdated,
     has_ended,
+    is_global,
     is_job,
     is_wanted,
     missing_file,
@@ -134,7 +135,9 @@ class Updates:
             service = tx.service(task.service_id)
             if service is None or is_job(service) or service.update_status is not None:
                 continue
-            if is_wanted(task) and task.spec_version != service.spec_version:
+            # A global service's ended task may hold a place that has just become one again.
+            counts = is_wanted(task) or is_global(service)
+            if counts and task.spec_version != service.spec_version:
                 self._fresh[service.id] = self._due[service.id] = None
 
     def _touch(self, task: Task) -> None:

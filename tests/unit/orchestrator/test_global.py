@@ -118,3 +118,21 @@ def test_changed_constraints_move_no_task_that_still_fits() -> None:
     assert after["n2"] == before["n2"]
     (gone,) = [task for task in world.tasks(service_id) if task.node_id == "n1"]
     assert gone.state is TaskState.SHUTDOWN
+
+
+def test_a_spent_task_of_an_older_spec_is_replaced_where_its_node_fits_again() -> None:
+    world = World(1)
+    world.programs["app:1"] = Program(ends_after=0.5, exit_code=1)
+    policy = RestartPolicy(delay=0.5, max_attempts=1)
+    ssd = Placement(constraints=("node.labels.disk==ssd",))
+    world.node("n1", labels={"disk": "ssd"})
+    service_id = world.create(a_spec(mode=Global(), restart=policy, placement=ssd))
+    world.run(10)
+    assert [str(task.state) for task in world.tasks(service_id)] == ["failed"] * 2
+    world.node("n1", labels={})
+    world.change(service_id, image="app:2")
+    world.run(5)
+    assert len(world.tasks(service_id)) == 2
+    world.node("n1", labels={"disk": "ssd"})
+    world.run(5)
+    assert nodes_of(world, service_id) == ["n1"]
