@@ -330,7 +330,7 @@ class RaftNode:
             elif kind == Frame.ANSWER:
                 self._on_answer(*content)
         except DiskLost as lost:  # nobody here knows what this member promised: it says no more
-            self.failure, self._is_driven = lost, False
+            self.failure, self._is_driven, self._unsynced = lost, False, deque()
             self._stopped.set()
             self._bell.wake()
         except (InvalidArgument, ValueError, TypeError, msgpack.UnpackException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from pyswarm.errors import InvalidArgument
+from pyswarm.raft.message import VoteReply, VoteRequest
+from pyswarm.raft.wire import from_form, to_form
 from pyswarm.runtime.raftgreeting import (
     FRAME_VERSION,
     PEERS_MAX,
@@ -166,6 +169,30 @@ async def test_a_member_that_lost_its_disk_is_refused_and_ends() -> None:
             assert await back.propose(b"x", timeout=60.0) == b"x"
         assert not nodes[1].refused
         assert not nodes[2].refused
+
+
+@in_virtual_time
+async def test_who_is_refused_by_its_disk_promises_nothing_more() -> None:
+    """Not even what it was about to write."""
+    for is_refused in (False, True):
+        written: list[Callable[[], object]] = []
+        wire, disk = Wire("a"), MemoryStorage(deliver=written.append)
+        node = member(1, wire, disk)
+        with pytest.raises(DiskLost) if is_refused else nullcontext():
+            async with run_raft(node):
+                await trio.lowlevel.checkpoint()
+                heard(node, "b", Frame.GREETING, (FRAME_VERSION, False, 2, b"disk of 2"))
+                vote = VoteRequest(1, 2, 9, node.replica.epoch, 9, 9, transfer=True)
+                heard(node, "b", Frame.MESSAGE, to_form(vote))
+                if is_refused:
+                    heard(node, "b", Frame.REFUSAL, disk.instance)
+                while written:
+                    written.pop(0)()
+                said = [from_form(one) for _, kind, one in wire.take() if kind == Frame.MESSAGE]
+                granted = [one.granted for one in said if isinstance(one, VoteReply)]
+                assert granted == ([] if is_refused else [True])
+                if is_refused:
+                    await trio.sleep_forever()
 
 
 class Aliases(dict[str, Receive]):
