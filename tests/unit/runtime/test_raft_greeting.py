@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pyswarm.errors import InvalidArgument
 from pyswarm.raft.message import VoteReply, VoteRequest
@@ -180,7 +180,7 @@ async def test_who_is_refused_by_its_disk_promises_nothing_more() -> None:
         node = member(1, wire, disk)
         with pytest.raises(DiskLost) if is_refused else nullcontext():
             async with run_raft(node):
-                await trio.lowlevel.checkpoint()
+                await wait_all_tasks_blocked()
                 heard(node, "b", Frame.GREETING, (FRAME_VERSION, False, 2, b"disk of 2"))
                 vote = VoteRequest(1, 2, 9, node.replica.epoch, 9, 9, transfer=True)
                 heard(node, "b", Frame.MESSAGE, to_form(vote))
