@@ -90,8 +90,9 @@ class Restarts:
         if new is None or new.desired_state > TaskState.COMPLETE:
             self._delays.discard(change.id)
             return
-        moved = new.node_id and (old is None or old.node_id != new.node_id)
-        misplaced = moved and is_invalid_node(tx.node(new.node_id))
+        # One that waited to be started has not left a drained node, and may be told to start there.
+        moved = old is None or (old.node_id, old.desired_state) != (new.node_id, new.desired_state)
+        misplaced = moved and new.node_id and is_invalid_node(tx.node(new.node_id))
         if has_ended(new) or new.desired_state is TaskState.READY or misplaced:
             self._check.add(new.id)
 

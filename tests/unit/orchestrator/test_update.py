@@ -413,6 +413,21 @@ def test_a_task_that_an_update_keeps_waits_for_the_one_that_ran_meanwhile() -> N
     assert [str(task.state) for task in world.tasks(WEB)] == ["failed", "running", "shutdown"]
 
 
+def test_a_task_that_an_update_keeps_does_not_stay_on_a_drained_node() -> None:
+    start_first = UpdateConfig(monitor=1.0, order=UpdateOrder.START_FIRST)
+    policy = RestartPolicy(delay=1000.0)
+    world = begin(1, start_first, rollback=start_first, restart=policy)
+    world.report(world.live(WEB)[0], TaskState.FAILED)
+    world.run(5)
+    waits = world.tasks(WEB)[-1]
+    world.change(WEB, image="app:2")
+    world.node(waits.node_id, availability=Availability.DRAIN)
+    world.rollback(WEB)
+    world.run(20)
+    assert images(world) == ["app:1"]
+    assert world.live(WEB)[0].node_id != waits.node_id
+
+
 def test_update_of_a_removed_service_ends() -> None:
     world = begin(3, UpdateConfig(monitor=1.0))
     world.change(WEB, image="app:2")
