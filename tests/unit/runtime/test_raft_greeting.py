@@ -147,6 +147,7 @@ async def test_a_peer_of_another_version_is_told_and_named() -> None:
         assert node.refused == {}, "it was brought up to date"
 
 
+@in_virtual_time
 async def test_a_member_that_lost_its_disk_is_refused_and_ends() -> None:
     hub: dict[str, Receive] = {}
     disks = {id: MemoryStorage() for id in FOUNDERS}
