@@ -199,7 +199,7 @@ async def test_abandoning_ends_every_task() -> None:
 # -- what cannot be started ------------------------------------------------------------------------
 
 
-async def start_error(container: ContainerSpec) -> str:
+async def failure(container: ContainerSpec) -> TaskFailed:
     async with open_bench() as bench:
         task = bench.task(container)
         await bench.executor.prepare(task)
@@ -208,7 +208,11 @@ async def start_error(container: ContainerSpec) -> str:
         with pytest.raises(TaskFailed):  # and it stays so
             await bench.executor.start(task.id)
         await bench.executor.shutdown(task.id)
-    return str(caught.value)
+    return caught.value
+
+
+async def start_error(container: ContainerSpec) -> str:
+    return str(await failure(container))
 
 
 async def refusal(container: ContainerSpec, **options: object) -> str:
@@ -228,19 +232,21 @@ async def test_programs_that_cannot_be_started(tmp_path: Path) -> None:
     broken.write_text("#!/no/such/interpreter\n")
     broken.chmod(0o755)
     begin = "starting container failed: "
-    assert await start_error(host("no-such-program")) == (
-        f'{begin}exec: "no-such-program": executable file not found in $PATH'
-    )
+    nowhere = await failure(host("no-such-program"))
+    assert str(nowhere) == f'{begin}exec: "no-such-program": executable file not found in $PATH'
+    assert nowhere.exit_code == 127
     assert await start_error(host("/no/such")) == (
         f'{begin}exec: "/no/such": stat /no/such: no such file or directory'
     )
-    assert await start_error(host(str(plain))) == f'{begin}exec: "{plain}": permission denied'
+    no_program = await failure(host(str(plain)))
+    assert str(no_program) == f'{begin}exec: "{plain}": permission denied'
+    assert no_program.exit_code == 126
     plain.chmod(0o755)
     assert await start_error(host(str(plain))) == f'{begin}exec: "{plain}": exec format error'
     assert "no such file" in await start_error(host(str(broken)))
-    assert await start_error(host("true", dir="/no/such")) == (
-        f'{begin}chdir to "/no/such": no such file or directory'
-    )
+    no_directory = await failure(host("true", dir="/no/such"))
+    assert str(no_directory) == f'{begin}chdir to "/no/such": no such file or directory'
+    assert no_directory.exit_code == 128
 
 
 REFUSED = [

@@ -19,7 +19,7 @@ means again in a second, everything else ends the task.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -39,7 +39,22 @@ class TaskRejected(FailedPrecondition):
 
 
 class TaskFailed(FailedPrecondition):
-    """The task could not be started, or ended badly."""
+    """The task could not be started, or ended badly.
+
+    ``exit_code`` is what a shell says of a program that cannot run (127, 126), 0 where
+    there is nothing to say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int = 0,
+        hint: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.exit_code = exit_code
 
 
 class TaskGone(NotFound):

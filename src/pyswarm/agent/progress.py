@@ -106,10 +106,10 @@ def stopped(status: TaskStatus, step: Step, result: Started | Exited | None) -> 
     return attrs.evolve(status, exit_code=result.code) if isinstance(result, Exited) else status
 
 
-def broken(status: TaskStatus, err: str) -> TaskStatus:
-    """The status of a task for which a step failed for good."""
+def broken(status: TaskStatus, err: str, exit_code: int = 0) -> TaskStatus:
+    """The status of a task for which a step failed for good; with what a shell would have said."""
     state = TaskState.REJECTED if status.state < TaskState.STARTING else TaskState.FAILED
-    return replace(status, state=state, err=err)
+    return replace(status, state=state, err=err, exit_code=exit_code or status.exit_code)
 
 
 def sentence(error: SwarmError) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from pyswarm.agent.executor import Exited, TaskGone, TaskRejected, TemporaryFailure
+from pyswarm.agent.executor import Exited, TaskFailed, TaskGone, TaskRejected, TemporaryFailure
 from pyswarm.agent.files import Dependencies
 from pyswarm.agent.progress import (
     NODE_RESTARTED,
@@ -319,7 +319,8 @@ class Worker:
 
     def _break(self, work: Work, error: SwarmError) -> None:
         gone = work.resumed and isinstance(error, TaskGone)
-        work.status = broken(work.status, NODE_RESTARTED if gone else sentence(error))
+        code = error.exit_code if isinstance(error, TaskFailed) else 0
+        work.status = broken(work.status, NODE_RESTARTED if gone else sentence(error), code)
 
     def _put_off(self, now: float, work: Work, seconds: float) -> None:
         work.retry_at = now + seconds

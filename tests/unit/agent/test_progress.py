@@ -121,7 +121,7 @@ def test_a_known_task_keeps_its_local_status() -> None:
 FAILURES = [
     (Op.PREPARE, TaskRejected("No such image: x"), S.REJECTED, "preparing", "No such image: x"),
     (Op.PREPARE, TaskFailed("boom"), S.REJECTED, "preparing", "boom"),
-    (Op.START, TaskFailed("starting: no"), S.FAILED, "starting", "starting: no"),
+    (Op.START, TaskFailed("starting: no", exit_code=127), S.FAILED, "starting", "starting: no"),
     (Op.START, TaskRejected("starting: no"), S.FAILED, "starting", "starting: no"),
     (Op.WAIT, Internal("lost"), S.FAILED, "started", "lost"),
     (Op.WAIT, TaskGone("No such container: x"), S.FAILED, "started", "No such container: x"),
@@ -140,6 +140,7 @@ def test_failing_for_good(
     status = world.agent.status("t1")
     assert status is not None
     assert (status.state, status.message, status.err) == (state, message, err)
+    assert status.exit_code == getattr(error, "exit_code", 0)
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,11 @@ def test_networks_are_shown_as_they_are_now(door: Door) -> None:
     assert shown["Network"]["Spec"]["Name"] == "back"
     door.desk.put(replace(task, networks=(NetworkAttachment("gone"),)))
     assert "NetworksAttachments" not in door.get("/tasks/t1")
+
+
+def test_a_program_that_is_not_there_had_a_container(door: Door) -> None:
+    task = door.desk.store.task("t2")
+    assert task is not None
+    door.desk.put(replace(task, exit_code=127, applied_at=1.0))
+    shown = door.get("/tasks/t2")["Status"]["ContainerStatus"]
+    assert (len(shown["ContainerID"]), shown["PID"], shown["ExitCode"]) == (64, 0, 127)

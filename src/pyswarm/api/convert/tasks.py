@@ -355,8 +355,10 @@ def show_task_end(task: Task) -> dict[str, Any]:
 
 
 def _show_status(task: Task) -> dict[str, Any]:
+    # What has an exit code had a container, also where its program could not begin.
+    had_id = bool(task.container_id or task.exit_code)
     container = {
-        "ContainerID": container_id(task.id, task.container_id) if task.container_id else "",
+        "ContainerID": container_id(task.id, task.container_id) if had_id else "",
         "PID": task.pid,
         "ExitCode": task.exit_code,
     }

@@ -61,8 +61,7 @@ class CommandFailed(TaskFailed):
     """The command could not begin. ``exit_code`` is 127 where it was not found, else 126."""
 
     def __init__(self, message: str, exit_code: int = CANNOT_RUN) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+        super().__init__(message, exit_code=exit_code)
 
 
 @attrs.frozen

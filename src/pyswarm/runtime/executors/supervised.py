@@ -16,8 +16,9 @@ import attrs
 import trio
 
 from pyswarm.agent.executor import Exited, TaskFailed, TemporaryFailure
-from pyswarm.runtime.executors.execution import KILLED as KILLED_CODE
 from pyswarm.runtime.executors.execution import (
+    CANNOT_RUN,
+    NOT_FOUND,
     Command,
     CommandFailed,
     Execution,
@@ -25,9 +26,13 @@ from pyswarm.runtime.executors.execution import (
     failed,
     framed,
 )
+from pyswarm.runtime.executors.execution import KILLED as KILLED_CODE
 from pyswarm.runtime.executors.launcher import Launcher, Zygote
 
 KILLED = Exited(KILLED_CODE)
+DID_NOT_START = 128
+"""Docker's code where it was not the program that could not be run."""
+
 OUT_OF_MEMORY = "out of memory"
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """What goes away when others let go of something."""
@@ -288,10 +293,12 @@ class Supervised:
 
 
 def start_error(step: str, number: int, program: str, directory: str, said: str = "") -> TaskFailed:
-    """Why a task could not begin, in Docker's words where it has them."""
-    return TaskFailed(
-        f"starting container failed: {reason(step, number, program, directory, said)}"
-    )
+    """Why a task could not begin, in Docker's words where it has them, and with its codes."""
+    code = DID_NOT_START
+    if step == "exec":
+        code = NOT_FOUND if number == errno.ENOENT else CANNOT_RUN
+    why = reason(step, number, program, directory, said)
+    return TaskFailed(f"starting container failed: {why}", exit_code=code)
 
 
 def _failed(said: str, start: Start) -> CommandFailed:
