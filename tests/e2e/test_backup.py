@@ -8,6 +8,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -126,6 +127,36 @@ async def test_without_a_leader_only_what_is_known_here(tmp_path: Path) -> None:
     async with Cluster.open(tmp_path / "restored", **options) as cluster:
         await cluster.wait_ready(timeout=WAIT_S)
         assert [one.name for one in await cluster.services.list()] == ["web"]
+
+
+@pytest.mark.parametrize("snapshot", [False, True], ids=["log", "snapshot"])
+async def test_without_a_quorum_the_key_is_the_disk_s(tmp_path: Path, snapshot: bool) -> None:
+    """Started without a quorum, a manager knows an older state of its swarm than its log holds,
+    maybe not even the swarm; what opens its disk opens its backup."""
+    network = MemoryNetwork()
+
+    def options(name: str) -> dict[str, Any]:
+        return {"network": network, "executor": executor(), "state_dir": tmp_path / name}
+
+    async with Cluster.init(autolock=not snapshot, **options("a")) as cluster:
+        if snapshot:
+            await cluster.update(autolock=True)  # takes one
+            manager = cluster._member.node.machine.manager
+            assert manager is not None
+            await until(lambda: manager.snapshots.count > 0)
+        token = await cluster.join_token("manager")
+        async with Cluster.join(cluster.addr, token, **options("b")):
+            await cluster.services.create("web", image="sleeper", replicas=0)
+            key = await cluster.rotate_unlock_key()
+    async with Cluster.open(**options("a"), unlock_key=key) as cluster:
+        assert cluster._member.node.store.has_swarm is snapshot
+        made = await cluster.backup(tmp_path / "backup", stale=True)
+        assert made.locked
+    await restore(tmp_path / "backup", tmp_path / "restored", unlock_key=UnlockKey.parse(key))
+    async with Cluster.open(**options("restored"), unlock_key=key) as cluster:
+        await cluster.wait_ready(timeout=WAIT_S)
+        assert [one.name for one in await cluster.services.list()] == ["web"]
+        assert await cluster.unlock_key() == key
 
 
 async def test_a_cold_backup(tmp_path: Path) -> None:

@@ -78,17 +78,25 @@ class Image:
 
     record: NodeRecord
     hard_state: HardState
-    snapshot: Snapshot
+    snapshot: Snapshot | None
+    """None: nothing was settled yet, as far as this manager knew."""
     entries: tuple[Entry, ...]
     blobs: Mapping[str, bytes] = attrs.field(repr=False)
     """The node's small state."""
     unlock_key: UnlockKey | None
+    unlock_key_version: int
+    """Of the swarm object that says so; what the entries said before it does not count."""
 
 
 def write_image(image: Image, target: Path, now: float) -> Backup:
     """A hot backup at ``target``. Raises ``AlreadyExists``, ``DiskFull`` and ``WriteFailed``."""
     with made(target, "the backup") as path:
-        directory = FileDirectory.open(path, unlock_key=image.unlock_key, deliver=lambda job: job())
+        directory = FileDirectory.open(
+            path,
+            unlock_key=image.unlock_key,
+            unlock_key_version=image.unlock_key_version,
+            deliver=lambda job: job(),
+        )
         try:
             blobs = {**image.blobs, RECORD: image.record.to_bytes()}
             _check(directory.state.write([blobs]))
@@ -98,7 +106,8 @@ def write_image(image: Image, target: Path, now: float) -> Backup:
             _check(log.write([Batch(image.hard_state, image.entries, image.snapshot)]))
         finally:
             directory.close()
-        return _noted(path, target, image.record, image.snapshot.index, now)
+        index = image.snapshot.index if image.snapshot is not None else 0
+        return _noted(path, target, image.record, index, now)
 
 
 def copy_stopped(state_dir: Path, target: Path, now: float) -> Backup:

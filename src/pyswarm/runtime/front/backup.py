@@ -28,6 +28,7 @@ from pyswarm.runtime.storage.files import checked_path
 from pyswarm.runtime.tls import TlsEndpoint
 from pyswarm.runtime.tls.credentials import BLOB
 from pyswarm.secretstore import UnlockKey
+from pyswarm.store import Store
 
 
 async def backup(member: Member, path: str | os.PathLike[str], *, stale: bool) -> Backup:
@@ -60,11 +61,12 @@ async def take_image(node: RunningNode, directory: StateDirectory) -> Image:
         raise Unavailable(
             "this manager is being brought up to date by a snapshot", hint="try again in a moment"
         )
-    replica, swarm = manager.replica, manager.store.swarm
+    replica = manager.replica
     index = replica.applied_index
     taker = SnapshotTaker(manager.store, index)
     status = replica.status()
-    head = replica.snapshot_at(index, ())
+    head = replica.snapshot_at(index, ()) if index else None
+    key, version = wrapping(manager.store, directory)
     blobs = {
         name: blob
         for name in directory.state.names()
@@ -79,11 +81,24 @@ async def take_image(node: RunningNode, directory: StateDirectory) -> Image:
         # What follows is not settled yet. It is kept, as after a crash: see raft/disaster.py.
         entries=tuple(entry for entry in replica.entries() if entry.index > index),
         blobs=blobs,
-        unlock_key=UnlockKey(swarm.unlock_key) if swarm.unlock_key else None,
+        unlock_key=key,
+        unlock_key_version=version,
     )
+    if head is None:
+        return image
     while not taker.step():
         await trio.lowlevel.checkpoint()
     return attrs.evolve(image, snapshot=attrs.evolve(head, chunks=taker.chunks))
+
+
+def wrapping(store: Store, directory: StateDirectory) -> tuple[UnlockKey | None, int]:
+    """The unlock key of the node's last word, and its version: the swarm object's; or the disk's,
+    where that is newer. A manager that started without a quorum knows its log up to its last
+    snapshot only, and the key may have been rotated since."""
+    if store.has_swarm and store.swarm.version >= directory.unlock_key_version:
+        key = store.swarm.unlock_key
+        return UnlockKey(key) if key else None, store.swarm.version
+    return directory.unlock_key, directory.unlock_key_version
 
 
 async def restore(

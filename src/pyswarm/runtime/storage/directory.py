@@ -65,6 +65,11 @@ class StateDirectory(Protocol):
         go of; None: they lie in clear."""
         ...
 
+    @property
+    def unlock_key_version(self) -> int:
+        """The version of the swarm object that ``unlock_key`` came from; 0 if none said it."""
+        ...
+
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """Wrap the data keys by ``unlock_key`` (None: not at all) from now on; see
         :meth:`.keys.KeyRing.rewrap`. True if the node should take a snapshot soon, so that an old
@@ -96,11 +101,13 @@ class FileDirectory:
         path: str | os.PathLike[str],
         *,
         unlock_key: UnlockKey | None = None,
+        unlock_key_version: int = 0,
         entropy: Entropy = system_entropy,
         files: Files | None = None,
         deliver: Deliver | None = None,
     ) -> FileDirectory:
-        """Take hold of ``path``; make it if it is not there. Blocking.
+        """Take hold of ``path``; make it if it is not there. Blocking. ``unlock_key_version`` is
+        noted in a new directory: an older key than that never replaces ``unlock_key``.
 
         Raises ``DirectoryInUse``, ``StorageLocked``, ``WrongUnlockKey``, ``WrongDataKey``,
         ``NewerFormat``, ``DamagedRecords``, ``MissingFile``, ``ReadFailed``, ``DiskFull`` and
@@ -113,7 +120,7 @@ class FileDirectory:
             lock = hold(path / "lock")
         try:
             with read_errors():
-                ring = open_ring(path, files, unlock_key, entropy)
+                ring = open_ring(path, files, unlock_key, entropy, unlock_key_version)
                 return cls(path, lock, ring, files, deliver)
         except BaseException:
             os.close(lock)
@@ -206,6 +213,11 @@ class FileDirectory:
         """See :class:`StateDirectory`."""
         return self.ring.kek
 
+    @property
+    def unlock_key_version(self) -> int:
+        """See :class:`StateDirectory`."""
+        return self.ring.kek_version
+
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """See :class:`StateDirectory`."""
 
@@ -293,10 +305,14 @@ def hold(path: Path) -> int:
     return fd
 
 
-def open_ring(path: Path, files: Files, unlock_key: UnlockKey | None, entropy: Entropy) -> KeyRing:
+def open_ring(
+    path: Path, files: Files, unlock_key: UnlockKey | None, entropy: Entropy, version: int
+) -> KeyRing:
     """The ring of ``path``; a new one if nothing was written there yet."""
     if is_blank(files.list(path)):
-        return KeyRing.create(path / "keys", files, kek=unlock_key, entropy=entropy)
+        return KeyRing.create(
+            path / "keys", files, kek=unlock_key, kek_version=version, entropy=entropy
+        )
     return KeyRing.load(path / "keys", files, kek=unlock_key, entropy=entropy)
 
 

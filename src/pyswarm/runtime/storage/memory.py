@@ -208,6 +208,11 @@ class MemoryDirectory:
         """Nothing is on disk, so nothing is wrapped."""
         return None
 
+    @property
+    def unlock_key_version(self) -> int:
+        """The same."""
+        return 0
+
     async def rewrap(self, unlock_key: UnlockKey | None, version: int) -> bool:
         """Nothing is on disk, so nothing is wrapped."""
         await trio.lowlevel.checkpoint()
