@@ -68,7 +68,8 @@ class NetworkAttachment:
 @value
 @attrs.frozen(weakref_slot=False)
 class VirtualIP:
-    """A service's address in a network, as CIDR with the network's prefix length."""
+    """A service's address in a network, as CIDR with the network's prefix length; "" in a network
+    that is a node's own (``host``)."""
 
     network_id: str
     address: str

@@ -281,8 +281,8 @@ class Allocator:
         spec = endpoint_spec(service)
         known = service.endpoint
         same = known is not None and known.spec == spec
-        if known is None and not wanted and service.spec.endpoint is None:
-            same = True
+        if known is None and not wanted and not spec.ports:
+            same = True  # nothing is to be allocated, and never was
         if same and [vip.network_id for vip in before] == wanted:
             self._wake(("service", service.id))  # it may have asked for more meanwhile
             return
@@ -296,7 +296,10 @@ class Allocator:
                     vips.append(kept[network_id])
                     continue
                 missing: Missing = ("network", network_id)
-                book = self._books[network_id]
+                book = self._books.get(network_id)
+                if book is None:  # a node's own network
+                    vips.append(VirtualIP(network_id, ""))
+                    continue
                 (address, *_) = book.give(holder, _age(service), first_only=True)
                 given.append(book)
                 vips.append(VirtualIP(network_id, address))
@@ -317,7 +320,8 @@ class Allocator:
         self._wake(("service", service.id))
 
     def _vip_networks(self, tx: Transaction, service: Service) -> list[str] | None:
-        """The networks on which the service has a virtual address; None while one is missing."""
+        """The networks on which the service has a virtual address, and those of a node's own,
+        where it has none; None while one is missing."""
         spec = endpoint_spec(service)
         if spec.mode is not EndpointMode.VIP:
             return []
@@ -332,7 +336,7 @@ class Allocator:
             if network is None or (is_managed(network) and network.id not in self._books):
                 self._wait(("network", config.target), "service", service.id)
                 return None
-            if is_managed(network) and network.id not in wanted:
+            if network.id not in wanted:
                 wanted.append(network.id)
         return wanted
 
@@ -411,7 +415,7 @@ class Allocator:
     def _is_served(self, tx: Transaction, service: Service) -> bool:
         """Whether the service has everything that its spec asks for."""
         if service.endpoint is None:
-            return service.spec.endpoint is None and self._vip_networks(tx, service) == []
+            return not endpoint_spec(service).ports and self._vip_networks(tx, service) == []
         if service.endpoint.spec != endpoint_spec(service):
             return False
         return [vip.network_id for vip in service.endpoint.virtual_ips] == (

@@ -153,7 +153,8 @@ def _addresses(view: Reader) -> Iterator[Violation]:
 def _leases(view: Reader) -> Iterator[tuple[str, str, str]]:
     for service in view.services():
         for vip in service.endpoint.virtual_ips if service.endpoint else ():
-            yield vip.network_id, vip.address, f"service {service.id}"
+            if vip.address:
+                yield vip.network_id, vip.address, f"service {service.id}"
     for task in view.tasks():
         for attachment in task.networks if _alive(task) else ():
             for address in attachment.addresses:

@@ -93,7 +93,9 @@ def service(data: Any) -> Service:
         **_head(data),
         spec=spec,
         previous_spec=None if previous is None else service_spec_of(said(SERVICE_SPEC, previous)),
-        endpoint=Endpoint(
+        endpoint=None
+        if endpoint == {"Spec": {}}
+        else Endpoint(
             spec=spec.endpoint or EndpointSpec(),
             ports=_ports(endpoint.get("Ports", ())),
             virtual_ips=tuple(

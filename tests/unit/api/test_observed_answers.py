@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from pyswarm.api.hosting import NEVER_JOINED, NoManager
+from pyswarm.model import Endpoint, VirtualIP, replace
 from unit.api.door import Door
 
 
@@ -78,6 +79,18 @@ def test_templates_of_volumes_are_named_with_their_keys(door: Door) -> None:
     status, text = door.told("POST", "/services/create", body(Mounts=[mount]))
     assert status == 400
     assert 'expanding volume labels: expanding map entry "a"="{{.X}}": template:' in text
+
+
+def test_the_mode_of_an_endpoint_is_shown_once_there_is_one(door: Door) -> None:
+    door.post("/services/create", {**body(), "EndpointSpec": {"Mode": "vip"}})
+    assert door.get("/services/web")["Endpoint"] == {"Spec": {}}
+    (service,) = door.desk.store.services()
+    door.desk.put(replace(service, endpoint=Endpoint()))
+    assert door.get("/services/web")["Endpoint"] == {"Spec": {"Mode": "vip"}}
+    nowhere = Endpoint(virtual_ips=(VirtualIP("host-id", ""),))
+    door.desk.put(replace(service, endpoint=nowhere))
+    shown = door.get("/services/web")["Endpoint"]
+    assert shown == {"Spec": {"Mode": "vip"}, "VirtualIPs": [{"NetworkID": "host-id"}]}
 
 
 # -- lists

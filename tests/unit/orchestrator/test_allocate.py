@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from pyswarm.ipam import PoolExhausted, PoolOverlap, PortInUse
-from pyswarm.model.objects import Service
+from pyswarm.model.objects import Endpoint, Service
 from pyswarm.model.specs import (
     EndpointSpec,
     Global,
@@ -166,6 +166,29 @@ def test_ingress_comes_first() -> None:
     task = world.tasks(service_id)[0]
     assert [a.network_id for a in task.networks] == ["ingress", "net-a"]
     assert task.endpoint == world.service(service_id).endpoint
+
+
+def test_an_endpoint_is_there_once_something_was_allocated() -> None:
+    world = World()
+    service_id = world.create(a_spec(replicas=1))
+    world.change(service_id, endpoint=EndpointSpec())
+    assert world.service(service_id).endpoint is None
+    world.change(service_id, endpoint=EndpointSpec(ports=(PortConfig(80),)))
+    world.change(service_id, endpoint=EndpointSpec())
+    assert world.service(service_id).endpoint == Endpoint()
+    world.run(5)
+    assert len(world.live(service_id)) == 1
+
+
+def test_a_service_on_a_nodes_own_network_has_no_address_there() -> None:
+    world = World()
+    world.network("host", driver="host")
+    service_id = world.create(a_spec(replicas=1, networks=on("host")))
+    assert vips(world, service_id) == {"net-host": ""}
+    world.rebuild()
+    world.run(2)
+    assert len(world.live(service_id)) == 1
+    world.remove(service_id)
 
 
 def test_dynamic_ports_are_serial_and_kept() -> None:

@@ -32,7 +32,6 @@ from pyswarm.api.rendering import time_text
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import (
     DNSConfig,
-    Endpoint,
     EndpointMode,
     EndpointSpec,
     FailureAction,
@@ -280,9 +279,9 @@ def _show_endpoint_spec(spec: EndpointSpec) -> dict[str, Any]:
 
 
 def _show_endpoint(service: Service) -> dict[str, Any]:
-    """What was allocated. Where nothing was to be, Docker has no endpoint: an empty spec."""
-    endpoint = service.endpoint or Endpoint()
-    if not endpoint.ports and not endpoint.virtual_ips:
+    """What was allocated. Where nothing ever was to be, there is no endpoint: an empty spec."""
+    endpoint = service.endpoint
+    if endpoint is None:
         return {"Spec": {}}
     is_said = service.spec.endpoint is not None
     return {
