@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from pyswarm.model.objects import Plugin
 from pyswarm.model.resources import GenericResource, Platform
 
 
@@ -25,6 +26,8 @@ class Facts:
     """As the kernel calls it: ``x86_64``."""
     root_dir: str = ""
     generic_resources: tuple[GenericResource, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    """What the node's description names: drivers of logs, networks and volumes."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""
     open_files: int = 0

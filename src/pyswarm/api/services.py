@@ -58,6 +58,9 @@ def create(request: HttpRequest) -> Conversation:
     spec: ServiceSpec = yield Read(
         lambda reader, live: _converted(body, reader, live), stale=not _targets(body)
     )
+    if spec.task.generic is not None:
+        kind = spec.task.generic.kind
+        raise Refused(500, f'runtime type "{kind}" only supported in experimental')
     spec, warnings = yield from _prepared(request, spec)
     service: Service = yield from _created(spec)
     if warnings or not as_recorded(request.version):

@@ -36,6 +36,10 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686":
 """The kernel's name → Go's."""
 
 
+PLUGIN_KINDS = ("Volume", "Network", "Authorization", "Log")
+"""In Docker's order."""
+
+
 # -- ping
 
 
@@ -144,12 +148,7 @@ def _before_swarm(facts: Facts) -> dict[str, Any]:
         "Images": facts.images,
         "Driver": ENGINE,
         "DriverStatus": [],
-        "Plugins": {
-            "Volume": ["local"],
-            "Network": ["overlay"],
-            "Authorization": None,
-            "Log": ["json-file"],
-        },
+        "Plugins": {kind: _drivers(facts, kind) for kind in PLUGIN_KINDS},
         **dict.fromkeys(_ABILITIES, True),
         "Debug": False,
         "NFd": facts.open_files,
@@ -181,6 +180,11 @@ def _before_swarm(facts: Facts) -> dict[str, Any]:
         "Runtimes": {ENGINE: {"path": ENGINE}},
         "DefaultRuntime": ENGINE,
     }
+
+
+def _drivers(facts: Facts, kind: str) -> list[str] | None:
+    """The node's drivers of a kind, as its description names them; None for no list at all."""
+    return sorted(one.name for one in facts.plugins if one.type == kind) or None
 
 
 _ABILITIES = (

@@ -34,6 +34,7 @@ def read_facts(description: NodeDescription, root_dir: Path, version: str, clock
         architecture=system.machine,
         root_dir=str(root_dir),
         generic_resources=description.resources.generic,
+        plugins=description.plugins,
         now=clock.realtime(),
         open_files=_open_files(),
         tasks=trio.lowlevel.current_statistics().tasks_living,

@@ -93,6 +93,15 @@ def test_the_mode_of_an_endpoint_is_shown_once_there_is_one(door: Door) -> None:
     assert shown == {"Spec": {"Mode": "vip"}, "VirtualIPs": [{"NetworkID": "host-id"}]}
 
 
+def test_plugins_are_not_run() -> None:
+    task = {"Runtime": "plugin", "PluginSpec": {"name": "p", "remote": "p"}}
+    spec = {"Name": "web", "TaskTemplate": task, "Mode": {"Global": {}}}
+    told = Door().told("POST", "/services/create", spec)
+    assert told == (500, 'runtime type "plugin" only supported in experimental')
+    outside = Door(refusal=NoManager(NEVER_JOINED))
+    assert outside.told("POST", "/services/create", spec)[0] == 503
+
+
 # -- lists
 
 

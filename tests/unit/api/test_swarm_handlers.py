@@ -32,6 +32,7 @@ from pyswarm.model import (
     NodeSpec,
     NodeState,
     Platform,
+    Plugin,
     Replicated,
     RootCAState,
     Secret,
@@ -161,6 +162,18 @@ def test_info_without_a_leader_says_why() -> None:
         "active",
     )
     assert info(MANAGER, {Read: NoManager("not now")})["Swarm"]["Error"] == "not now"
+
+
+def test_the_drivers_are_those_of_the_nodes_description() -> None:
+    named = (("Log", "local"), ("Log", "json-file"), ("Network", "overlay"), ("Volume", "local"))
+    facts = Facts(plugins=tuple(Plugin(*one) for one in named))
+    found = info(INACTIVE, {"facts": facts})["Plugins"]
+    assert list(found.items()) == [
+        ("Volume", ["local"]),
+        ("Network", ["overlay"]),
+        ("Authorization", None),
+        ("Log", ["json-file", "local"]),
+    ]
 
 
 def test_generic_resources_in_both_forms() -> None:
