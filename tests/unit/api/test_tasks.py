@@ -9,6 +9,8 @@ import pytest
 
 from pyswarm.model import (
     ContainerSpec,
+    IPAMOptions,
+    Network,
     NetworkAttachment,
     Service,
     ServiceSpec,
@@ -90,6 +92,25 @@ def test_networks_are_shown_as_they_are_now(door: Door) -> None:
     assert shown["Network"]["Spec"]["Name"] == "back"
     door.desk.put(replace(task, networks=(NetworkAttachment("gone"),)))
     assert "NetworksAttachments" not in door.get("/tasks/t1")
+
+
+def test_an_ingress_network_that_somebody_made_shows_what_was_said(door: Door) -> None:
+    task = door.desk.store.task("t1")
+    assert task is not None
+
+    def shown(network: Network) -> Any:
+        door.desk.put(replace(task, networks=(NetworkAttachment(network.id),)))
+        (attached,) = door.get("/tasks/t1")["NetworksAttachments"]
+        spec = attached["Network"]["Spec"]
+        return spec["DriverConfiguration"], spec.get("IPAMOptions")
+
+    own = next(one for one in door.desk.store.networks() if one.spec.ingress)
+    assert shown(own) == ({}, {"Driver": {}})
+    plain = door.desk.put(replace(own, spec=replace(own.spec, name="mine")))
+    assert shown(plain) == ({"Name": "overlay"}, None)
+    made = replace(own, spec=replace(own.spec, ipam=IPAMOptions("default")))
+    expected = ({"Name": "overlay"}, {"Driver": {"Name": "default"}})
+    assert shown(door.desk.put(made)) == expected
 
 
 def test_a_program_that_is_not_there_had_a_container(door: Door) -> None:

@@ -14,6 +14,9 @@ IPAM_DRIVER = "default"
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
 """Marks the networks of the store that stand for node-local ones of the same name."""
 
+SWARMS_OWN = NetworkSpec(name="ingress", ingress=True)
+"""The network that every new swarm makes for itself; nobody said of what kind it is to be."""
+
 WITH_IPV4: ApiVersion = (1, 48)
 """The version that began to say whether a network has IPv4."""
 
@@ -124,7 +127,7 @@ def show_attached_network(network: Network) -> dict[str, Any]:
         "Spec": {
             **labelled(spec.name, spec.labels),
             "DriverConfiguration": {}
-            if spec.ingress and not spec.driver_options
+            if spec == SWARMS_OWN
             else driver(spec.driver, spec.driver_options),
             **omitempty(
                 IPv6Enabled=spec.ipv6,
@@ -147,8 +150,10 @@ def show_attached_network(network: Network) -> dict[str, Any]:
 
 
 def _show_wanted(spec: NetworkSpec) -> dict[str, Any]:
-    """The address management that was asked for; the ingress network's was made with none."""
-    if not spec.ipam.driver and not spec.ipam.configs and not spec.ingress:
+    """The address management that was asked for; that of the swarm's own network is empty."""
+    if spec == SWARMS_OWN:
+        return {"Driver": {}}
+    if not spec.ipam.driver and not spec.ipam.configs:
         return {}
     return {
         "Driver": omitempty(Name=spec.ipam.driver),
