@@ -24,7 +24,7 @@ from pyswarm.api.messages import Conversation, HttpRequest, Response, Route, Str
 from pyswarm.api.patterns import matches
 from pyswarm.api.rendering import answer, document
 from pyswarm.api.versions import as_recorded
-from pyswarm.errors import SwarmError
+from pyswarm.errors import InvalidArgument, SwarmError
 from pyswarm.model import Protocol
 from pyswarm.model.objects import NO_READING
 from pyswarm.store import Reader
@@ -271,12 +271,17 @@ def usage(request: HttpRequest, reference: str) -> Conversation:
 
 def kill(request: HttpRequest, reference: str) -> Conversation:
     """Send a signal; without one, end it at once."""
-    one = yield from find_container(reference)
-    if state_of(one) != "running":
-        why = f"ontainer {one.id} is not running"
-        cannot, c = ("Cannot", "C") if as_recorded(request.version) else ("cannot", "c")
-        raise Refused(409, f"{cannot} kill container: {reference}: {c}{why}")
-    yield Local("signal", (one.task.id, request.param("signal")))
+    recorded, signal = as_recorded(request.version), request.param("signal")
+    cannot = f"{'C' if recorded else 'c'}annot kill container: {reference}: "
+    try:
+        one = yield from find_container(reference)
+        check_runs(one, request)
+        yield Local("signal", (one.task.id, signal))
+    except Refused as refused:
+        raise Refused(refused.status, cannot + refused.message) from None
+    except InvalidArgument as unknown:  # the signal
+        text = f"Invalid signal: {signal}" if recorded else cannot + unknown.message
+        raise Refused(400, text) from None
     return Response(204)
 
 

@@ -2,7 +2,8 @@
 
 A pattern's ``{name}`` is one part of the path, ``{name...}`` any number of them (image names have
 slashes). What the Engine API has and a node without containers cannot do is 501 with a sentence;
-anything else is 404 ``page not found``, wrong methods included, as Docker has it.
+anything else is 404 ``page not found``, wrong methods included, as Docker has it. ``OPTIONS`` are
+asked of any path, and answered with nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pyswarm.api import (
     volumes,
 )
 from pyswarm.api.errors import TASKS_ONLY, Refused
-from pyswarm.api.messages import ApiVersion, Handler, HttpRequest, Route
+from pyswarm.api.messages import ApiVersion, Conversation, Handler, HttpRequest, Response, Route
 from pyswarm.api.versions import MAX_VERSION, supported
 
 TABLES: tuple[tuple[Route, ...], ...] = (
@@ -113,6 +114,8 @@ class Router:
 
     def find(self, method: str, path: str, version: ApiVersion) -> Match:
         """Who answers ``path`` (without version prefix and query)."""
+        if method == "OPTIONS":
+            return Match(options, ())
         exact = self._exact.get((method, path))
         if exact is not None and exact.since <= version:
             return Match(exact.handler, ())
@@ -123,6 +126,12 @@ class Router:
         if _head(path) in NOT_HERE:
             raise Refused(501, f"{method} {path}: {TASKS_ONLY}")
         raise Refused(404, PAGE_NOT_FOUND)
+
+
+def options(request: HttpRequest) -> Conversation:
+    """Empty, of every path: other origins are allowed nothing."""
+    yield from ()
+    return Response(200, content_type="")
 
 
 def _head(path: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from pyswarm.agent import Executor, LogLine, TaskFailed, TaskGone
+from pyswarm.agent import Executor, LogLine, TaskFailed, TaskGone, TaskRejected
 from pyswarm.api import asks, local
 from pyswarm.api.facts import Facts
 from pyswarm.env import Clock, Entropy, system_entropy
@@ -135,8 +135,8 @@ class LocalNode:
             raise Unimplemented("tasks of this node take no signals")
         try:
             send(task_id, name)
-        except SwarmError as problem:
-            raise InvalidArgument(problem.message) from None
+        except TaskRejected as unknown:
+            raise InvalidArgument(unknown.message) from None
 
     async def _stop(self, executor: Executor, task_id: str, seconds: float | None) -> None:
         with trio.move_on_after(math.inf if seconds is None else seconds) as waiting:

@@ -16,7 +16,7 @@ from pyswarm.api.containerview import ago
 from pyswarm.api.local import Container, Containers, Image, LogWish, Volume, container_id
 from pyswarm.api.logs import MULTIPLEXED, RAW
 from pyswarm.api.messages import Response, Streamed
-from pyswarm.errors import FailedPrecondition, NotFound
+from pyswarm.errors import FailedPrecondition, InvalidArgument, NotFound
 from pyswarm.model import (
     ContainerSpec,
     Mount,
@@ -204,6 +204,14 @@ def test_everything_of_one(node: Node) -> None:
         assert node.told("GET", f"/containers/{path}/json") == (404, f"No such container: {path}")
 
 
+def test_a_signal_that_nobody_knows(node: Node) -> None:
+    node.error = InvalidArgument("invalid signal: HEY")
+    told = node.told("POST", "/v1.41/containers/t1/kill?signal=HEY")
+    assert told == (400, "Invalid signal: HEY")
+    told = node.told("POST", "/v1.44/containers/t1/kill?signal=HEY")
+    assert told == (400, "cannot kill container: t1: invalid signal: HEY")
+
+
 def test_ending_them(node: Node) -> None:
     assert node.told("POST", "/containers/t1/kill?signal=SIGHUP")[0] == 204
     assert node.told("POST", "/containers/t1/stop?t=3")[0] == 204
@@ -215,6 +223,9 @@ def test_ending_them(node: Node) -> None:
         409,
         f"Cannot kill container: t2: Container {ENDED.id} is not running",
     )
+    for version, begin in (("1.41", "Cannot"), ("1.44", "cannot")):
+        told = node.told("POST", f"/v{version}/containers/nope/kill")
+        assert told == (404, f"{begin} kill container: nope: No such container: nope")
     assert node.told("DELETE", "/containers/t1")[0] == 409
     waited = node.talk("POST", "/containers/t1/wait")
     assert isinstance(waited, Streamed)

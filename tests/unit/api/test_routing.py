@@ -47,6 +47,13 @@ def test_nobody_answers(method: str, target: str, status: int, text: str | None)
     assert text is None or found[1] == text
 
 
+@pytest.mark.parametrize("target", ["/v1.41/swarm", "/bogus"])
+def test_options_are_asked_of_every_path(target: str) -> None:
+    answer = talk("OPTIONS", target)[0]
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.body, answer.headers) == (200, b"", ())
+
+
 def _handler(request: HttpRequest, *params: str) -> Any:
     yield from ()
     return Response(200)
