@@ -36,7 +36,9 @@ from pyswarm.agent.vocabulary import OperationDone as OperationDone
 from pyswarm.agent.vocabulary import Perform as Perform
 from pyswarm.agent.vocabulary import SavedTask as SavedTask
 from pyswarm.agent.vocabulary import SaveTask as SaveTask
+from pyswarm.agent.vocabulary import SessionFound as SessionFound
 from pyswarm.agent.vocabulary import SessionLost as SessionLost
+from pyswarm.agent.vocabulary import SessionMissing as SessionMissing
 from pyswarm.agent.vocabulary import Stop as Stop
 from pyswarm.agent.vocabulary import TaskUnhealthy as TaskUnhealthy
 from pyswarm.agent.vocabulary import Tick as Tick
@@ -45,8 +47,8 @@ from pyswarm.agent.vocabulary import ToManager as ToManager
 __all__ = [
     "Agent", "AgentInput", "AgentStopped", "DescriptionChanged", "Executor", "Exited",
     "FileSource", "FromManager", "Health", "HealthState", "LogLine", "ManagersKnown", "Operation",
-    "OperationDone", "Perform", "Prober", "SaveTask", "SavedTask", "SessionLost", "Started", "Stop",
-    "TaskContext", "TaskFailed", "TaskFile", "TaskGone", "TaskRejected", "TaskUnhealthy",
-    "TemporaryFailure", "Tick", "ToManager", "Usage", "parse_environment",
-    "swarm_environment", "task_context",
+    "OperationDone", "Perform", "Prober", "SaveTask", "SavedTask", "SessionFound", "SessionLost",
+    "SessionMissing", "Started", "Stop", "TaskContext", "TaskFailed", "TaskFile", "TaskGone",
+    "TaskRejected", "TaskUnhealthy", "TemporaryFailure", "Tick", "ToManager", "Usage",
+    "parse_environment", "swarm_environment", "task_context",
 ]  # fmt: skip

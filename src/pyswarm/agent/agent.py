@@ -22,6 +22,7 @@ from pyswarm.agent.vocabulary import (
     OperationDone,
     SavedTask,
     SessionLost,
+    SessionMissing,
     Stop,
     TaskUnhealthy,
     ToManager,
@@ -95,6 +96,11 @@ class Agent:
         """Why there is no session, or why the last one ended."""
         return self._session.reason
 
+    @property
+    def missing(self) -> SessionMissing | None:
+        """What was last said of a session that is missing for long; None while there is one."""
+        return self._session.silence.said
+
     def tasks(self) -> list[tuple[str, TaskStatus]]:
         """The tasks assigned to this node, each with its local status."""
         return self._worker.statuses()
@@ -133,8 +139,8 @@ class Agent:
                 out += self._worker.unhealthy(task_id)
             case ManagersKnown():
                 out += self._session.managers_known(now, input)
-            case SessionLost(addr):
-                out += self._session.lost(now, addr)
+            case SessionLost():
+                out += self._session.lost(now, input)
             case DescriptionChanged(description):
                 out += self._describe(now, description)
             case Stop():
@@ -143,6 +149,8 @@ class Agent:
                 pass
         out += self._worker.due(now)
         out += self._session.due(now)
+        if (missing := self._session.silence.due(now)) is not None:
+            out.append(missing)
         return out + self._report(now)
 
     # -- inside

@@ -22,7 +22,8 @@ from __future__ import annotations
 from enum import Enum
 
 from pyswarm.agent.remotes import BAD, GOOD, Remotes
-from pyswarm.agent.vocabulary import ManagersKnown, ToManager
+from pyswarm.agent.silence import LOST, Silence
+from pyswarm.agent.vocabulary import ManagersKnown, SessionFound, SessionLost, ToManager
 from pyswarm.env import Rng
 from pyswarm.machine import Effect
 from pyswarm.model.objects import Network, Node, NodeDescription
@@ -76,6 +77,7 @@ class Session:
         self.trust = Trust()
         self.networks: tuple[Network, ...] = ()
         self.reason = ""
+        self.silence = Silence()
         self._rng = rng
         self._backoff = 0.0
         self._period = PERIOD_SECONDS
@@ -152,15 +154,18 @@ class Session:
         self.phase, self.id, self.node = Phase.OPEN, message.session_id, message.node
         self.trust, self.networks = self.trust.told(message.trust), message.networks
         self.reason = ""
+        was_missed = self.silence.said is not None
+        self.silence.over()
         self._period = max(PERIOD_MIN_SECONDS, message.period)
         self._backoff, self._behind = 0.0, False
         self._assigned, self._changes = None, 0
         self._asked = {}
         self._at = now + ANSWER_SECONDS
+        found: list[Effect] = [SessionFound(manager.addr)] if was_missed else []
         if self._is_misdescribed:
             self._is_misdescribed = False
-            return self.reopen(now, "the node's description changed")
-        return self._beat(now)
+            return found + self.reopen(now, "the node's description changed")
+        return found + self._beat(now)
 
     def refused(self, now: float, message: SessionRefused, manager: ManagerAddress) -> list[Effect]:
         """No session, or none any more: ask the leader if it is named, else whoever is next."""
@@ -172,6 +177,7 @@ class Session:
         if message.leader_addr and message.leader_addr not in self._tried:
             return self._ask(now, self.remotes.get(message.leader_addr))
         if self.manager is None or manager.addr != self.manager.addr:
+            self.silence.failed(manager.addr, message.message)
             return []  # it comes late: another one is being asked
         return self._fail(now, message.message)
 
@@ -226,17 +232,19 @@ class Session:
         self.reason = reason
         return self._begin(now, self.manager.addr)
 
-    def lost(self, now: float, addr: str) -> list[Effect]:
-        """The line to ``addr`` broke."""
-        if self.manager is None or self.manager.addr != addr:
+    def lost(self, now: float, loss: SessionLost) -> list[Effect]:
+        """The line to a manager broke."""
+        self.silence.failed(loss.addr, loss.reason, loss.untrusted)
+        if self.manager is None or self.manager.addr != loss.addr:
             return []
-        return self._fail(now, "connection lost")
+        return self._next(now, loss.reason or LOST)
 
     def close(self) -> None:
         """Stop looking; the leader will notice by the missing heartbeats."""
         self.phase, self.manager = Phase.IDLE, None
         self._at = self._beat_at = self._answer_by = None
         self._asked, self._is_misdescribed = {}, False
+        self.silence.over()
 
     # -- inside
 
@@ -251,6 +259,7 @@ class Session:
 
     def _ask(self, now: float, manager: ManagerAddress) -> list[Effect]:
         self._tried[manager.addr] = self._asked[manager.addr] = None
+        self.silence.asked(now, manager.addr)
         self.phase, self.manager = Phase.OPENING, manager
         self._at = self._beat_at = None
         share = ROUND_PERIODS * self._period / max(len(self.remotes), len(self._tried))
@@ -258,6 +267,12 @@ class Session:
         return [ToManager(manager, OpenSession(self.id, self.description))]
 
     def _fail(self, now: float, reason: str) -> list[Effect]:
+        """This manager gave no session, or this session came to nothing."""
+        if self.manager is not None:
+            self.silence.failed(self.manager.addr, reason)
+        return self._next(now, reason)
+
+    def _next(self, now: float, reason: str) -> list[Effect]:
         """This manager is of no help: the next one; after the last of a round, or where a session
         ended (as those of all other nodes may have), wait."""
         if self.manager is not None:

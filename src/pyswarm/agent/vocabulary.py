@@ -56,9 +56,12 @@ class ManagersKnown:
 
 @attrs.frozen
 class SessionLost:
-    """The line to this manager broke, or it could not be reached."""
+    """The line to this manager broke, or it could not be reached. ``untrusted``: since one of the
+    two does not trust the other's certificate."""
 
     addr: str
+    reason: str = ""
+    untrusted: bool = False
 
 
 @attrs.frozen
@@ -154,6 +157,37 @@ class SaveTask(Effect):
     task_id: str
     task: Task | None
     status: TaskStatus | None
+
+
+@attrs.frozen
+class SessionMissing(Effect):
+    """For ``seconds`` no manager has given this node a session: to be shown to people."""
+
+    seconds: float
+    addrs: tuple[str, ...]
+    reason: str
+    untrusted: bool
+
+    def __str__(self) -> str:
+        tried = ", ".join(self.addrs)
+        return f"no session with a manager (tried {tried}): {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        """The next step for a person."""
+        if self.untrusted:
+            return (
+                "if this host's clock is right: the swarm does not know this node any more, "
+                "leave it and join again with a new token"
+            )
+        return "look whether a manager runs at one of these addresses, and can be reached from here"
+
+
+@attrs.frozen
+class SessionFound(Effect):
+    """There is a session again, after it was said to be missing."""
+
+    addr: str
 
 
 @attrs.frozen

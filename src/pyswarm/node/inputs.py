@@ -89,9 +89,13 @@ class FromExecutor:
 
 @attrs.frozen
 class SessionBroken:
-    """The line to the node at ``addr`` broke, or it could not be reached."""
+    """The line to the node at ``addr`` broke, or it could not be reached: for this ``reason``, or
+    still ("") for the last one. ``untrusted``: one of the two does not trust the other's
+    certificate."""
 
     addr: str
+    reason: str = ""
+    untrusted: bool = False
 
 
 @attrs.frozen

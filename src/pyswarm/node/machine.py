@@ -25,7 +25,9 @@ from pyswarm.agent import (
     AgentStopped,
     FromManager,
     ManagersKnown,
+    SessionFound,
     SessionLost,
+    SessionMissing,
     Tick,
     ToManager,
 )
@@ -195,9 +197,9 @@ class NodeMachine:
                     self.manager.disk_answered(input)
             case FromExecutor(event):
                 self._tell_agent(event)
-            case SessionBroken(addr):
+            case SessionBroken(addr, reason, untrusted):
                 self._calls.broken(addr)
-                self._tell_agent(SessionLost(addr))
+                self._tell_agent(SessionLost(addr, reason, untrusted))
             case Stop():
                 self._stop()
 
@@ -433,6 +435,11 @@ class NodeMachine:
                     if manager.addr == self.config.addr:
                         node_id = self.node_id
                     self._out.send(node_id, manager.addr, message)
+                case SessionMissing(seconds, addrs, reason):
+                    fields = {"seconds": round(seconds), "addrs": addrs, "reason": reason}
+                    self._out.observe("session.missing", "warning", **fields, hint=effect.hint)
+                case SessionFound(addr):
+                    self._out.observe("session.found", addr=addr)
                 case AgentStopped():
                     hands_over = self.manager is not None and self.manager.replica.transferee
                     self._halt_by = self._now + (HAND_OVER_S if hands_over else 0.0)

@@ -14,9 +14,13 @@ from typing import Any, Protocol
 
 from pyswarm.errors import AlreadyExists, InvalidArgument
 from pyswarm.model import Identity
+from pyswarm.node import SessionBroken
 
 Receive = Callable[[Identity | None, str, Any], None]
 """``receive(sender's identity, sender's address, message)``; called in any thread."""
+
+OnBroken = Callable[[SessionBroken], None]
+"""Told that the line to an address broke, or that it could not be reached, and why."""
 
 
 class Endpoint(Protocol):
@@ -32,9 +36,9 @@ class Endpoint(Protocol):
         that node or to nobody, whoever may listen at ``addr``."""
         ...
 
-    def serving(self, on_broken: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
-        """Be reachable as long as the block lasts; ``on_broken(addr)`` is told of lines that
-        broke, on the node's loop."""
+    def serving(self, on_broken: OnBroken) -> AbstractAsyncContextManager[None]:
+        """Be reachable as long as the block lasts; ``on_broken`` is told of lines that broke, on
+        the node's loop."""
         ...
 
     def close(self) -> None:
@@ -147,7 +151,7 @@ class MemoryEndpoint:
         """Hand ``message`` over; False if nobody listens at ``addr``."""
         return self._network.deliver(self, addr, message)
 
-    def serving(self, on_broken: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+    def serving(self, on_broken: OnBroken) -> AbstractAsyncContextManager[None]:
         """Nothing to do: no line here breaks by itself."""
         return nullcontext()
 

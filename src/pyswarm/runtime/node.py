@@ -357,10 +357,7 @@ class RunningNode:
                 ),
             )
         if not self.endpoint.send(addr, message, node_id):
-            self._line_broke(addr)
-
-    def _line_broke(self, addr: str) -> None:
-        self.driver.post(SessionBroken(addr))
+            self.driver.post(SessionBroken(addr))
 
     def _plain(self, payload: Sealed | Plain | Driven) -> Plain:
         if isinstance(payload, Plain):
@@ -460,7 +457,7 @@ class RunningNode:
                         fetch=self.drivers.fetch,
                     ) as bridge,
                     self.keys.running(self._ends_cleanly),
-                    self.endpoint.serving(self._line_broke),
+                    self.endpoint.serving(self.driver.post),
                 ):
                     self._bridge = bridge
                     for note in self._disk.notes:

@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 
+from pyswarm.agent import silence
 from pyswarm.api import hosting
 from pyswarm.api.hosting import HostState, InitSwarm, JoinSwarm
 from pyswarm.ca import InvalidJoinToken, JoinToken, RootCA
@@ -358,6 +359,21 @@ async def test_a_join_that_nobody_answers_goes_on(
         network.heal()
         with trio.fail_after(WAIT_S):
             await until(lambda: other.state().state is HostState.ACTIVE)
+
+
+async def test_a_session_that_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SAID_AFTER_SECONDS", 0.1)
+    network = MemoryNetwork()
+    async with hosted(tmp_path / "a", network) as one, hosted(tmp_path / "b", network) as other:
+        await one.init(INIT)
+        await other.join(join(one, await token_of(one), advertise_addr="b"))
+        member = one.node()
+        assert member is not None
+    async with hosted(tmp_path / "b", network) as other:
+        await until(lambda: f"(tried {member.addr})" in other.state().error)
+        assert other.state().state is not HostState.ERROR, "its tasks run on"
 
 
 async def test_a_cluster_begun_anew_by_force(tmp_path: Path) -> None:

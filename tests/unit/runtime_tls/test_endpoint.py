@@ -14,6 +14,7 @@ import trio
 from pyswarm.ca import RootCA
 from pyswarm.model import Identity, Role
 from pyswarm.model.session import Heartbeat, HeartbeatAnswer, SessionRefused, StatusRecorded
+from pyswarm.node import SessionBroken
 from pyswarm.node.messages import RaftPacket
 from pyswarm.raft import Configuration
 from pyswarm.raft import message as raft
@@ -38,11 +39,16 @@ class Peer:
         self.network.credentials = credentials(node_id, role, root=root)
         self.heard: list[tuple[str, str, Any]] = []
         self.broken: list[str] = []
+        self.problems: list[SessionBroken] = []
         self.door: TlsEndpoint = self.network.attach(None, lambda: None, self._hear)
 
     def _hear(self, identity: Identity | None, addr: str, message: Any) -> None:
         assert identity is not None
         self.heard.append((identity.node_id, addr, message))
+
+    def broke(self, broken: SessionBroken) -> None:
+        self.broken.append(broken.addr)
+        self.problems.append(broken)
 
     def say(self, to: Peer, message: Any) -> bool:
         return self.door.send(to.door.addr, message, to.node_id)
@@ -64,7 +70,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def peers(*made: Peer) -> AsyncIterator[tuple[Peer, ...]]:
     async with AsyncExitStack() as stack:
         for peer in made:
-            await stack.enter_async_context(peer.door.serving(peer.broken.append))
+            await stack.enter_async_context(peer.door.serving(peer.broke))
         yield made
     for peer in made:
         peer.door.close()
@@ -105,6 +111,7 @@ async def test_nobody_there_is_said_and_then_known(monkeypatch: pytest.MonkeyPat
         b.door.close()
         assert a.say(b, Heartbeat("s"))
         await until(lambda: a.broken == [b.door.addr])
+        assert a.problems == [SessionBroken(b.door.addr, "Connection refused")]
         assert not a.say(b, Heartbeat("s"))  # until the back-off is over
         a.door._by_node["b"].retry_at = trio.current_time()
         assert a.say(b, Heartbeat("s"))
@@ -113,7 +120,7 @@ async def test_nobody_there_is_said_and_then_known(monkeypatch: pytest.MonkeyPat
 async def test_a_broken_line_is_said_and_made_anew() -> None:
     async with peers(Peer("a")) as (a,):
         b = Peer("b")
-        async with b.door.serving(b.broken.append):
+        async with b.door.serving(b.broke):
             a.say(b, Heartbeat("s"))
             await until(lambda: bool(b.heard))
             for one in list(b.door._members):
@@ -129,6 +136,7 @@ async def test_a_message_reaches_the_node_it_is_for_or_nobody() -> None:
     async with peers(Peer("a"), Peer("thief")) as (a, thief):
         assert a.door.send(thief.door.addr, Heartbeat("secret"), "b")
         await until(lambda: a.broken == [thief.door.addr])
+        assert a.problems == [SessionBroken(thief.door.addr, "another node answers there")]
         assert thief.heard == []
         assert a.door.refused["dial"] == 1
 
@@ -151,6 +159,8 @@ async def test_another_swarms_node_is_refused() -> None:
         a.say(b, Heartbeat("s"))
         await until(lambda: bool(a.broken))
         assert b.heard == []
+        assert a.problems[0].untrusted
+        assert "certificate verify failed" in a.problems[0].reason
 
 
 async def test_what_a_worker_may_not_say_is_dropped_and_counted() -> None:

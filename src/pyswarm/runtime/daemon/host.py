@@ -130,7 +130,7 @@ class Host:
             node_id=member.node_id,
             node_addr=host.strip("[]"),
             control_available=member.is_manager,
-            error=str(CertificatesExpired()) if expired else "",
+            error=str(CertificatesExpired()) if expired else _missing(member),
             remote_managers=_managers(member),
         )
 
@@ -479,6 +479,12 @@ def _has_expired(member: front.Member) -> bool:
     if not isinstance(endpoint, TlsEndpoint) or member.node.machine.agent.session_id:
         return False
     return endpoint.credentials.certificate.not_after <= SystemClock().realtime()
+
+
+def _missing(member: front.Member) -> str:
+    """What the node last said of a session that it does not get; "" while it has one."""
+    missing = member.node.machine.agent.missing
+    return f"{missing}\n{missing.hint}" if missing is not None else ""
 
 
 def _managers(member: front.Member) -> tuple[RemoteManager, ...]:

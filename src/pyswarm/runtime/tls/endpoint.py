@@ -13,6 +13,7 @@ claims. Strangers (no certificate) have no address: what they said is answered o
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
@@ -27,8 +28,9 @@ from pyswarm.env import Rng, system_entropy
 from pyswarm.errors import InvalidArgument
 from pyswarm.model import Identity
 from pyswarm.model.session import Heartbeat, OpenSession, ReportStatus, SessionRefused
+from pyswarm.node import SessionBroken
 from pyswarm.node.machine import REMOVED_CODE
-from pyswarm.runtime.network import Receive
+from pyswarm.runtime.network import OnBroken, Receive
 from pyswarm.runtime.tls import wire
 from pyswarm.runtime.tls.addresses import split
 from pyswarm.runtime.tls.connection import Broken, Connection, Refused
@@ -62,6 +64,10 @@ STRANGER = "stranger:"
 UNREACHED = (*Broken, Refused, InvalidArgument, ValueError)
 """What becomes of a call: also that an address, which a node may say as it likes, is no host's
 name at all (``ValueError``)."""
+
+ABOUT_TRUST = ("CERTIFICATE", "UNKNOWN_CA", "UNKNOWN CA")
+"""What OpenSSL says, in capitals or in words, when one end does not take the other's certificate:
+seen at this end (``CERTIFICATE_VERIFY_FAILED``), or in the other's alert."""
 
 REMOVED = "Permission denied: node {} was removed from swarm"
 
@@ -103,7 +109,7 @@ class TlsEndpoint:
         self._listener = listener
         self._addr = addr
         self._receive = receive
-        self._on_broken: Callable[[str], None] = lambda addr: None
+        self._on_broken: OnBroken = lambda broken: None
         self._by_node: dict[str, Link] = {}
         self._by_addr: dict[str, Link] = {}
         self._strangers: dict[str, Connection] = {}
@@ -192,8 +198,8 @@ class TlsEndpoint:
             self._nursery.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def serving(self, on_broken: Callable[[str], None]) -> AsyncIterator[None]:
-        """Be reachable; ``on_broken(addr)`` is told of lines that broke."""
+    async def serving(self, on_broken: OnBroken) -> AsyncIterator[None]:
+        """Be reachable; ``on_broken`` is told of lines that broke."""
         self._on_broken = on_broken
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -274,7 +280,7 @@ class TlsEndpoint:
         link.retry_at = trio.current_time() + longest * (0.5 + self._rng.random() / 2)
         if link.connection is None:
             link.queue = SendQueue()
-            self._on_broken(link.addr)
+            self._on_broken(why_broken(link.addr, problem))
         if isinstance(problem, (Refused, InvalidArgument, ssl.SSLError)):
             self._refuse("dial", addr=link.addr, error=str(problem))
 
@@ -357,7 +363,7 @@ class TlsEndpoint:
                 link.connection = None
                 link.queue = SendQueue()
                 if connection.addr:
-                    self._on_broken(connection.addr)
+                    self._on_broken(SessionBroken(connection.addr))
             await connection.close()
 
     async def _listen(self, nursery: trio.Nursery) -> None:
@@ -479,6 +485,22 @@ class TlsEndpoint:
     def _refuse(self, reason: str, **fields: Any) -> None:
         self.refused[reason] += 1
         self.on_refused(reason, fields)
+
+
+def why_broken(addr: str, problem: BaseException) -> SessionBroken:
+    """What went wrong when somebody was called, said for people: the cause beneath, where there is
+    one, since "TLS: the handshake failed" says little."""
+    cause = problem.__cause__ or problem
+    if isinstance(cause, ExceptionGroup):  # one for each address of a name
+        cause = cause.exceptions[0]
+    tls = isinstance(cause, ssl.SSLError)
+    about_trust = tls and any(word in str(cause).upper() for word in ABOUT_TRUST)
+    said = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
+    if tls:
+        said = f"TLS: {said}"
+    elif isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        said = os.strerror(cause.errno)  # without the address: that is said beside it
+    return SessionBroken(addr, said or type(cause).__name__, about_trust)
 
 
 def _tune(tcp: trio.SocketStream) -> None:
