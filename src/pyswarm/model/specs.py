@@ -410,10 +410,12 @@ class IPAMConfig:
 @value
 @attrs.frozen(weakref_slot=False)
 class IPAMOptions:
-    """Which subnets a network wants; without any it gets one of the swarm's pools."""
+    """Which subnets a network wants; without any it gets one of the swarm's pools. ``options`` are
+    for the driver: kept and shown, the built-in one has none."""
 
     driver: str = ""
     configs: tuple[IPAMConfig, ...] = ()
+    options: Labels = no_labels
 
 
 @value
@@ -445,12 +447,14 @@ class Driver:
 @value
 @attrs.frozen(weakref_slot=False)
 class SecretSpec:
-    """A secret without its payload, which travels sealed beside it."""
+    """A secret without its payload, which travels sealed beside it. ``templating_options`` are for
+    the driver ``templating``: kept and shown, the built-in one has none."""
 
     name: str
     labels: Labels = no_labels
     templating: str = ""
     driver: Driver | None = None
+    templating_options: Labels = no_labels
 
 
 @value
@@ -462,6 +466,7 @@ class ConfigSpec:
     labels: Labels = no_labels
     templating: str = ""
     driver: Driver | None = None
+    templating_options: Labels = no_labels
 
 
 @value

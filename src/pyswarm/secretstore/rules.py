@@ -52,6 +52,7 @@ def check_only_labels_changed(
     ``same_data`` is True if the update brings no payload, or an equal one.
     """
     same = before.name == after.name and before.templating == after.templating
+    same = same and before.templating_options == after.templating_options
     same = same and before.driver == after.driver
     if not (same and same_data):
         raise InvalidArgument(

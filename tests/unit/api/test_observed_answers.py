@@ -234,6 +234,21 @@ def test_networks_that_are_refused(
     assert door.told("POST", "/networks/create", network) == (status, text)
 
 
+def test_options_of_address_management_are_kept_and_shown(door: Door) -> None:
+    ipam = {"Driver": "default", "Options": {"a": "b"}}
+    door.post("/networks/create", {"Name": "net", "Driver": "overlay", "IPAM": ipam})
+    (shown,) = door.get(filtered("/networks", '{"name":["net"]}'))
+    assert shown["IPAM"]["Options"] == {"a": "b"}
+
+
+@pytest.mark.parametrize("path", ["secrets", "configs"])
+def test_options_of_templating_are_kept_and_shown(door: Door, path: str) -> None:
+    templating = {"Name": "golang", "Options": {"a": "b"}}
+    made = {"Name": "one", "Data": "eA==", "Templating": templating}
+    door.post(f"/{path}/create", made)
+    assert door.get(f"/{path}/one")["Spec"]["Templating"] == templating
+
+
 def test_networks_are_listed_behind_a_slash_too(door: Door) -> None:
     assert door.get("/networks/") == door.get("/networks")
 

@@ -64,6 +64,7 @@ def test_only_labels_may_change() -> None:
         (SecretSpec("t"), True),
         (SecretSpec("s", templating="golang"), True),
         (SecretSpec("s", driver=Driver("d")), True),
+        (SecretSpec("s", templating_options={"a": "b"}), True),
         (SecretSpec("s"), False),
     ]
     for after, same_data in refused:

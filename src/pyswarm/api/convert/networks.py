@@ -50,7 +50,7 @@ def _ipam_of(data: Said | None) -> IPAMOptions:
         )
         for one in data.each("Config")
     )
-    return IPAMOptions(data.text("Driver") or IPAM_DRIVER, configs)
+    return IPAMOptions(data.text("Driver") or IPAM_DRIVER, configs, data.map("Options"))
 
 
 def show_network(network: Network, version: ApiVersion) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def show_network(network: Network, version: ApiVersion) -> dict[str, Any]:
         EnableIPv6=spec.ipv6,
         IPAM={
             "Driver": (spec.ipam.driver or IPAM_DRIVER) if is_placed else "",
-            "Options": None,
+            "Options": (dict(spec.ipam.options) or None) if is_placed else None,
             "Config": [_show_config(one) for one in network.ipam],
         },
         Internal=spec.internal,
@@ -143,7 +143,7 @@ def show_attached_network(network: Network) -> dict[str, Any]:
     }
     if network.ipam:
         shown["IPAMOptions"] = {
-            "Driver": {"Name": spec.ipam.driver or IPAM_DRIVER},
+            "Driver": driver(spec.ipam.driver or IPAM_DRIVER, spec.ipam.options),
             "Configs": [_show_range(one) for one in network.ipam],
         }
     return shown
@@ -156,7 +156,7 @@ def _show_wanted(spec: NetworkSpec) -> dict[str, Any]:
     if not spec.ipam.driver and not spec.ipam.configs:
         return {}
     return {
-        "Driver": omitempty(Name=spec.ipam.driver),
+        "Driver": driver(spec.ipam.driver, spec.ipam.options),
         **omitempty(Configs=[_show_range(one) for one in spec.ipam.configs]),
     }
 

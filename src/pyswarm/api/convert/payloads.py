@@ -15,22 +15,22 @@ def secret_spec_of(data: Said) -> SecretSpec:
     return SecretSpec(
         name=data.text("Name"),
         labels=data.map("Labels"),
-        templating=_templating_of(data),
+        **_templating_of(data),
         driver=None if given is None else Driver(given.text("Name"), given.map("Options")),
     )
 
 
 def config_spec_of(data: Said) -> ConfigSpec:
     """The config spec of a decoded body. A driver is ignored, as Docker does."""
-    return ConfigSpec(
-        name=data.text("Name"), labels=data.map("Labels"), templating=_templating_of(data)
-    )
+    return ConfigSpec(name=data.text("Name"), labels=data.map("Labels"), **_templating_of(data))
 
 
-def _templating_of(data: Said) -> str:
-    """The name of the templating driver; none has options."""
+def _templating_of(data: Said) -> dict[str, Any]:
+    """The templating driver's name and options."""
     given = data.pointer("Templating")
-    return "" if given is None else given.text("Name")
+    if given is None:
+        return {}
+    return {"templating": given.text("Name"), "templating_options": given.map("Options")}
 
 
 def show_secret(secret: Secret) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def show_secret(secret: Secret) -> dict[str, Any]:
         "Spec": {
             **labelled(spec.name, spec.labels),
             **nonnull(Driver=spec.driver and driver(spec.driver.name, spec.driver.options)),
-            **_show_templating(spec.templating),
+            **_show_templating(spec),
         },
     }
 
@@ -54,10 +54,12 @@ def show_config(config: Config, data: bytes) -> dict[str, Any]:
         "Spec": {
             **labelled(spec.name, spec.labels),
             **omitempty(Data=base64.b64encode(data).decode()),
-            **_show_templating(spec.templating),
+            **_show_templating(spec),
         },
     }
 
 
-def _show_templating(name: str) -> dict[str, Any]:
-    return {"Templating": {"Name": name}} if name else {}
+def _show_templating(spec: SecretSpec | ConfigSpec) -> dict[str, Any]:
+    if not spec.templating:
+        return {}
+    return {"Templating": driver(spec.templating, spec.templating_options)}
