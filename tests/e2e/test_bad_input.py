@@ -30,6 +30,21 @@ from swarms import WAIT_S, one_node
 Verb = Callable[[Cluster], Awaitable[Any]]
 
 REFUSED: dict[str, tuple[type[SwarmError], str, Verb]] = {
+    "no time to be ready": (
+        InvalidArgument,
+        "0 or more: -1",
+        lambda c: c.wait_ready(timeout=-1),
+    ),
+    "no time to converge": (
+        InvalidArgument,
+        "0 or more: nan",
+        lambda c: converged(c, float("nan")),
+    ),
+    "no time for a rotation": (
+        InvalidArgument,
+        "0 or more: '5'",
+        lambda c: c.secrets.rotate("token", b"new", timeout="5"),  # type: ignore[arg-type]
+    ),
     "unknown service": (NotFound, "service nope not found", lambda c: c.services.get("nope")),
     "unknown node": (NotFound, "node nope not found", lambda c: c.nodes.get("nope")),
     "unknown secret": (NotFound, "secret nope not found", lambda c: c.secrets.get("nope")),
@@ -127,6 +142,11 @@ REFUSED: dict[str, tuple[type[SwarmError], str, Verb]] = {
 
 async def make(cluster: Cluster, name: str, **options: Any) -> Any:
     return await cluster.services.create(name, image="sleeper", **options)
+
+
+async def converged(cluster: Cluster, timeout: float) -> None:
+    web = await cluster.services.get("web")
+    await web.wait_converged(timeout=timeout)
 
 
 async def test_refusals_leave_nothing() -> None:

@@ -125,7 +125,8 @@ def is_ca(certificate: x509.Certificate) -> bool:
 
 @attrs.frozen
 class RootCA:
-    """A swarm's certificate authority; all PEM. ``repr`` shows no key."""
+    """A swarm's certificate authority; all PEM. ``repr`` names it by its digest, and shows no
+    key."""
 
     cert_pem: bytes = attrs.field(repr=False)
     key_pem: bytes | None = attrs.field(default=None, repr=False)
@@ -177,6 +178,10 @@ class RootCA:
             if ours != public_der(public_key_of(signer)):
                 raise InvalidCertificate("certificate key mismatch")
         return cls(cert_pem, key_pem, signing_cert_pem or dump_bundle([signer]), intermediates_pem)
+
+    def __repr__(self) -> str:
+        holds = "" if self.key_pem is not None else ", without its key"
+        return f"<RootCA {self.digest}{holds}>"
 
     @property
     def digest(self) -> str:

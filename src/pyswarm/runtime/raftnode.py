@@ -69,7 +69,7 @@ from pyswarm.runtime.raftwaiter import (
 from pyswarm.runtime.statemachine import AnyStateMachine
 from pyswarm.runtime.storage.errors import DiskFull, WriteFailed
 from pyswarm.runtime.storage.protocol import Batch, LogStorage, Timed
-from pyswarm.runtime.waiter import Bell, Waiter
+from pyswarm.runtime.waiter import Bell, Waiter, checked_timeout
 
 SNAPSHOT_ENTRIES = 10_000
 """Entries applied between two snapshots."""
@@ -185,9 +185,9 @@ class RaftNode:
         ``ResourceExhausted`` and, for what is no command, ``InvalidArgument``.
         """
         self._clock.refresh()
+        deadline = self._clock.now + checked_timeout(timeout)
         try:  # the leader's short way; whatever stops it takes the long one
-            index = self.replica.propose(command)
-            return await self._committed(index, self.replica.term, self._clock.now + timeout)
+            return await self._committed(self.replica.propose(command), self.replica.term, deadline)
         except Unavailable as error:
             if error.outcome == "unknown":
                 raise
@@ -201,7 +201,7 @@ class RaftNode:
         what ``Replica.propose_membership`` raises.
         """
         check_address(change)
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(checked_timeout(timeout)):
             while type(change) is PromoteMember and self._is_behind(change.id):  # noqa: ASYNC110
                 await trio.sleep(RETRY_SECONDS)
 
@@ -234,7 +234,7 @@ class RaftNode:
     async def _within(self, timeout: float, once: Callable[[], Any]) -> Any:
         """Try until it is done, refused for good, or ``timeout`` is over."""
         refusal: SwarmError = too_late()
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(checked_timeout(timeout)):
             while not self._stopped.is_set():
                 try:
                     return await once()

@@ -7,6 +7,8 @@ from typing import Any
 
 import trio
 
+from pyswarm.errors import InvalidArgument
+
 
 class Waiter:
     """Somebody who waits for an answer. Lighter than an event and a deadline of trio's own, since
@@ -86,3 +88,14 @@ class Bell:
         else:
             self.task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+
+def checked_timeout(timeout: float) -> float:
+    """``timeout``, if one can wait so many seconds: 0 (what is there at once) and infinity too.
+    Raises ``InvalidArgument``."""
+    try:
+        if timeout >= 0:  # so no NaN either
+            return timeout
+    except TypeError:
+        pass
+    raise InvalidArgument(f"a timeout is a number of seconds, 0 or more: {timeout!r}")

@@ -22,6 +22,7 @@ from pyswarm.errors import DeadlineExceeded, InvalidArgument
 from pyswarm.runtime import MemoryNetwork
 from pyswarm.runtime.executors import CallableExecutor
 from pyswarm.runtime.storage import MemoryDirectory
+from pyswarm.runtime.waiter import checked_timeout
 
 MakeExecutor = Callable[[str], Executor]
 """Makes the executor of the node with this name."""
@@ -117,7 +118,7 @@ class LocalSwarm:
 
     async def leader(self, *, timeout: float = READY_S) -> Cluster:
         """The node that leads, once there is one."""
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(checked_timeout(timeout)):
             while True:
                 for node in self.managers:
                     if node.is_leader:

@@ -285,6 +285,11 @@ def test_nothing_shows_a_key() -> None:
         assert "PRIVATE KEY" not in shown
 
 
+def test_a_root_is_named_by_its_digest() -> None:
+    assert repr(ROOT) == f"<RootCA {ROOT.digest}>"
+    assert repr(RootCA(ROOT.cert_pem)) == f"<RootCA {ROOT.digest}, without its key>"
+
+
 def test_a_locked_key() -> None:
     locked = lock_key(KEY, b"SWMKEY-1-something")
     assert b"ENCRYPTED PRIVATE KEY" in locked

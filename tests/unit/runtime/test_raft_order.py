@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import nan
 from typing import Any
 
 import msgpack
+import pytest
 import trio
 from trio.testing import MockClock
 
+from pyswarm.errors import InvalidArgument
 from pyswarm.raft import Entry, EntryKind
 from pyswarm.raft.message import AppendEntries, AppendReply
 from pyswarm.raft.wire import from_form, to_form
@@ -94,3 +98,14 @@ def test_a_follower_writes_then_acknowledges_then_applies() -> None:
             assert story.told == ["written", "acknowledged", "applied"]
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("timeout", [-1.0, nan])
+async def test_what_is_no_timeout_is_refused(timeout: float) -> None:
+    story = Story()
+    async with run_raft(
+        RaftNode(story, QuickDisk(story), Wire(story), id=1, founders=FOUNDERS)
+    ) as node:
+        for verb in (partial(node.propose, b"x"), partial(node.promote, 2), node.read):
+            with pytest.raises(InvalidArgument, match="0 or more"):
+                await verb(timeout=timeout)

@@ -22,6 +22,7 @@ from pyswarm.runtime.front.loops import Loop
 from pyswarm.runtime.images import ImageResolver
 from pyswarm.runtime.node import REQUEST_TIMEOUT_S, RunningNode
 from pyswarm.runtime.storage import StateDirectory
+from pyswarm.runtime.waiter import checked_timeout
 from pyswarm.scheduler.policy import MakeScheduler
 from pyswarm.store import Store
 
@@ -186,10 +187,11 @@ async def limited(
     timeout: float | None,
     late: Callable[[], SwarmError] | None = None,
 ) -> T:
-    """``await wait()`` for at most ``timeout`` seconds (None: for ever)."""
+    """``await wait()`` for at most ``timeout`` seconds (None: for ever). Raises ``late()``, and
+    ``InvalidArgument`` for what is no time-out."""
     if timeout is None:
         return await wait()
-    with trio.move_on_after(timeout) as scope:
+    with trio.move_on_after(checked_timeout(timeout)) as scope:
         return await wait()
     assert scope.cancelled_caught
     raise late() if late is not None else DeadlineExceeded(f"not within {timeout:g} s")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -47,7 +48,7 @@ from pyswarm.model.requests import (
 from pyswarm.orchestrator.task import is_wanted
 from pyswarm.runtime.front.convergence import Converged, Watcher
 from pyswarm.runtime.front.handles import CHANGE_TRIES
-from pyswarm.runtime.front.member import Member
+from pyswarm.runtime.front.member import Member, limited
 from pyswarm.secretstore import Kind, check_name
 from pyswarm.store import Reader
 
@@ -113,14 +114,15 @@ async def rotate(
     remove_old: bool = True,
 ) -> Payload:
     """See ``cluster.secrets.rotate``."""
-    limit = float("inf") if timeout is None else timeout
-    with trio.move_on_after(limit) as scope:
-        return await _rotated(member, kind, name, sealed, remove_old)
-    assert scope.cancelled_caught
-    raise DeadlineExceeded(
-        f"the rotation of {kind} {name} did not end within {timeout:g} s",
-        hint="updates under way go on; the old version is still there",
-    )
+
+    def late() -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"the rotation of {kind} {name} did not end within {timeout:g} s",
+            hint="updates under way go on; the old version is still there",
+        )
+
+    begin = partial(_rotated, member, kind, name, sealed, remove_old)
+    return await limited(begin, timeout, late)
 
 
 async def _rotated(
