@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -182,6 +183,15 @@ def test_a_stall_that_the_loop_felt_is_the_last_for_a_while() -> None:
     assert pace.is_quick(100.0 + REST_SECONDS)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is Python's own: what runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_is_no_fault_of_the_disk(tmp_path) -> None:
     """It comes once the write is done, and the storage takes the next one."""
 
