@@ -15,7 +15,7 @@ most recently created holder (``recent``), so a new leader gives the same addres
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyswarm.env import Rng
@@ -121,8 +121,8 @@ class Allocator:
             elif change.kind == "network":
                 self._saw_network(change.old, change.new)
         self._serve_networks(tx)
-        self._serve_services(tx)
-        self._serve_nodes(tx)
+        self._serve_all(tx, "service", self._serve_service)
+        self._serve_all(tx, "node", self._serve_node)
         self._serve_tasks(tx)
 
     # -- what changed
@@ -264,13 +264,15 @@ class Allocator:
                 continue
             self._saw_network(network, tx.update(served, because("network-allocated")))
 
-    def _serve_services(self, tx: Transaction) -> None:
-        while tx.room > 0 and self._dirty["service"]:  # serving one may free what another needs
-            for service in sorted(self._take("service", tx), key=_age):
+    def _serve_all(
+        self, tx: Transaction, kind: str, serve: Callable[[Transaction, Any], None]
+    ) -> None:
+        while tx.room > 0 and self._dirty[kind]:  # serving one may free what another needs
+            for one in sorted(self._take(kind, tx), key=_age):
                 if tx.room <= 0:
-                    self._dirty["service"][service.id] = None
+                    self._dirty[kind][one.id] = None
                 else:
-                    self._serve_service(tx, service)
+                    serve(tx, one)
 
     def _serve_service(self, tx: Transaction, service: Service) -> None:
         """Bring the service's endpoint in line with its spec, if everything can be had."""
@@ -339,14 +341,6 @@ class Allocator:
             if network.id not in wanted:
                 wanted.append(network.id)
         return wanted
-
-    def _serve_nodes(self, tx: Transaction) -> None:
-        while tx.room > 0 and self._dirty["node"]:  # serving one may free what another needs
-            for node in sorted(self._take("node", tx), key=_age):
-                if tx.room <= 0:
-                    self._dirty["node"][node.id] = None
-                else:
-                    self._serve_node(tx, node)
 
     def _serve_node(self, tx: Transaction, node: Node) -> None:
         """Bring the addresses of the node's load balancers in line with its tasks."""
